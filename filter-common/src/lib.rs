@@ -1,0 +1,18 @@
+//! Everything that the kernel program and userspace must agree on.
+//!
+//! Owns the layout of the shared maps, the reading of a packet, the keyed hash
+//! of a name, the table look-up, the verdict and the answer. It does no I/O,
+//! allocates nothing and contains no unsafe code: the kernel program, the host
+//! tests and the fuzzers run these very functions.
+//!
+//! It does not own where bytes come from: a [`frame::Frame`] and a
+//! [`table::Records`] are handed in.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod hash;
+pub mod layout;
+pub mod name;
+pub mod rule;
+pub mod table;

@@ -1,0 +1,3 @@
+//! Sets up, builds, runs, tests and measures nxdp.
+
+fn main() {}

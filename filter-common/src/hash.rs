@@ -104,8 +104,9 @@ const ONES: u64 = u64::from_le_bytes([1; 8]);
 #[inline(always)]
 pub fn lower(word: u64) -> u64 {
     let low7 = word & (ONES * 0x7f);
-    let from_a = low7 + ONES * (0x80 - b'A' as u64);
-    let above_z = low7 + ONES * (0x7f - b'Z' as u64);
+    // 0x41 is 'A', 0x5a is 'Z'.
+    let from_a = low7 + ONES * (0x80 - 0x41);
+    let above_z = low7 + ONES * (0x7f - 0x5a);
     let capital = (from_a ^ above_z) & !word & (ONES * 0x80);
     word | capital >> 2
 }

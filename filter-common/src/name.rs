@@ -36,11 +36,9 @@ impl fmt::Display for NameError {
             Self::EmptyLabel => f.write_str("empty label"),
             Self::LabelTooLong => f.write_str("label longer than 63 bytes"),
             Self::NameTooLong => f.write_str("name longer than 253 characters"),
-            Self::BadByte(byte) => write!(
-                f,
-                "character '{}' cannot be in a name",
-                byte.escape_ascii()
-            ),
+            Self::BadByte(byte) => {
+                write!(f, "character '{}' cannot be in a name", byte.escape_ascii())
+            }
         }
     }
 }
@@ -263,7 +261,12 @@ mod tests {
             Name::from_text(labels127.as_bytes()).unwrap().label_count(),
             127
         );
-        let name253: Vec<_> = vec!["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)];
+        let name253: Vec<_> = vec![
+            "a".repeat(63),
+            "b".repeat(63),
+            "c".repeat(63),
+            "d".repeat(61),
+        ];
         let name = Name::from_text(name253.join(".").as_bytes()).unwrap();
         assert_eq!(name.as_wire().len(), 255);
         assert_eq!(Name::from_wire(name.as_wire()), Ok(name));

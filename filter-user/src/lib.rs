@@ -1,1 +1,3 @@
 //! The library behind the binary `nxdp`.
+
+pub mod rule;

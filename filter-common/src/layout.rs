@@ -26,8 +26,8 @@ pub const LAYOUT_VERSION: u32 = 1;
 
 /// Bytes of the buffer that holds one DNS message while it is judged and answered.
 ///
-/// The positions of labels stay below 512; the rest is room for whole-word reads.
-pub const LABEL_BUFFER_LEN: usize = 544;
+/// The positions of labels stay below 512; the rest is room for one write of 64 bytes.
+pub const LABEL_BUFFER_LEN: usize = 576;
 
 /// Bytes of a [`Record`], one cache line.
 pub const RECORD_BYTES: usize = 64;

@@ -5,14 +5,26 @@
 //! allocates nothing and contains no unsafe code: the kernel program, the host
 //! tests and the fuzzers run these very functions.
 //!
-//! It does not own where bytes come from: a [`frame::Frame`] and a
+//! It does not own where bytes come from: a [`frame::Frame`] and
 //! [`table::Records`] are handed in.
+//!
+//! A packet's way: [`filter`] calls [`net`], [`dns`], [`verdict`] (which uses
+//! [`hash`] and [`table`]), [`answer`] and [`emit`].
 
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod answer;
+pub mod dns;
+pub mod emit;
+pub mod filter;
+pub mod frame;
 pub mod hash;
 pub mod layout;
 pub mod name;
+pub mod net;
+pub mod reason;
 pub mod rule;
+pub mod scratch;
 pub mod table;
+pub mod verdict;

@@ -1,0 +1,92 @@
+//! A packet's way from end to end.
+
+use crate::{
+    answer, dns, emit,
+    frame::Frame,
+    layout::Record,
+    net,
+    reason::Reason,
+    rule::AnswerKind,
+    scratch::{MESSAGE_MAX_BYTES, Scratch},
+    verdict,
+};
+
+/// The stages between reading a frame and writing it. The kernel program runs
+/// each as a function of its own; what they find goes through the scratch.
+pub trait Stages {
+    /// The working memory of this packet.
+    fn scratch(&mut self) -> &mut Scratch;
+    /// [`dns::parse`].
+    fn parse(&mut self) -> Result<(), Reason>;
+    /// [`verdict::decide`].
+    fn decide(&mut self) -> Result<AnswerKind, Reason>;
+    /// [`answer::compose`].
+    fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason>;
+}
+
+/// Judges one frame and, if its answer is to be sent, replaces it with the answer.
+#[inline(always)]
+pub fn filter<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Reason {
+    match judge(frame, stages) {
+        Ok(reason) | Err(reason) => reason,
+    }
+}
+
+#[inline(always)]
+fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, Reason> {
+    let path = net::locate(frame)?;
+    if path.dns_len < dns::QUERY_MIN_BYTES {
+        return Err(Reason::ShortMessage);
+    }
+    let len = path.dns_len.min(MESSAGE_MAX_BYTES);
+    let scratch = stages.scratch();
+    frame
+        .load(path.dns_at(), len, &mut scratch.message)
+        .ok_or(Reason::BadFrame)?;
+    scratch.message_len = len as u32;
+    scratch.categories = u64::MAX;
+    stages.parse()?;
+    let kind = stages.decide()?;
+    if matches!(kind, AnswerKind::Drop) {
+        return Err(Reason::Dropped);
+    }
+    if !path.is_answerable {
+        return Err(Reason::Unanswerable);
+    }
+    let reason = stages.compose(kind)?;
+    let scratch = stages.scratch();
+    let len = scratch.message_len as usize;
+    emit::emit(frame, &path, &scratch.message, len).ok_or(Reason::NoRoom)?;
+    Ok(reason)
+}
+
+/// The host's body of the stages: the functions themselves, over a slice of records.
+pub struct Host<'a> {
+    records: &'a [Record],
+    scratch: &'a mut Scratch,
+}
+
+impl<'a> Host<'a> {
+    /// Runs over `records` with `scratch` as working memory.
+    pub fn new(records: &'a [Record], scratch: &'a mut Scratch) -> Self {
+        Self { records, scratch }
+    }
+}
+
+impl Stages for Host<'_> {
+    fn scratch(&mut self) -> &mut Scratch {
+        self.scratch
+    }
+
+    fn parse(&mut self) -> Result<(), Reason> {
+        dns::parse(self.scratch)
+    }
+
+    fn decide(&mut self) -> Result<AnswerKind, Reason> {
+        verdict::decide(self.records, self.scratch)
+    }
+
+    fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
+        answer::compose(self.records, self.scratch, kind)
+    }
+}

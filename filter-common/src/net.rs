@@ -1,0 +1,243 @@
+//! From the start of a frame to its DNS message.
+//!
+//! Reads Ethernet, up to two VLAN tags, a PPPoE session, IPv4 with options,
+//! IPv6 with up to six extension headers, and UDP to port 53. What it does not
+//! understand it names and leaves alone.
+
+use network_types::{
+    eth::EthHdr,
+    ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
+    udp::UdpHdr,
+};
+
+use crate::{frame::Frame, reason::Reason};
+
+/// The port of DNS.
+pub const DNS_PORT: u16 = 53;
+/// A VLAN tag with the EtherType behind it (IEEE 802.1Q).
+const VLAN_TAG_BYTES: usize = 4;
+/// PPPoE session header and PPP protocol (RFC 2516 §4).
+pub const PPPOE_BYTES: usize = 8;
+/// IPv6 extension headers that are followed.
+const EXTENSION_HEADERS_MAX: usize = 6;
+
+/// Where the parts of a DNS query over UDP are in its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Position of the IP header.
+    pub ip_at: usize,
+    /// IPv6, else IPv4.
+    pub is_ipv6: bool,
+    /// The IP header follows a PPPoE header.
+    pub is_pppoe: bool,
+    /// Position of the UDP header.
+    pub udp_at: usize,
+    /// Bytes of the DNS message.
+    pub dns_len: usize,
+    /// An answer would be well-formed and could not loop or hit a third party.
+    pub is_answerable: bool,
+}
+
+impl Path {
+    /// Position of the DNS message.
+    #[inline(always)]
+    pub const fn dns_at(&self) -> usize {
+        self.udp_at + UdpHdr::LEN
+    }
+}
+
+/// Finds the DNS query in a frame, or says why there is none to judge.
+#[inline(always)]
+pub fn locate<F: Frame>(frame: &F) -> Result<Path, Reason> {
+    let ethernet: [u8; EthHdr::LEN] = frame.read(0).ok_or(Reason::BadFrame)?;
+    let mut ethertype = u16::from_be_bytes([ethernet[12], ethernet[13]]);
+    let mut at = EthHdr::LEN;
+    let mut tags = 0;
+    while tags < 2 && is_vlan(ethertype) {
+        let tag: [u8; VLAN_TAG_BYTES] = frame.read(at).ok_or(Reason::BadFrame)?;
+        ethertype = u16::from_be_bytes([tag[2], tag[3]]);
+        at += VLAN_TAG_BYTES;
+        tags += 1;
+    }
+    let is_pppoe = ethertype == ETHERTYPE_PPPOE_SESSION;
+    if is_pppoe {
+        ethertype = pppoe_payload(frame, at)?;
+        at += PPPOE_BYTES;
+    }
+    // A group address in either place: no unicast answer can be made of it.
+    let is_group = (ethernet[0] | ethernet[6]) & 1 != 0;
+    let mut path = match ethertype {
+        ETHERTYPE_IPV4 => ipv4(frame, at)?,
+        ETHERTYPE_IPV6 => ipv6(frame, at)?,
+        _ => return Err(Reason::NotIp),
+    };
+    path.is_pppoe = is_pppoe;
+    path.is_answerable &= !is_group;
+    Ok(path)
+}
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_QINQ: u16 = 0x88a8;
+const ETHERTYPE_PPPOE_SESSION: u16 = 0x8864;
+
+#[inline(always)]
+const fn is_vlan(ethertype: u16) -> bool {
+    ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ
+}
+
+/// The EtherType that stands for the PPP protocol of a session frame.
+#[inline(always)]
+fn pppoe_payload<F: Frame>(frame: &F, at: usize) -> Result<u16, Reason> {
+    let header: [u8; PPPOE_BYTES] = frame.read(at).ok_or(Reason::BadFrame)?;
+    // RFC 2516 §4: version 1, type 1, code 0 for session data.
+    if header[0] != 0x11 || header[1] != 0 {
+        return Err(Reason::NotIp);
+    }
+    // RFC 1332 §2.1 and RFC 5072 §2.
+    match u16::from_be_bytes([header[6], header[7]]) {
+        0x0021 => Ok(ETHERTYPE_IPV4),
+        0x0057 => Ok(ETHERTYPE_IPV6),
+        _ => Err(Reason::NotIp),
+    }
+}
+
+#[inline(always)]
+fn ipv4<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
+    let header: [u8; Ipv4Hdr::LEN] = frame.read(at).ok_or(Reason::BadFrame)?;
+    let header_len = usize::from(header[0] & 0x0f) * 4;
+    if header[0] >> 4 != 4 || header_len < Ipv4Hdr::LEN {
+        return Err(Reason::BadFrame);
+    }
+    let protocol = header[9];
+    if protocol != IpProto::Udp as u8 && protocol != IpProto::Tcp as u8 {
+        return Err(Reason::OtherProtocol);
+    }
+    let fragment = u16::from_be_bytes([header[6], header[7]]);
+    // RFC 791 §3.1: MF is 0x2000, the offset is 13 bits.
+    if fragment & 0x3fff != 0 {
+        return Err(Reason::Fragment);
+    }
+    let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    if total_len < header_len || at + total_len > frame.len_bytes() {
+        return Err(Reason::BadFrame);
+    }
+    let mut path = transport(frame, protocol, at + header_len, total_len - header_len)?;
+    path.ip_at = at;
+    let source = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
+    let destination = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
+    path.is_answerable &=
+        is_ipv4_host(source) && is_ipv4_host(destination) && source != destination;
+    Ok(path)
+}
+
+/// Not 0/8, 127/8, multicast, reserved or broadcast (RFC 6890).
+#[inline(always)]
+const fn is_ipv4_host(address: u32) -> bool {
+    let first = address >> 24;
+    first != 0 && first != 127 && first < 224
+}
+
+#[inline(always)]
+fn ipv6<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
+    let header: [u8; Ipv6Hdr::LEN] = frame.read(at).ok_or(Reason::BadFrame)?;
+    if header[0] >> 4 != 6 {
+        return Err(Reason::BadFrame);
+    }
+    let payload_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let mut protocol = header[6];
+    let mut len = 0;
+    let mut headers = 0;
+    while protocol != IpProto::Udp as u8 && protocol != IpProto::Tcp as u8 {
+        if headers == EXTENSION_HEADERS_MAX {
+            return Err(Reason::ExtensionHeaders);
+        }
+        let next: [u8; 4] = match protocol {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => frame
+                .read(at + Ipv6Hdr::LEN + len)
+                .ok_or(Reason::BadFrame)?,
+            AUTHENTICATION | ENCRYPTION => return Err(Reason::ExtensionHeaders),
+            _ => return Err(Reason::OtherProtocol),
+        };
+        if protocol == FRAGMENT {
+            // RFC 8200 §4.5: 13 bits of offset, 2 reserved, M. RFC 6946: an
+            // atomic fragment has neither.
+            if u16::from_be_bytes([next[2], next[3]]) & 0xfff9 != 0 {
+                return Err(Reason::Fragment);
+            }
+            len += 8;
+        } else {
+            // RFC 8200 §4.3: in units of 8 bytes, not counting the first.
+            len += (usize::from(next[1]) + 1) * 8;
+        }
+        protocol = next[0];
+        headers += 1;
+    }
+    if payload_len < len || at + Ipv6Hdr::LEN + payload_len > frame.len_bytes() {
+        return Err(Reason::BadFrame);
+    }
+    let mut path = transport(frame, protocol, at + Ipv6Hdr::LEN + len, payload_len - len)?;
+    path.ip_at = at;
+    path.is_ipv6 = true;
+    path.is_answerable &= headers == 0 && are_ipv6_hosts(&header);
+    Ok(path)
+}
+
+const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+const ROUTING: u8 = IpProto::Ipv6Route as u8;
+const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
+const AUTHENTICATION: u8 = IpProto::Ah as u8;
+const ENCRYPTION: u8 = IpProto::Esp as u8;
+
+/// Neither side is multicast, `::` or `::1`, and they differ (RFC 4291 §2.4).
+#[inline(always)]
+fn are_ipv6_hosts(header: &[u8; Ipv6Hdr::LEN]) -> bool {
+    let source = ipv6_halves(header, 8);
+    let destination = ipv6_halves(header, 24);
+    is_ipv6_host(source) && is_ipv6_host(destination) && source != destination
+}
+
+#[inline(always)]
+fn ipv6_halves(header: &[u8; Ipv6Hdr::LEN], at: usize) -> (u64, u64) {
+    let mut halves = [[0; 8]; 2];
+    halves[0].copy_from_slice(&header[at..at + 8]);
+    halves[1].copy_from_slice(&header[at + 8..at + 16]);
+    (u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1]))
+}
+
+#[inline(always)]
+const fn is_ipv6_host((high, low): (u64, u64)) -> bool {
+    high >> 56 != 0xff && !(high == 0 && low <= 1)
+}
+
+/// The path of a datagram whose transport header is at `at`; the caller knows the rest.
+#[inline(always)]
+fn transport<F: Frame>(frame: &F, protocol: u8, at: usize, len: usize) -> Result<Path, Reason> {
+    let header: [u8; UdpHdr::LEN] = frame.read(at).ok_or(Reason::BadFrame)?;
+    if u16::from_be_bytes([header[2], header[3]]) != DNS_PORT {
+        return Err(Reason::OtherPort);
+    }
+    if protocol == IpProto::Tcp as u8 {
+        return Err(Reason::Tcp);
+    }
+    let udp_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    if udp_len < UdpHdr::LEN || udp_len > len {
+        return Err(Reason::BadFrame);
+    }
+    Ok(Path {
+        ip_at: 0,
+        is_ipv6: false,
+        is_pppoe: false,
+        udp_at: at,
+        dns_len: udp_len - UdpHdr::LEN,
+        is_answerable: is_answerable_port(u16::from_be_bytes([header[0], header[1]])),
+    })
+}
+
+/// Ports whose owner would answer an answer: echo, daytime, chargen, time, DNS, kpasswd.
+#[inline(always)]
+const fn is_answerable_port(port: u16) -> bool {
+    !matches!(port, 0 | 7 | 13 | 19 | 37 | DNS_PORT | 464)
+}

@@ -1,0 +1,148 @@
+//! What became of a packet, and why: one name an exit, one counter a name.
+
+/// What the driver does with the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Hands it to the network stack.
+    Pass,
+    /// Frees it.
+    Drop,
+    /// Sends it back where it came from.
+    Transmit,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal, $action:ident;)+) => {
+        /// Why a packet was passed, dropped or answered.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $variant = $number,)+
+        }
+
+        impl Reason {
+            /// Every reason in the order of the counters.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name of the counter.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// One sentence on what the counter counts.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+),)+ }
+            }
+
+            /// The reason with this number.
+            #[inline(always)]
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// What happens to the frame.
+            #[inline(always)]
+            pub const fn action(self) -> Action {
+                match self { $(Self::$variant => Action::$action,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Neither IPv4 nor IPv6 inside Ethernet, two VLAN tags or a PPPoE session.
+    NotIp = 0, "pass_not_ip", Pass;
+    /// IP, but neither UDP nor TCP.
+    OtherProtocol = 1, "pass_other_protocol", Pass;
+    /// UDP or TCP to another port than 53.
+    OtherPort = 2, "pass_other_port", Pass;
+    /// TCP to port 53.
+    Tcp = 3, "pass_tcp", Pass;
+    /// The frame ends before its headers do, or their lengths contradict.
+    BadFrame = 4, "pass_bad_frame", Pass;
+    /// A fragment of a datagram.
+    Fragment = 5, "pass_fragment", Pass;
+    /// More than six IPv6 extension headers, or one that hides the rest.
+    ExtensionHeaders = 6, "pass_extension_headers", Pass;
+    /// Fewer than 17 bytes: no question fits.
+    ShortMessage = 7, "pass_short_message", Pass;
+    /// QR=1: a response.
+    Response = 8, "pass_response", Pass;
+    /// Another opcode than QUERY.
+    Opcode = 9, "pass_opcode", Pass;
+    /// Not exactly one question.
+    QuestionCount = 10, "pass_question_count", Pass;
+    /// Records in the answer or authority section of a query.
+    RecordCount = 11, "pass_record_count", Pass;
+    /// A compression pointer or a reserved label type in the question.
+    LabelType = 12, "pass_label_type", Pass;
+    /// A qname of more than 255 bytes.
+    LongName = 13, "pass_long_name", Pass;
+    /// The message ends within the question.
+    ShortQuestion = 14, "pass_short_question", Pass;
+    /// Another class than IN.
+    Qclass = 15, "pass_qclass", Pass;
+    /// The additional section holds something else than one OPT record, such as a signature.
+    Additional = 16, "pass_additional", Pass;
+    /// The OPT record is cut short.
+    BadEdns = 17, "pass_bad_edns", Pass;
+    /// Another EDNS version than 0.
+    EdnsVersion = 18, "pass_edns_version", Pass;
+    /// No list is loaded.
+    NoGeneration = 19, "pass_no_generation", Pass;
+    /// No rule is for this name.
+    NoRule = 20, "pass_no_rule", Pass;
+    /// An exception lets the name through.
+    Allowed = 21, "pass_allowed", Pass;
+    /// Would have been blocked; the rule or the mode says observe.
+    Observed = 22, "pass_observed", Pass;
+    /// The tables contradict themselves.
+    Inconsistent = 23, "pass_inconsistent", Pass;
+    /// Answered with NXDOMAIN.
+    NxDomain = 24, "answer_nxdomain", Transmit;
+    /// Answered with NODATA.
+    NoData = 25, "answer_nodata", Transmit;
+    /// Answered with REFUSED.
+    Refused = 26, "answer_refused", Transmit;
+    /// Answered with an address.
+    Address = 27, "answer_address", Transmit;
+    /// Answered with TC=1.
+    Truncated = 28, "answer_truncated", Transmit;
+    /// Blocked and dropped, as the rule or the mode says.
+    Dropped = 29, "drop_blocked", Drop;
+    /// Blocked and dropped, because an answer could be abused or misread.
+    Unanswerable = 30, "drop_unanswerable", Drop;
+    /// Blocked and dropped, because the frame has no room for an answer.
+    NoRoom = 31, "drop_no_room", Drop;
+}
+
+/// Counters a CPU: one for every number that a reason's byte can have, so that
+/// the verifier needs no proof that a reason is one of [`Reason::ALL`].
+pub const COUNTER_COUNT: usize = 256;
+
+const _: () = assert!(Reason::ALL.len() <= COUNTER_COUNT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_positions() {
+        for (i, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, i);
+            assert_eq!(Reason::from_number(i as u8), Some(*reason));
+        }
+    }
+
+    #[test]
+    fn the_prefix_of_a_name_tells_the_action() {
+        for reason in Reason::ALL {
+            let prefix = match reason.action() {
+                Action::Pass => "pass_",
+                Action::Drop => "drop_",
+                Action::Transmit => "answer_",
+            };
+            assert!(reason.name().starts_with(prefix), "{reason:?}");
+        }
+    }
+}

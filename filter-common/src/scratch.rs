@@ -1,0 +1,49 @@
+//! The working memory of one packet: the message and what was found in it.
+//!
+//! It lives in a per-CPU map, because the kernel's stack has 512 bytes. What
+//! one stage finds, the next one reads here; a number that went through this
+//! memory is unknown to the verifier, which keeps it from following every
+//! label count separately.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::layout::LABEL_BUFFER_LEN;
+
+/// Bytes of a DNS message that are looked at; the longest question ends at 271.
+pub const MESSAGE_MAX_BYTES: usize = 512;
+
+/// A DNS message, first the query, then the answer in its place.
+pub type Message = [u8; LABEL_BUFFER_LEN];
+
+/// Everything known about the packet in hand.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Scratch {
+    /// The message; bytes behind `message_len` are left over from earlier packets.
+    pub message: Message,
+    /// Where each label's length byte is, from left to right, counted from the start of the qname.
+    pub label_starts: [u8; 128],
+    /// Categories that the client's policy blocks.
+    pub categories: u64,
+    /// Bytes of `message` in use.
+    pub message_len: u32,
+    /// Labels of the qname, the root not counted.
+    pub label_count: u32,
+    /// Query type.
+    pub qtype: u32,
+    /// Position behind the question.
+    pub question_end: u32,
+    /// [`EDNS_PRESENT`], [`EDNS_DO`].
+    pub edns: u32,
+    /// Record index of the active generation's header.
+    pub generation: u32,
+    /// Record index of the rule that won; 0 if none did.
+    pub rule: u32,
+    /// Position in the message of the name that the winning rule is written for.
+    pub owner_at: u32,
+}
+
+/// The query has an OPT record (RFC 6891).
+pub const EDNS_PRESENT: u32 = 1;
+/// The OPT record has the DO bit (RFC 3225).
+pub const EDNS_DO: u32 = 2;

@@ -1,0 +1,243 @@
+//! From a query to the rule that decides it.
+//!
+//! The walk goes from the last label to the first, hashes one name after the
+//! other and stops as soon as the table holds nothing at or below the name in
+//! hand; a name that no list knows is mostly decided by one bucket.
+
+use crate::{
+    dns::HEADER_BYTES,
+    hash::{self, HashKey},
+    layout::{
+        Control, HEADER_SINGLE_LABEL_RULES, Header, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS,
+        RULE_IS_NODE, RuleRecord, Settings,
+    },
+    reason::Reason,
+    rule::{AnswerKind, Priority, QtypeSet, Scope},
+    scratch::{Message, Scratch},
+    table::{self, Records},
+};
+
+/// Rules of one name that are looked at; the compiler keeps chains shorter.
+pub const CHAIN_MAX: usize = 16;
+
+/// The steps that the kernel program keeps as functions of their own, so that
+/// the verifier sees each of them once. The host takes them as they are.
+pub trait Steps: Records {
+    /// [`hash::label_hash`].
+    #[inline(always)]
+    fn label_hash(
+        &self,
+        message: &Message,
+        at: usize,
+        len: usize,
+        key: &HashKey,
+        parent: u64,
+    ) -> u64 {
+        hash::label_hash(message, at, len, key, parent)
+    }
+
+    /// [`table::find`].
+    #[inline(always)]
+    fn find(&self, bucket_base: u32, bucket_count: u32, hash: u64) -> u16 {
+        table::find(self, bucket_base, bucket_count, hash)
+    }
+
+    /// [`weigh`].
+    #[inline(always)]
+    fn weigh(&self, class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
+        weigh(self, class_base, class, asked, best)
+    }
+}
+
+impl Steps for [crate::layout::Record] {}
+
+/// What a rule is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Categories that the policy blocks.
+    pub categories: u64,
+    /// Query type.
+    pub qtype: u16,
+    /// The name in hand is the qname, not a parent of it.
+    pub is_qname: bool,
+}
+
+/// The best rule so far, in one word: class number, priority, and whether
+/// names below the last one have rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Best(pub u64);
+
+impl Best {
+    const PRIORITY_SHIFT: u32 = 32;
+    const DESCENDANTS: u64 = 1 << 63;
+
+    #[inline(always)]
+    const fn class(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    const fn priority(self) -> u8 {
+        (self.0 >> Self::PRIORITY_SHIFT) as u8
+    }
+
+    #[inline(always)]
+    const fn rule(self) -> u64 {
+        self.0 & !Self::DESCENDANTS
+    }
+
+    #[inline(always)]
+    const fn has_descendants(self) -> bool {
+        self.0 & Self::DESCENDANTS != 0
+    }
+}
+
+/// Decides the query in `scratch`: why it passes, or the rule and the answer it asks for.
+///
+/// Leaves the rule, its generation and its owner name in `scratch`.
+#[inline(always)]
+pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<AnswerKind, Reason> {
+    scratch.rule = 0;
+    let active = Control::of(steps.record(0).ok_or(Reason::NoGeneration)?).active;
+    if active == 0 {
+        return Err(Reason::NoGeneration);
+    }
+    scratch.generation = active;
+    let header = Header::of(steps.record(active).ok_or(Reason::Inconsistent)?);
+    let class_base = active.wrapping_add(header.class_base);
+    let best = walk(steps, scratch, header, active);
+    if best.rule() == 0 {
+        return Err(Reason::NoRule);
+    }
+    scratch.rule = class_base.wrapping_add(best.class());
+    let rule = RuleRecord::of(steps.record(scratch.rule).ok_or(Reason::Inconsistent)?);
+    if is_allow(rule.priority) {
+        return Err(Reason::Allowed);
+    }
+    let settings = Settings::of(steps.record(active + 1).ok_or(Reason::Inconsistent)?);
+    let answer = if rule.answer == 0 {
+        settings.answer
+    } else {
+        rule.answer
+    };
+    match AnswerKind::from_number(answer) {
+        Some(AnswerKind::Observe) => Err(Reason::Observed),
+        Some(kind) => Ok(kind),
+        None => Err(Reason::Inconsistent),
+    }
+}
+
+#[inline(always)]
+const fn is_allow(priority: u8) -> bool {
+    priority == Priority::Allow as u8 || priority == Priority::ImportantAllow as u8
+}
+
+/// Walks the names from the top down; the best rule of all of them.
+#[inline(always)]
+fn walk<S: Steps + ?Sized>(
+    steps: &S,
+    scratch: &mut Scratch,
+    header: &Header,
+    generation: u32,
+) -> Best {
+    let bucket_base = generation.wrapping_add(header.bucket_base);
+    let class_base = generation.wrapping_add(header.class_base);
+    let mut hash = header.key.root;
+    let mut best = Best::default();
+    let labels = scratch.label_count & 127;
+    let mut is_skipped = header.flags & HEADER_SINGLE_LABEL_RULES == 0;
+    let mut i = labels;
+    while i > 0 {
+        i -= 1;
+        let start = usize::from(scratch.label_starts[(i & 127) as usize]) + HEADER_BYTES;
+        let len = usize::from(scratch.message[start]) & 63;
+        hash = steps.label_hash(&scratch.message, start + 1, len, &header.key, hash);
+        if is_skipped {
+            is_skipped = false;
+            continue;
+        }
+        let class = steps.find(bucket_base, header.bucket_count, hash);
+        if class == 0 {
+            break;
+        }
+        let asked = Asked {
+            categories: scratch.categories,
+            qtype: scratch.qtype as u16,
+            is_qname: i == 0,
+        };
+        let weighed = steps.weigh(class_base, class, asked, Best(best.rule()));
+        if weighed.rule() != best.rule() {
+            scratch.owner_at = start as u32;
+        }
+        best = weighed;
+        if !best.has_descendants() {
+            break;
+        }
+    }
+    best
+}
+
+/// Weighs the rules of one name against the best of its parents.
+///
+/// A higher priority wins; within one priority the later, that is the more
+/// specific name; within one name the earlier rule of the chain.
+#[inline(always)]
+pub fn weigh<R: Records + ?Sized>(
+    records: &R,
+    class_base: u32,
+    class: u16,
+    asked: Asked,
+    best: Best,
+) -> Best {
+    let mut here = Best::default();
+    let mut descendants = 0;
+    let mut next = u32::from(class);
+    let mut i = 0;
+    while i < CHAIN_MAX {
+        let Some(record) = records.record(class_base.wrapping_add(next)) else {
+            break;
+        };
+        let rule = RuleRecord::of(record);
+        if i == 0 && rule.flags & RULE_HAS_DESCENDANTS != 0 {
+            descendants = Best::DESCENDANTS;
+        }
+        if rule.priority > here.priority() && applies(rule, asked) {
+            here = Best(u64::from(rule.priority) << Best::PRIORITY_SHIFT | u64::from(next));
+        }
+        next = rule.next;
+        if next == 0 {
+            break;
+        }
+        i += 1;
+    }
+    let best = if here.priority() != 0 && here.priority() >= best.priority() {
+        here
+    } else {
+        best
+    };
+    Best(best.rule() | descendants)
+}
+
+#[inline(always)]
+fn applies(rule: &RuleRecord, asked: Asked) -> bool {
+    let covered = if asked.is_qname {
+        Scope::SELF_BIT
+    } else {
+        Scope::BELOW_BIT
+    };
+    rule.flags & RULE_IS_NODE == 0
+        && rule.scope & covered != 0
+        && rule.categories & asked.categories != 0
+        && (rule.qtype_mode == QtypeSet::EVERY || has_qtype(rule, asked.qtype))
+}
+
+#[inline(always)]
+fn has_qtype(rule: &RuleRecord, qtype: u16) -> bool {
+    let mut named = false;
+    let mut i = 0;
+    while i < QTYPES_PER_RULE {
+        named |= i < usize::from(rule.qtype_count) && rule.qtypes[i] == qtype;
+        i += 1;
+    }
+    named == (rule.qtype_mode == QtypeSet::ONLY)
+}

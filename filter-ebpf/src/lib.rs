@@ -1,0 +1,50 @@
+//! The XDP program's body: hands a frame to `filter-common` and does what comes back.
+//!
+//! Owns the maps, raw packet memory and the functions that the verifier checks
+//! one by one. It decides nothing: every decision is made in `filter-common`.
+
+#![no_std]
+#![allow(
+    unsafe_code,
+    reason = "packet memory and maps are raw pointers in the kernel; each use proves itself"
+)]
+
+mod maps;
+mod packet;
+mod stages;
+
+use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
+use filter_common::{
+    filter,
+    reason::{Action, Reason},
+};
+
+use crate::{packet::Packet, stages::Kernel};
+
+/// Judges the frame of `ctx`, answers it in place if so decided, and counts it.
+#[inline(always)]
+pub fn run(ctx: &XdpContext) -> u32 {
+    let mut packet = Packet::new(ctx);
+    let reason = match Kernel::new() {
+        Some(mut stages) => filter::filter(&mut packet, &mut stages),
+        None => Reason::Inconsistent,
+    };
+    maps::count(reason);
+    match reason.action() {
+        Action::Pass => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Transmit => xdp_action::XDP_TX,
+    }
+}
+
+/// Loops, so that the verifier refuses a program that kept a path to a panic.
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

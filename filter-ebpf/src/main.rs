@@ -1,3 +1,0 @@
-//! placeholder
-#![no_std]
-#![no_main]

@@ -1,0 +1,179 @@
+//! The functions that the verifier checks one by one.
+//!
+//! Each is a global function: it is verified once for all arguments, however
+//! often it is called, and its caller is verified without looking inside. That
+//! keeps 127 labels far below the verifier's million instructions. What crosses
+//! a call is integers and pointers to map values.
+
+use filter_common::{
+    answer, dns,
+    filter::Stages,
+    hash::{self, HashKey},
+    reason::Reason,
+    rule::AnswerKind,
+    scratch::{Message, Scratch},
+    table,
+    verdict::{self, Asked, Best},
+};
+
+use crate::maps::{self, Table};
+
+/// The stages over this CPU's working memory.
+pub struct Kernel {
+    scratch: *mut Scratch,
+}
+
+impl Kernel {
+    /// Fails if the map is missing, which the loader rules out.
+    #[inline(always)]
+    pub fn new() -> Option<Self> {
+        maps::scratch().map(|scratch| Self { scratch })
+    }
+}
+
+impl Stages for Kernel {
+    #[inline(always)]
+    fn scratch(&mut self) -> &mut Scratch {
+        // SAFETY: the live value of a per-CPU map; see `maps::count`.
+        unsafe { &mut *self.scratch }
+    }
+
+    #[inline(always)]
+    fn parse(&mut self) -> Result<(), Reason> {
+        match nxdp_parse(self.scratch) {
+            DONE => Ok(()),
+            reason => Err(reason_of(reason)),
+        }
+    }
+
+    #[inline(always)]
+    fn decide(&mut self) -> Result<AnswerKind, Reason> {
+        let decided = nxdp_decide(self.scratch);
+        match AnswerKind::from_number((decided >> 8) as u8) {
+            Some(kind) => Ok(kind),
+            None => Err(reason_of(decided)),
+        }
+    }
+
+    #[inline(always)]
+    fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
+        Ok(reason_of(nxdp_compose(self.scratch, kind as u32)))
+    }
+}
+
+/// No reason has this number.
+const DONE: u32 = 0xff;
+
+#[inline(always)]
+fn reason_of(number: u32) -> Reason {
+    Reason::from_number(number as u8).unwrap_or(Reason::Inconsistent)
+}
+
+/// [`dns::parse`]: [`DONE`] or a reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_parse(scratch: *mut Scratch) -> u32 {
+    // SAFETY: null or this CPU's map value, which nothing else uses meanwhile.
+    match unsafe { scratch.as_mut() }.map(dns::parse) {
+        Some(Ok(())) => DONE,
+        Some(Err(reason)) => reason as u32,
+        None => Reason::Inconsistent as u32,
+    }
+}
+
+/// [`verdict::decide`]: the answer kind in bits 8 to 15, or a reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_decide(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as in `nxdp_parse`.
+    match unsafe { scratch.as_mut() }.map(|scratch| verdict::decide(&Table, scratch)) {
+        Some(Ok(kind)) => (kind as u32) << 8,
+        Some(Err(reason)) => reason as u32,
+        None => Reason::Inconsistent as u32,
+    }
+}
+
+/// [`answer::compose`]: a reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_compose(scratch: *mut Scratch, kind: u32) -> u32 {
+    let Some(kind) = AnswerKind::from_number(kind as u8) else {
+        return Reason::Inconsistent as u32;
+    };
+    // SAFETY: as in `nxdp_parse`.
+    match unsafe { scratch.as_mut() }.map(|scratch| answer::compose(&Table, scratch, kind)) {
+        Some(Ok(reason) | Err(reason)) => reason as u32,
+        None => Reason::Inconsistent as u32,
+    }
+}
+
+/// [`hash::label_hash`].
+#[inline(always)]
+pub fn label_hash(message: &Message, at: usize, len: usize, key: &HashKey, parent: u64) -> u64 {
+    nxdp_label_hash(message, (at << 8 | len) as u64, key.chunk, key.length, parent)
+}
+
+/// [`hash::label_hash`] with the position and length of the label in one word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_label_hash(
+    message: *const Message,
+    place: u64,
+    chunk: u64,
+    length: u64,
+    parent: u64,
+) -> u64 {
+    // SAFETY: null or a map value of this size.
+    let Some(message) = (unsafe { message.as_ref() }) else {
+        return 0;
+    };
+    let key = HashKey {
+        root: 0,
+        chunk,
+        length,
+    };
+    let at = (place >> 8) as usize;
+    let len = (place & 0x3f) as usize;
+    hash::label_hash(message, at, len, &key, parent)
+}
+
+/// [`table::find`].
+#[inline(always)]
+pub fn find(bucket_base: u32, bucket_count: u32, hash: u64) -> u16 {
+    nxdp_find(bucket_base, bucket_count, hash) as u16
+}
+
+/// [`table::find`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_find(bucket_base: u32, bucket_count: u32, hash: u64) -> u32 {
+    u32::from(table::find(&Table, bucket_base, bucket_count, hash))
+}
+
+/// [`verdict::weigh`].
+#[inline(always)]
+pub fn weigh(class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
+    let packed = u64::from(class_base) << 32
+        | u64::from(class) << 16
+        | u64::from(asked.qtype);
+    Best(nxdp_weigh(packed, asked.categories, u32::from(asked.is_qname), best.0))
+}
+
+/// [`verdict::weigh`] with class base, class and query type in one word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_weigh(packed: u64, categories: u64, is_qname: u32, best: u64) -> u64 {
+    let asked = Asked {
+        categories,
+        qtype: packed as u16,
+        is_qname: is_qname != 0,
+    };
+    verdict::weigh(
+        &Table,
+        (packed >> 32) as u32,
+        (packed >> 16) as u16,
+        asked,
+        Best(best),
+    )
+    .0
+}

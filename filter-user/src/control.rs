@@ -1,0 +1,178 @@
+//! The control socket: how another process asks a running nxdp what it does.
+//!
+//! A Unix stream socket that only its owner's group may use. A request is one
+//! line of JSON, `{"version":1,"verb":"status"}`; the answer is one line too.
+//! This module owns the words; what they do is the service's business.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the words on the socket.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// Longest request, in bytes.
+pub const REQUEST_MAX_BYTES: u64 = 64 * 1024;
+
+/// A request.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Request {
+    /// [`PROTOCOL_VERSION`].
+    pub version: u32,
+    /// What is asked.
+    pub verb: Verb,
+}
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// What is attached and which generation is active.
+    Status,
+    /// The counters.
+    Stats,
+}
+
+/// An answer: what was asked for, or why not.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Response {
+    /// To [`Verb::Status`].
+    Status(Status),
+    /// To [`Verb::Stats`].
+    Stats(Stats),
+    /// The request was not understood or failed.
+    Error(String),
+}
+
+/// What a running nxdp does.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+pub struct Status {
+    /// Version of this object.
+    pub version: u32,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since the program was attached.
+    pub uptime_s: u64,
+    /// Where it is attached.
+    pub interfaces: Vec<Attachment>,
+    /// Number of the active generation; it counts the loads since the start.
+    pub generation: u32,
+    /// Distinct names with a rule.
+    pub names: u32,
+    /// Bytes of kernel memory that the active generation takes.
+    pub generation_bytes: u64,
+    /// Bytes of kernel memory of the table map, with room for the next generation.
+    pub table_bytes: u64,
+    /// Kernel memory of the active generation a name, in bytes.
+    pub bytes_per_name: f64,
+    /// The lists of the active generation.
+    pub lists: Vec<ListStatus>,
+    /// Why the last reload failed, if it did; the generation before it is active.
+    pub last_error: Option<String>,
+}
+
+/// One interface in use.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Attachment {
+    /// Name of the interface.
+    pub interface: String,
+    /// `native` or `skb`.
+    pub mode: String,
+}
+
+/// One list of the active generation.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct ListStatus {
+    /// Name.
+    pub name: String,
+    /// File.
+    pub path: PathBuf,
+    /// Rules read from it.
+    pub rules: u64,
+}
+
+/// Packets by reason since the program was attached.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Stats {
+    /// Version of this object.
+    pub version: u32,
+    /// Number of the active generation.
+    pub generation: u32,
+    /// Packets by the name of their reason.
+    pub packets: BTreeMap<String, u64>,
+}
+
+/// Why a running nxdp did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody listens.
+    #[error("connect to '{path}': no nxdp is running there; start one with `nxdp run`, or name its socket with `--socket`")]
+    NotRunning {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The conversation broke.
+    #[error("talk to nxdp on '{path}'")]
+    Talk {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The other side is another version or no nxdp.
+    #[error("understand the answer on '{path}': it is from another version of nxdp")]
+    Foreign {
+        /// The socket.
+        path: PathBuf,
+        /// Where it stopped making sense.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The request was refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Asks the nxdp that listens on `path`.
+pub fn ask(path: &Path, verb: Verb) -> Result<Response, Error> {
+    let stream = UnixStream::connect(path).map_err(|source| Error::NotRunning {
+        path: path.to_owned(),
+        source,
+    })?;
+    let line = converse(&stream, verb).map_err(|source| Error::Talk {
+        path: path.to_owned(),
+        source,
+    })?;
+    match serde_json::from_str(&line) {
+        Ok(Response::Error(why)) => Err(Error::Refused(why)),
+        Ok(response) => Ok(response),
+        Err(source) => Err(Error::Foreign {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn converse(mut stream: &UnixStream, verb: Verb) -> io::Result<String> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let request = Request {
+        version: PROTOCOL_VERSION,
+        verb,
+    };
+    let mut bytes = serde_json::to_vec(&request)?;
+    bytes.push(b'\n');
+    stream.write_all(&bytes)?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line)
+}

@@ -1,0 +1,129 @@
+//! Why the kernel side failed, and what to do.
+
+use std::io;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+use super::Mode;
+
+/// An error of the kernel side.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The embedded object lacks something: a broken build.
+    #[error("find '{0}' in the embedded eBPF object: rebuild with `cargo xtask build`")]
+    Object(&'static str),
+    /// Loading needs a capability that the process lacks.
+    #[error("load the program: permission denied; run as root or with CAP_BPF and CAP_NET_ADMIN")]
+    Permission,
+    /// The kernel refused the object.
+    #[error("load the program: needs Linux 6.1 or newer with BPF enabled")]
+    Load(#[source] EbpfError),
+    /// The table could not be mapped.
+    #[error("map the table into memory")]
+    MapTable(#[source] io::Error),
+    /// The table is too small for another generation.
+    #[error("table full: {needed} records needed beside the active generation, {capacity} in all; the table must grow")]
+    TableFull {
+        /// Records of the new generation.
+        needed: u32,
+        /// Records of the table.
+        capacity: u32,
+    },
+    /// The copied generation does not read back as it was written.
+    #[error("check the new generation: the table reads back differently; the old one stays active")]
+    CopyDiffers,
+    /// The kernel cannot tell when the old generation is unused.
+    #[error("wait for running programs (membarrier)")]
+    Membarrier(#[source] io::Error),
+    /// The counters cannot be read.
+    #[error("read the counters")]
+    Counters(#[source] MapError),
+    /// No interface has this name.
+    #[error("attach to '{0}': no such interface; `ip link` lists them")]
+    NoInterface(String),
+    /// Another program is attached.
+    #[error("attach to '{0}': another XDP program is attached; see `nxdp features {0}`, detach it with `ip link set dev {0} xdp off` or through its owner")]
+    Busy(String),
+    /// The driver cannot run the program in this mode.
+    #[error("attach to '{interface}' in {mode} mode: the driver refused it; `nxdp features {interface}` tells what stands in the way{hint}")]
+    Refused {
+        /// The interface.
+        interface: String,
+        /// The mode asked for.
+        mode: Mode,
+        /// A way out.
+        hint: &'static str,
+    },
+    /// Anything else.
+    #[error("attach to '{interface}'")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        #[source]
+        source: ProgramError,
+    },
+}
+
+impl Error {
+    pub(super) fn load(error: EbpfError) -> Self {
+        match os_error(&error) {
+            Some(libc::EPERM | libc::EACCES) if !is_root() => Self::Permission,
+            _ => Self::Load(error),
+        }
+    }
+
+    pub(super) fn attach(interface: &str, mode: Mode, source: ProgramError) -> Self {
+        if let ProgramError::UnknownInterface { .. } = source {
+            return Self::NoInterface(interface.to_owned());
+        }
+        match os_error(&source) {
+            Some(libc::EBUSY | libc::EEXIST) => Self::Busy(interface.to_owned()),
+            Some(libc::EPERM | libc::EACCES) => Self::Permission,
+            Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ERANGE) => Self::refused(interface, mode),
+            _ => Self::Attach {
+                interface: interface.to_owned(),
+                source,
+            },
+        }
+    }
+
+    pub(super) fn refused(interface: &str, mode: Mode) -> Self {
+        Self::Refused {
+            interface: interface.to_owned(),
+            mode,
+            hint: match mode {
+                Mode::Native => "; `--mode skb` works on any driver, slower",
+                Mode::Skb => "",
+            },
+        }
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The error number at the bottom of a chain of errors.
+fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(number) = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
+            return Some(number);
+        }
+        next = error.source();
+    }
+    None
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Skb => "skb",
+        })
+    }
+}

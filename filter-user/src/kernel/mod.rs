@@ -1,0 +1,227 @@
+//! The kernel side of a running filter: program, table, counters, attachments.
+//!
+//! The only module that knows aya, and with [`table`] the only one with unsafe
+//! code. It does not know lists, names or configuration: it takes the records
+//! of an image and the name of an interface.
+
+#![allow(
+    unsafe_code,
+    reason = "table.rs maps kernel memory and proves each use"
+)]
+
+mod error;
+mod table;
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
+    maps::{Map, MapData, PerCpuArray},
+    programs::{Xdp, XdpMode, links::FdLink, xdp::XdpLink},
+};
+use filter_common::{
+    layout::{Header, Record},
+    reason::{COUNTER_COUNT, Reason},
+};
+
+pub use self::error::Error;
+use self::table::TableMap;
+
+/// The object that `cargo xtask build` made.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NXDP_BPF_OBJECT"));
+/// Name of the program in the object.
+const PROGRAM: &str = "nxdp";
+
+/// Where in the driver's receive path the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the driver, before the kernel allocates anything.
+    Native,
+    /// Behind it, on any device, slower.
+    Skb,
+}
+
+/// A loaded program with its maps; dropping it detaches and frees everything.
+pub struct Filter {
+    ebpf: Ebpf,
+    table: TableMap,
+    capacity: u32,
+    generation: u32,
+    links: BTreeMap<String, (Mode, XdpLink)>,
+}
+
+impl Filter {
+    /// Loads the program with a table of `capacity` records of 64 bytes.
+    ///
+    /// # Errors
+    ///
+    /// A missing capability, a kernel that refuses the program, too little memory.
+    pub fn load(capacity: u32) -> Result<Self, Error> {
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("TABLE", capacity)
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .load(OBJECT)
+            .map_err(|error| Error::load(error.into()))?;
+        let map = ebpf.map("TABLE").ok_or(Error::Object("TABLE"))?;
+        let Map::Array(data) = map else {
+            return Err(Error::Object("TABLE"));
+        };
+        let table = TableMap::map(data.fd(), capacity)?;
+        program(&mut ebpf)?.load().map_err(|error| Error::load(error.into()))?;
+        Ok(Self {
+            ebpf,
+            table,
+            capacity,
+            generation: 0,
+            links: BTreeMap::new(),
+        })
+    }
+
+    /// Writes the records of an image beside the active generation and switches to it.
+    ///
+    /// Returns the number of the new generation. No packet sees parts of both.
+    /// Fails without any change, with [`Error::TableFull`] if the table must grow first.
+    pub fn activate(&mut self, records: &[Record]) -> Result<u32, Error> {
+        let generation = self.generation + 1;
+        self.table.activate(records, generation)?;
+        self.generation = generation;
+        Ok(generation)
+    }
+
+    /// Header of the active generation.
+    pub fn active(&self) -> Option<Header> {
+        self.table.active().map(|(_, header)| header)
+    }
+
+    /// All records of the table, as the program sees them.
+    pub fn records(&self) -> &[Record] {
+        self.table.records()
+    }
+
+    /// Records that the table holds.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Attaches to `interface`; never falls back to another mode or to a link
+    /// that would outlive this process.
+    pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<(), Error> {
+        let program = program(&mut self.ebpf)?;
+        let id = program
+            .attach(interface, mode.into())
+            .map_err(|error| Error::attach(interface, mode, error))?;
+        let link = program
+            .take_link(id)
+            .map_err(|error| Error::attach(interface, mode, error))?;
+        // aya falls back to netlink when the kernel refuses a link: such an
+        // attachment would outlive this process, and hides why it was refused.
+        let link = FdLink::try_from(link).map_err(|_| Error::refused(interface, mode))?;
+        self.links
+            .insert(interface.to_owned(), (mode, XdpLink::try_from(link).map_err(|_| Error::refused(interface, mode))?));
+        Ok(())
+    }
+
+    /// Moves the attachments of `other` to this program, each in one atomic step.
+    pub fn take_over(&mut self, mut other: Self) -> Result<(), Error> {
+        self.generation = self.generation.max(other.generation);
+        while let Some((interface, (mode, link))) = other.links.pop_first() {
+            let program = program(&mut self.ebpf)?;
+            let id = program
+                .attach_to_link(link)
+                .and_then(|id| program.take_link(id))
+                .map_err(|error| Error::attach(&interface, mode, error))?;
+            self.links.insert(interface, (mode, id));
+        }
+        Ok(())
+    }
+
+    /// Interfaces in use with their modes.
+    pub fn attachments(&self) -> impl Iterator<Item = (&str, Mode)> {
+        self.links.iter().map(|(interface, (mode, _))| (interface.as_str(), *mode))
+    }
+
+    /// Packets by reason since the program was loaded, summed over the CPUs.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let map = self.ebpf.map("COUNTERS").ok_or(Error::Object("COUNTERS"))?;
+        let map: PerCpuArray<&MapData, [u64; COUNTER_COUNT]> =
+            map.try_into().map_err(Error::Counters)?;
+        let cpus = map.get(&0, 0).map_err(Error::Counters)?;
+        let mut sums = [0; COUNTER_COUNT];
+        for cpu in cpus.iter() {
+            for (sum, count) in sums.iter_mut().zip(cpu) {
+                *sum += count;
+            }
+        }
+        Ok(Counters(sums))
+    }
+
+    /// Runs the program over `frame` in the kernel (BPF_PROG_TEST_RUN).
+    pub fn test_run(&mut self, frame: &[u8], repeat: u32) -> Result<TestRunOutcome, Error> {
+        let mut out = vec![0; 4096];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            repeat,
+            ..TestRunOptions::new()
+        };
+        let result = program(&mut self.ebpf)?.test_run(options).map_err(|error| Error::load(error.into()))?;
+        out.truncate(result.data_size_out as usize);
+        Ok(TestRunOutcome {
+            action: result.return_value,
+            frame: out,
+            duration_ns: result.duration.as_nanos() as u64,
+        })
+    }
+
+    /// Instructions that the verifier looked at, of the million it allows.
+    pub fn verified_instructions(&mut self) -> Option<u32> {
+        program(&mut self.ebpf).ok()?.info().ok()?.verified_instruction_count()
+    }
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
+    ebpf.program_mut(PROGRAM)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(Error::Object(PROGRAM))
+}
+
+impl From<Mode> for XdpMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Native => Self::Driver,
+            Mode::Skb => Self::Skb,
+        }
+    }
+}
+
+/// What a program run in the kernel left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestRunOutcome {
+    /// The program's return value, an `xdp_action`.
+    pub action: u32,
+    /// The frame behind it.
+    pub frame: Vec<u8>,
+    /// Mean time of a run, in nanoseconds.
+    pub duration_ns: u64,
+}
+
+/// Packets by reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters([u64; COUNTER_COUNT]);
+
+impl Counters {
+    /// Packets that left by `reason`.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Every reason with its packets.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.iter().map(|&reason| (reason, self.of(reason)))
+    }
+
+    /// What came since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i].wrapping_sub(earlier.0[i])))
+    }
+}

@@ -79,7 +79,7 @@ pub struct Header {
 pub const HEADER_SINGLE_LABEL_RULES: u32 = 1;
 
 /// Second record of a generation: what rules that do not say otherwise do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Settings {
     /// TTL of the SOA and of synthesized addresses, in seconds.
@@ -89,9 +89,13 @@ pub struct Settings {
     /// EDE INFO-CODE for rules that have none (RFC 8914 §4).
     pub ede_code: u8,
     /// Unused, zero.
-    pub reserved: [u8; 2],
-    /// Unused, zero.
-    pub reserved2: [u64; 7],
+    pub reserved: [u8; 58],
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::zeroed()
+    }
 }
 
 /// One rule of a class. A class is the chain of the rules that share a name.
@@ -136,6 +140,11 @@ pub struct RuleRecord {
 pub const RULE_HAS_DESCENDANTS: u32 = 1;
 /// The name has no rule of its own; it only leads to names below it.
 pub const RULE_IS_NODE: u32 = 2;
+/// Where the rule applies, what was found at shorter names no longer counts.
+///
+/// The record blocks and lifts nothing. It stands first in its chain and is
+/// followed by those rules of shorter names that hold here all the same.
+pub const RULE_RESET: u32 = 4;
 
 /// Query types that one rule record can hold.
 pub const QTYPES_PER_RULE: usize = 4;

@@ -9,7 +9,7 @@ use crate::{
     hash::{self, HashKey},
     layout::{
         Control, HEADER_SINGLE_LABEL_RULES, Header, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS,
-        RULE_IS_NODE, RuleRecord, Settings,
+        RULE_IS_NODE, RULE_RESET, RuleRecord, Settings,
     },
     reason::Reason,
     rule::{AnswerKind, Priority, QtypeSet, Scope},
@@ -189,6 +189,7 @@ pub fn weigh<R: Records + ?Sized>(
     asked: Asked,
     best: Best,
 ) -> Best {
+    let mut above = best;
     let mut here = Best::default();
     let mut descendants = 0;
     let mut next = u32::from(class);
@@ -201,7 +202,11 @@ pub fn weigh<R: Records + ?Sized>(
         if i == 0 && rule.flags & RULE_HAS_DESCENDANTS != 0 {
             descendants = Best::DESCENDANTS;
         }
-        if rule.priority > here.priority() && applies(rule, asked) {
+        if rule.flags & RULE_RESET != 0 {
+            if applies(rule, asked) {
+                above = Best::default();
+            }
+        } else if rule.priority > here.priority() && applies(rule, asked) {
             here = Best(u64::from(rule.priority) << Best::PRIORITY_SHIFT | u64::from(next));
         }
         next = rule.next;
@@ -210,10 +215,10 @@ pub fn weigh<R: Records + ?Sized>(
         }
         i += 1;
     }
-    let best = if here.priority() != 0 && here.priority() >= best.priority() {
+    let best = if here.priority() != 0 && here.priority() >= above.priority() {
         here
     } else {
-        best
+        above
     };
     Best(best.rule() | descendants)
 }

@@ -3,9 +3,8 @@
 //! Owns the words and their defaults; knows neither clap nor the kernel.
 
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use filter_common::rule::AnswerKind;
@@ -49,10 +48,8 @@ pub struct ListConfig {
     /// Name in answers, counters and explanations; the file name without ending by default.
     pub name: Option<String>,
     /// Format; detected by default.
-    #[serde(default, deserialize_with = "from_text")]
     pub format: Option<Format>,
     /// Whether rules match as their format says, or all as one scope.
-    #[serde(default, deserialize_with = "from_text")]
     pub scope: Option<ScopePolicy>,
     /// Answer of this list's rules.
     pub answer: Option<AnswerChoice>,
@@ -213,14 +210,4 @@ impl Config {
             .as_deref()
             .unwrap_or_else(|| Path::new(SOCKET_DEFAULT))
     }
-}
-
-/// Reads a value that is written as text and parsed by its type.
-fn from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: FromStr<Err: fmt::Display>,
-{
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(serde::de::Error::custom)
 }

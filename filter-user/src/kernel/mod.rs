@@ -44,9 +44,11 @@ pub enum Mode {
 /// A loaded program with its maps; dropping it detaches and frees everything.
 pub struct Filter {
     ebpf: Ebpf,
+    program_name: &'static str,
     table: TableMap,
     capacity: u32,
     generation: u32,
+    before: Counters,
     links: BTreeMap<String, (Mode, XdpLink)>,
 }
 
@@ -57,22 +59,30 @@ impl Filter {
     ///
     /// A missing capability, a kernel that refuses the program, too little memory.
     pub fn load(capacity: u32) -> Result<Self, Error> {
+        Self::load_from(OBJECT, PROGRAM, capacity)
+    }
+
+    /// Loads `program_name` of another object with the same maps: the
+    /// measuring programs.
+    pub fn load_from(object: &[u8], program_name: &'static str, capacity: u32) -> Result<Self, Error> {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("TABLE", capacity)
             .verifier_log_level(VerifierLogLevel::STATS)
-            .load(OBJECT)
+            .load(object)
             .map_err(|error| Error::load(error.into()))?;
         let map = ebpf.map("TABLE").ok_or(Error::Object("TABLE"))?;
         let Map::Array(data) = map else {
             return Err(Error::Object("TABLE"));
         };
         let table = TableMap::map(data.fd(), capacity)?;
-        program(&mut ebpf)?.load().map_err(|error| Error::load(error.into()))?;
+        program(&mut ebpf, program_name)?.load().map_err(|error| Error::load(error.into()))?;
         Ok(Self {
             ebpf,
+            program_name,
             table,
             capacity,
             generation: 0,
+            before: Counters([0; COUNTER_COUNT]),
             links: BTreeMap::new(),
         })
     }
@@ -106,7 +116,7 @@ impl Filter {
     /// Attaches to `interface`; never falls back to another mode or to a link
     /// that would outlive this process.
     pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<(), Error> {
-        let program = program(&mut self.ebpf)?;
+        let program = program(&mut self.ebpf, self.program_name)?;
         let id = program
             .attach(interface, mode.into())
             .map_err(|error| Error::attach(interface, mode, error))?;
@@ -121,11 +131,17 @@ impl Filter {
         Ok(())
     }
 
+    /// Goes on counting where `other` is: generations and packets.
+    pub fn continue_from(&mut self, other: &Self) -> Result<(), Error> {
+        self.generation = other.generation;
+        self.before = other.counters()?;
+        Ok(())
+    }
+
     /// Moves the attachments of `other` to this program, each in one atomic step.
-    pub fn take_over(&mut self, mut other: Self) -> Result<(), Error> {
-        self.generation = self.generation.max(other.generation);
+    pub fn take_over(&mut self, other: &mut Self) -> Result<(), Error> {
         while let Some((interface, (mode, link))) = other.links.pop_first() {
-            let program = program(&mut self.ebpf)?;
+            let program = program(&mut self.ebpf, self.program_name)?;
             let id = program
                 .attach_to_link(link)
                 .and_then(|id| program.take_link(id))
@@ -140,13 +156,13 @@ impl Filter {
         self.links.iter().map(|(interface, (mode, _))| (interface.as_str(), *mode))
     }
 
-    /// Packets by reason since the program was loaded, summed over the CPUs.
+    /// Packets by reason since the first program was loaded, summed over the CPUs.
     pub fn counters(&self) -> Result<Counters, Error> {
         let map = self.ebpf.map("COUNTERS").ok_or(Error::Object("COUNTERS"))?;
         let map: PerCpuArray<&MapData, [u64; COUNTER_COUNT]> =
             map.try_into().map_err(Error::Counters)?;
         let cpus = map.get(&0, 0).map_err(Error::Counters)?;
-        let mut sums = [0; COUNTER_COUNT];
+        let mut sums = self.before.0;
         for cpu in cpus.iter() {
             for (sum, count) in sums.iter_mut().zip(cpu) {
                 *sum += count;
@@ -164,7 +180,7 @@ impl Filter {
             repeat,
             ..TestRunOptions::new()
         };
-        let result = program(&mut self.ebpf)?.test_run(options).map_err(|error| Error::load(error.into()))?;
+        let result = program(&mut self.ebpf, self.program_name)?.test_run(options).map_err(|error| Error::load(error.into()))?;
         out.truncate(result.data_size_out as usize);
         Ok(TestRunOutcome {
             action: result.return_value,
@@ -175,14 +191,14 @@ impl Filter {
 
     /// Instructions that the verifier looked at, of the million it allows.
     pub fn verified_instructions(&mut self) -> Option<u32> {
-        program(&mut self.ebpf).ok()?.info().ok()?.verified_instruction_count()
+        program(&mut self.ebpf, self.program_name).ok()?.info().ok()?.verified_instruction_count()
     }
 }
 
-fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
-    ebpf.program_mut(PROGRAM)
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+    ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
-        .ok_or(Error::Object(PROGRAM))
+        .ok_or(Error::Object(name))
 }
 
 impl From<Mode> for XdpMode {

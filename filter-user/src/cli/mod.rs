@@ -1,0 +1,212 @@
+//! Flags, help and exit codes: the only module that knows clap.
+//!
+//! Data goes to standard output, talk to standard error. Exit codes: 0 done,
+//! 1 failed, 2 bad usage or configuration.
+
+mod compile;
+mod features;
+mod query;
+mod run;
+mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use filter_user::{
+    config::{AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
+    list::{Format, ScopePolicy},
+};
+
+/// A DNS filter inside the Linux kernel.
+///
+/// nxdp compiles blocklists into a table that an XDP program looks names up in
+/// as packets arrive: blocked names are answered, dropped or only counted
+/// before the network stack sees them; everything else passes untouched.
+#[derive(Debug, Parser)]
+#[command(name = "nxdp", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compile lists into an image file and say what became of every line
+    Compile(compile::Arguments),
+    /// Compile, load, attach and stay, until Ctrl-C
+    ///
+    /// The lists are read again on SIGHUP and when a list file changes. Ending
+    /// the process detaches the program; names are then no longer blocked.
+    ///
+    /// CAUTION: blocked names stop resolving for everybody behind the
+    /// interface. Try a list with `--answer observe` first: nothing is blocked
+    /// and the counters tell what would have been.
+    Run(run::Arguments),
+    /// Say what would happen to a name, and which list and line decide it; needs no root
+    Query(query::Arguments),
+    /// Show what a running nxdp is attached to and which lists are active
+    Status(status::Arguments),
+    /// Show the packet counters of a running nxdp by reason
+    Stats(status::Arguments),
+    /// Show whether an interface can run nxdp natively and what stands in the way
+    Features(features::Arguments),
+}
+
+/// Lists, named by flags or by a configuration file.
+#[derive(Debug, Args)]
+struct ListArguments {
+    /// List file: hosts, plain domains, wildcard, AdGuard, dnsmasq, unbound or RPZ, detected; may be repeated
+    #[arg(long = "list", short = 'l', value_name = "FILE", num_args = 1..)]
+    lists: Vec<PathBuf>,
+    /// Configuration file (TOML); flags win over it
+    #[arg(long, short = 'c', value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Format of the lists named by flags, instead of detecting it
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Scope of the lists named by flags: as-format, exact or suffix
+    #[arg(long, value_name = "SCOPE")]
+    scope: Option<ScopePolicy>,
+}
+
+impl ListArguments {
+    /// The configuration that file and flags make together.
+    fn config(&self) -> Result<Config, Failure> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path).map_err(Failure::usage)?,
+            None => Config::default(),
+        };
+        config.lists.extend(self.lists.iter().map(|path| ListConfig {
+            format: self.format,
+            scope: self.scope,
+            ..ListConfig::of_path(path)
+        }));
+        Ok(config)
+    }
+}
+
+/// Where a running nxdp listens.
+#[derive(Debug, Args)]
+struct SocketArgument {
+    /// Control socket of the running nxdp
+    #[arg(long, value_name = "PATH", default_value = SOCKET_DEFAULT)]
+    socket: PathBuf,
+}
+
+/// Where the program runs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeFlag {
+    /// In the driver, before the kernel allocates anything
+    Native,
+    /// Behind the driver (generic XDP): any device, slower
+    Skb,
+}
+
+impl From<ModeFlag> for ModeChoice {
+    fn from(flag: ModeFlag) -> Self {
+        match flag {
+            ModeFlag::Native => Self::Native,
+            ModeFlag::Skb => Self::Skb,
+        }
+    }
+}
+
+/// What a client gets for a blocked name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AnswerFlag {
+    /// NXDOMAIN with a SOA
+    Nxdomain,
+    /// No error, no data, with a SOA
+    Nodata,
+    /// REFUSED
+    Refused,
+    /// 0.0.0.0 and ::
+    Null,
+    /// TC=1: ask again over TCP
+    Truncate,
+    /// No answer
+    Drop,
+    /// The query passes and is counted
+    Observe,
+}
+
+impl From<AnswerFlag> for AnswerChoice {
+    fn from(flag: AnswerFlag) -> Self {
+        match flag {
+            AnswerFlag::Nxdomain => Self::Nxdomain,
+            AnswerFlag::Nodata => Self::Nodata,
+            AnswerFlag::Refused => Self::Refused,
+            AnswerFlag::Null => Self::Null,
+            AnswerFlag::Truncate => Self::Truncate,
+            AnswerFlag::Drop => Self::Drop,
+            AnswerFlag::Observe => Self::Observe,
+        }
+    }
+}
+
+/// How nxdp ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// Everything that was asked for is done.
+    Done = 0,
+    /// Something failed.
+    Failed = 1,
+    /// The flags or the configuration make no sense.
+    Usage = 2,
+}
+
+/// An error and the exit code that goes with it.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            error: error.into(),
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            exit: Exit::Failed,
+            error: error.into(),
+        }
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn main() -> ExitCode {
+    // Clap prints its own errors and ends with 2.
+    let result = match Cli::parse().command {
+        Command::Compile(arguments) => arguments.run(),
+        Command::Run(arguments) => arguments.run(),
+        Command::Query(arguments) => arguments.run(),
+        Command::Status(arguments) => arguments.status(),
+        Command::Stats(arguments) => arguments.stats(),
+        Command::Features(arguments) => arguments.run(),
+    };
+    let exit = match result {
+        Ok(()) => Exit::Done,
+        Err(failure) if is_broken_pipe(&failure.error) => Exit::Done,
+        Err(failure) => {
+            eprintln!("nxdp: {:#}", failure.error);
+            failure.exit
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+/// Whether whoever read the output has enough of it.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,62 @@
+//! `nxdp run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use filter_user::{config, service};
+
+use super::{AnswerFlag, Failure, ListArguments, ModeFlag};
+
+/// Flags of `nxdp run`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Interface that faces the clients; may be repeated
+    #[arg(long = "interface", short = 'i', value_name = "IF")]
+    interfaces: Vec<String>,
+    #[command(flatten)]
+    lists: ListArguments,
+    /// Where the program runs; there is no silent fall-back [default: native]
+    #[arg(long, value_name = "MODE")]
+    mode: Option<ModeFlag>,
+    /// What a client gets for a blocked name [default: nxdomain]
+    #[arg(long, value_name = "ANSWER")]
+    answer: Option<AnswerFlag>,
+    /// Seconds for which an answer may be cached [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u32>,
+    /// Control socket for `nxdp status` and `nxdp stats` [default: /run/nxdp/control.sock]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.config()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(service::run(config))?)
+    }
+
+    fn config(self) -> Result<config::Config, Failure> {
+        let mut config = self.lists.config()?;
+        if !self.interfaces.is_empty() {
+            config.interfaces = self.interfaces;
+        }
+        if let Some(mode) = self.mode {
+            config.mode = mode.into();
+        }
+        if let Some(answer) = self.answer {
+            config.answer = answer.into();
+        }
+        config.ttl_s = self.ttl.or(config.ttl_s);
+        config.socket = self.socket.or(config.socket);
+        if config.interfaces.is_empty() {
+            return Err(Failure::usage(config::Error::NoInterface));
+        }
+        if config.lists.is_empty() {
+            return Err(Failure::usage(config::Error::NoList));
+        }
+        Ok(config)
+    }
+}

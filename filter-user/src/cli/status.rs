@@ -1,0 +1,94 @@
+//! `nxdp status` and `nxdp stats`.
+
+use std::io::{self, Write as _};
+
+use anyhow::bail;
+use clap::Args;
+use filter_common::reason::Reason;
+use filter_user::control::{self, Response, Stats, Status, Verb};
+
+use super::{Failure, SocketArgument};
+
+/// Flags of `nxdp status` and `nxdp stats`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    socket: SocketArgument,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub(super) fn status(self) -> Result<(), Failure> {
+        let Response::Status(status) = control::ask(&self.socket.socket, Verb::Status)? else {
+            return Err(other_answer().into());
+        };
+        if self.json {
+            print_json(&status)?;
+        } else {
+            print_status(&status)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn stats(self) -> Result<(), Failure> {
+        let Response::Stats(stats) = control::ask(&self.socket.socket, Verb::Stats)? else {
+            return Err(other_answer().into());
+        };
+        if self.json {
+            print_json(&stats)?;
+        } else {
+            print_stats(&stats)?;
+        }
+        Ok(())
+    }
+}
+
+fn other_answer() -> anyhow::Error {
+    anyhow::anyhow!("understand the answer: it is to another question")
+}
+
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn print_status(status: &Status) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "process      {} (up {} s)", status.pid, status.uptime_s)?;
+    for attachment in &status.interfaces {
+        writeln!(out, "interface    {} ({})", attachment.interface, attachment.mode)?;
+    }
+    writeln!(
+        out,
+        "generation   {}: {} names, {} bytes of kernel memory ({:.1} a name), {} with room for the next",
+        status.generation,
+        status.names,
+        status.generation_bytes,
+        status.bytes_per_name,
+        status.table_bytes,
+    )?;
+    for list in &status.lists {
+        writeln!(out, "list         {}: {} rules from {}", list.name, list.rules, list.path.display())?;
+    }
+    if let Some(error) = &status.last_error {
+        writeln!(out, "last reload  failed: {error}")?;
+    }
+    Ok(())
+}
+
+fn print_stats(stats: &Stats) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if stats.packets.is_empty() {
+        bail!("the running nxdp sent no counters");
+    }
+    for reason in Reason::ALL {
+        if let Some(packets) = stats.packets.get(reason.name()) {
+            writeln!(out, "{:<24} {packets:>14}  {}", reason.name(), reason.meaning().trim())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! What the service says of itself on the control socket.
+
+use std::collections::BTreeMap;
+
+use filter_common::layout::RECORD_BYTES;
+
+use super::{Service, error_chain};
+use crate::control::{Attachment, ListStatus, PROTOCOL_VERSION, Response, Stats, Status, Verb};
+
+/// Answers one request.
+pub(super) fn answer(service: &Service, verb: Verb) -> Response {
+    match verb {
+        Verb::Status => Response::Status(status(service)),
+        Verb::Stats => match stats(service) {
+            Ok(stats) => Response::Stats(stats),
+            Err(error) => Response::Error(error_chain(&error)),
+        },
+    }
+}
+
+fn status(service: &Service) -> Status {
+    let header = service.filter.active();
+    let names = header.map_or(0, |header| header.name_count);
+    let generation_bytes =
+        header.map_or(0, |header| u64::from(header.record_count) * RECORD_BYTES as u64);
+    Status {
+        version: PROTOCOL_VERSION,
+        pid: std::process::id(),
+        uptime_s: service.started.elapsed().as_secs(),
+        interfaces: service
+            .filter
+            .attachments()
+            .map(|(interface, mode)| Attachment {
+                interface: interface.to_owned(),
+                mode: mode.to_string(),
+            })
+            .collect(),
+        generation: header.map_or(0, |header| header.generation),
+        names,
+        generation_bytes,
+        table_bytes: u64::from(service.filter.capacity()) * RECORD_BYTES as u64,
+        bytes_per_name: generation_bytes as f64 / f64::from(names.max(1)),
+        lists: service
+            .image
+            .lists()
+            .iter()
+            .map(|list| ListStatus {
+                name: list.name.clone(),
+                path: list.path.clone().into(),
+                rules: list.rules,
+            })
+            .collect(),
+        last_error: service.last_error.clone(),
+    }
+}
+
+fn stats(service: &Service) -> Result<Stats, crate::kernel::Error> {
+    let counters = service.filter.counters()?;
+    let packets: BTreeMap<String, u64> = counters
+        .iter()
+        .map(|(reason, count)| (reason.name().to_owned(), count))
+        .collect();
+    Ok(Stats {
+        version: PROTOCOL_VERSION,
+        generation: service
+            .filter
+            .active()
+            .map_or(0, |header| header.generation),
+        packets,
+    })
+}

@@ -1,0 +1,172 @@
+//! What a running service says: talk on standard error, counters on standard output.
+//!
+//! On a terminal the counters are one line that renews itself; in a pipe they
+//! are plain lines, written when something changed.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use filter_common::reason::{Action, Reason};
+
+use super::show_path;
+use crate::{
+    image::Image,
+    kernel::{Counters, Mode},
+    pipeline::Progress,
+};
+
+/// How often a terminal is renewed.
+const TERMINAL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a pipe gets a line.
+const PIPE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The service's voice.
+#[derive(Debug, Default)]
+pub struct Display {
+    shown: Option<Counters>,
+}
+
+impl Display {
+    /// How often [`Display::tick`] wants to be called.
+    pub(super) fn interval(&self) -> Duration {
+        if std::io::stdout().is_terminal() {
+            TERMINAL_INTERVAL
+        } else {
+            PIPE_INTERVAL
+        }
+    }
+
+    pub(super) fn compiled(&self, image: &Image, generation: u32) {
+        for list in image.lists() {
+            eprintln!(
+                "list '{}': {} rules from {}",
+                list.name,
+                list.rules,
+                show_path(list.path.as_ref())
+            );
+        }
+        let records = image.records().len();
+        eprintln!(
+            "generation {generation}: {} names, {} of kernel memory",
+            image.name_count(),
+            human_bytes(records * filter_common::layout::RECORD_BYTES)
+        );
+    }
+
+    pub(super) fn attached(&self, interface: &str, mode: Mode) {
+        eprintln!("attached to {interface} in {mode} mode; Ctrl-C detaches");
+    }
+
+    pub(super) fn reloading(&self, why: &str) {
+        eprintln!("reloading: {why}");
+    }
+
+    pub(super) fn reload_failed(&self, why: &str) {
+        eprintln!("reload failed, the lists loaded before stay in force: {why}");
+    }
+
+    pub(super) fn swapped(&self, image: &Image, generation: u32, took: Duration) {
+        eprintln!(
+            "generation {generation} active: {} names, swapped in {:.1} ms",
+            image.name_count(),
+            took.as_secs_f64() * 1e3
+        );
+    }
+
+    pub(super) fn tick(&mut self, counters: &Counters) {
+        let before = self.shown.replace(*counters);
+        let is_terminal = std::io::stdout().is_terminal();
+        if before.as_ref() == Some(counters) && !is_terminal {
+            return;
+        }
+        let line = summary(counters, before.map(|before| counters.since(&before)));
+        let mut out = std::io::stdout().lock();
+        // A reader that left must not stop the filter.
+        let _ = if is_terminal {
+            write!(out, "\r\x1b[K{line}").and_then(|()| out.flush())
+        } else {
+            writeln!(out, "{line}")
+        };
+    }
+
+    /// Prints every counter that is not zero.
+    pub(super) fn end(&self, counters: &Counters) {
+        let mut out = std::io::stdout().lock();
+        if out.is_terminal() {
+            let _ = writeln!(out);
+        }
+        for (reason, packets) in counters.iter().filter(|(_, packets)| *packets > 0) {
+            let _ = writeln!(out, "{:<24} {packets:>12}", reason.name());
+        }
+        eprintln!("detached");
+    }
+}
+
+/// One line of counters, with what came since the last one.
+fn summary(counters: &Counters, since: Option<Counters>) -> String {
+    let sum = |counters: &Counters, wanted: fn(Reason) -> bool| -> u64 {
+        counters
+            .iter()
+            .filter(|(reason, _)| wanted(*reason))
+            .map(|(_, packets)| packets)
+            .sum()
+    };
+    let columns: [(&str, fn(Reason) -> bool); 4] = [
+        ("answered", |reason| reason.action() == Action::Transmit),
+        ("dropped", |reason| reason.action() == Action::Drop),
+        ("allowed or no rule", |reason| {
+            matches!(reason, Reason::NoRule | Reason::Allowed | Reason::Observed)
+        }),
+        ("other packets", |reason| {
+            reason.action() == Action::Pass
+                && !matches!(reason, Reason::NoRule | Reason::Allowed | Reason::Observed)
+        }),
+    ];
+    let cells: Vec<String> = columns
+        .iter()
+        .map(|(name, wanted)| {
+            let more = since
+                .as_ref()
+                .map_or_else(String::new, |since| format!(" (+{})", sum(since, *wanted)));
+            format!("{name} {}{more}", sum(counters, *wanted))
+        })
+        .collect();
+    cells.join("  ")
+}
+
+/// Bytes for people, in powers of 1024.
+pub(crate) fn human_bytes(bytes: usize) -> String {
+    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// Progress of a compilation on a terminal; silent in a pipe.
+pub fn progress_bar() -> impl Fn(Progress) + Send + Sync {
+    let bar = indicatif::ProgressBar::new(0).with_style(
+        indicatif::ProgressStyle::with_template(
+            "{msg:20} [{bar:30}] {bytes}/{total_bytes} {elapsed}",
+        )
+        .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()),
+    );
+    move |progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.done_bytes);
+        if progress.done_bytes >= progress.total_bytes {
+            bar.finish_and_clear();
+        } else {
+            bar.set_message(progress.list);
+        }
+    }
+}

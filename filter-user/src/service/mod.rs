@@ -1,0 +1,254 @@
+//! `nxdp run`: compiles, loads, attaches, and keeps at it until told to stop.
+//!
+//! Owns the order of things: the first generation is active before the first
+//! interface is attached, a failed reload changes nothing, and everything is
+//! detached when the service ends. It knows neither flags nor list syntax.
+
+mod answerer;
+mod display;
+mod socket;
+mod watch;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+    time::MissedTickBehavior,
+};
+
+use self::{answerer::answer, display::Display, socket::Socket, watch::Watch};
+pub(crate) use self::display::{human_bytes, progress_bar};
+use crate::{
+    config::{Config, ModeChoice},
+    image::Image,
+    kernel::{self, Filter, Mode},
+    pipeline::{self, Progress, Sources},
+};
+
+/// How often list files are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Records that the smallest table has: a few thousand names can come without growing it.
+const CAPACITY_MIN: u32 = 16 * 1024;
+
+/// Why the service ended early or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lists cannot be compiled.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+    /// The kernel side failed.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    /// The control socket cannot be opened.
+    #[error(transparent)]
+    Socket(#[from] socket::Error),
+    /// Signals cannot be received.
+    #[error("listen for signals")]
+    Signals(#[source] std::io::Error),
+    /// A task of this process died.
+    #[error("compile in the background")]
+    Background(#[source] tokio::task::JoinError),
+}
+
+/// Runs until SIGINT or SIGTERM; returns after everything is detached.
+pub async fn run(config: Config) -> Result<(), Error> {
+    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let socket = Socket::open(config.socket())?;
+    let mut service = tokio::select! {
+        service = Service::start(config) => service?,
+        () = signals.stop() => return Ok(()),
+    };
+    service.attach()?;
+    service.serve(&mut signals, &socket).await?;
+    service.display.end(&service.filter.counters()?);
+    Ok(())
+}
+
+/// The state of a running service.
+struct Service {
+    config: Arc<Config>,
+    sources: Arc<Sources>,
+    filter: Filter,
+    image: Arc<Image>,
+    watch: Watch,
+    reload: Option<JoinHandle<Result<Image, pipeline::Error>>>,
+    last_error: Option<String>,
+    started: Instant,
+    display: Display,
+}
+
+impl Service {
+    async fn start(config: Config) -> Result<Self, Error> {
+        let config = Arc::new(config);
+        let sources = Arc::new(Sources::default());
+        let watch = Watch::new(config.lists.iter().map(|list| list.path.clone()));
+        let display = Display::default();
+        let image = compile(&config, &sources, progress_bar())
+            .await
+            .map_err(Error::Background)??;
+        let mut filter = Filter::load(capacity_for(image.records().len()))?;
+        filter.activate(image.records())?;
+        display.compiled(&image, filter.active().map_or(0, |header| header.generation));
+        Ok(Self {
+            config,
+            sources,
+            filter,
+            image: Arc::new(image),
+            watch,
+            reload: None,
+            last_error: None,
+            started: Instant::now(),
+            display,
+        })
+    }
+
+    fn attach(&mut self) -> Result<(), Error> {
+        let mode = match self.config.mode {
+            ModeChoice::Native => Mode::Native,
+            ModeChoice::Skb => Mode::Skb,
+        };
+        for interface in &self.config.interfaces {
+            self.filter.attach(interface, mode)?;
+            self.display.attached(interface, mode);
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, signals: &mut Signals, socket: &Socket) -> Result<(), Error> {
+        let mut watch = tokio::time::interval(WATCH_INTERVAL);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut show = tokio::time::interval(self.display.interval());
+        show.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = signals.stop() => return Ok(()),
+                _ = signals.hangup.recv() => self.start_reload("SIGHUP"),
+                _ = watch.tick() => {
+                    if self.watch.has_settled_change() {
+                        self.start_reload("a list changed");
+                    }
+                }
+                _ = show.tick() => self.display.tick(&self.filter.counters()?),
+                image = finished(&mut self.reload) => self.finish_reload(image),
+                asked = socket.accept() => socket.reply(asked, |verb| answer(self, verb)).await,
+            }
+        }
+    }
+
+    fn start_reload(&mut self, why: &str) {
+        if self.reload.is_some() {
+            // The running compilation may have read the file before it changed.
+            self.watch.look_again();
+            return;
+        }
+        self.display.reloading(why);
+        self.reload = Some(compile(&self.config, &self.sources, |_| {}));
+    }
+
+    fn finish_reload(&mut self, image: Result<Image, Error>) {
+        match image.and_then(|image| self.swap(image)) {
+            Ok(()) => self.last_error = None,
+            Err(error) => {
+                let text = error_chain(&error);
+                self.display.reload_failed(&text);
+                self.last_error = Some(text);
+            }
+        }
+    }
+
+    fn swap(&mut self, image: Image) -> Result<(), Error> {
+        let start = Instant::now();
+        let generation = match self.filter.activate(image.records()) {
+            Err(kernel::Error::TableFull { .. }) => self.grow(&image)?,
+            other => other?,
+        };
+        self.display.swapped(&image, generation, start.elapsed());
+        self.image = Arc::new(image);
+        Ok(())
+    }
+
+    /// Loads the program anew with a larger table and lets it take over the links.
+    fn grow(&mut self, image: &Image) -> Result<u32, Error> {
+        let mut larger = Filter::load(capacity_for(image.records().len()))?;
+        larger.continue_from(&self.filter)?;
+        let generation = larger.activate(image.records())?;
+        larger.take_over(&mut self.filter)?;
+        self.filter = larger;
+        Ok(generation)
+    }
+}
+
+/// Room for two generations of this size and a quarter more, and record 0.
+fn capacity_for(records: usize) -> u32 {
+    let wanted = records.saturating_mul(5) / 2 + 1;
+    u32::try_from(wanted).unwrap_or(u32::MAX).max(CAPACITY_MIN)
+}
+
+fn compile(
+    config: &Arc<Config>,
+    sources: &Arc<Sources>,
+    progress: impl Fn(Progress) + Send + Sync + 'static,
+) -> JoinHandle<Result<Image, pipeline::Error>> {
+    let (config, sources) = (Arc::clone(config), Arc::clone(sources));
+    tokio::task::spawn_blocking(move || sources.compile(&config, &progress))
+}
+
+/// Waits for the compilation in the background, for ever if there is none.
+async fn finished(reload: &mut Option<JoinHandle<Result<Image, pipeline::Error>>>) -> Result<Image, Error> {
+    let Some(handle) = reload.as_mut() else {
+        return std::future::pending().await;
+    };
+    let result = handle.await;
+    *reload = None;
+    Ok(result.map_err(Error::Background)??)
+}
+
+/// The signals that the service understands.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// An error with its causes, each said once.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+/// Paths of list files, for messages.
+pub(crate) fn show_path(path: &Path) -> String {
+    let path: PathBuf = path.into();
+    path.display().to_string()
+}

@@ -1,0 +1,93 @@
+//! Notices that list files changed, by their size, time and inode.
+//!
+//! Looks instead of being told: that works on every file system, through
+//! renames and links, and costs a few system calls a second.
+
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+};
+
+/// What is compared of a file; `None` if it is missing.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+/// The watched files as they were seen last.
+pub(super) struct Watch {
+    files: Vec<(PathBuf, Stamp)>,
+    changed: bool,
+}
+
+impl Watch {
+    /// Notes how the files are now.
+    pub(super) fn new(paths: impl Iterator<Item = PathBuf>) -> Self {
+        let files = paths
+            .map(|path| {
+                let stamp = stamp(&path);
+                (path, stamp)
+            })
+            .collect();
+        Self {
+            files,
+            changed: false,
+        }
+    }
+
+    /// Whether some file changed and none has changed since the last look:
+    /// a file that is still being written is left alone.
+    pub(super) fn has_settled_change(&mut self) -> bool {
+        let mut moving = false;
+        for (path, seen) in &mut self.files {
+            let now = stamp(path);
+            moving |= now != *seen;
+            *seen = now;
+        }
+        let settled = self.changed && !moving;
+        self.changed = moving || (self.changed && !settled);
+        settled
+    }
+
+    /// Takes the files as changed, whatever they are.
+    pub(super) fn look_again(&mut self) {
+        self.changed = true;
+    }
+}
+
+fn stamp(path: &PathBuf) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((
+        metadata.ino(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_once_when_it_has_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        std::fs::write(&path, "a").unwrap();
+        let mut watch = Watch::new([path.clone()].into_iter());
+        assert!(!watch.has_settled_change());
+        std::fs::write(&path, "ab").unwrap();
+        assert!(!watch.has_settled_change(), "it may still be written");
+        assert!(watch.has_settled_change());
+        assert!(!watch.has_settled_change());
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_by_rename_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, new) = (folder.path().join("list"), folder.path().join("new"));
+        std::fs::write(&path, "a").unwrap();
+        let mut watch = Watch::new([path.clone()].into_iter());
+        std::fs::write(&new, "b").unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        assert!(!watch.has_settled_change());
+        assert!(watch.has_settled_change());
+    }
+}

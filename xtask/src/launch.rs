@@ -1,0 +1,77 @@
+//! Starts what was built: the demonstration, the filter itself, the measurements.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::workspace::Workspace;
+use crate::{build, privilege, process, setup};
+
+/// What to run.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RunArgs {
+    /// Block lists for the demonstration, instead of the bundled samples
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "args")]
+    list: Vec<PathBuf>,
+    /// Arguments for `nxdp`, which then runs on this machine, not in namespaces
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+/// Which measurement.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct BenchArgs {
+    /// The part to measure, for example `packet`; without it the measurements are listed
+    #[arg(value_name = "PART")]
+    part: Option<String>,
+    /// Arguments for that part
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    args: Vec<String>,
+}
+
+/// Builds, then becomes the demonstration or, with arguments, `nxdp`.
+pub(crate) fn run(workspace: &Workspace, args: &RunArgs) -> Result<()> {
+    build::all(workspace, &build::BuildArgs::default())?;
+    if !args.args.is_empty() {
+        // Asking for help or a verdict needs no root, and nxdp says itself when it does.
+        let mut nxdp = process::outer(workspace.release_binary("nxdp"));
+        return process::exec(nxdp.args(&args.args));
+    }
+    setup::lab_tools()?;
+    let purpose = "make network namespaces and load the filter into them";
+    let mut lab = privilege::as_root(&workspace.release_binary("nxdp-lab"), purpose)?;
+    lab.arg("demo");
+    for list in &args.list {
+        if !list.is_file() {
+            bail!("read the list {}: no such file", list.display());
+        }
+        lab.arg("--list").arg(list);
+    }
+    process::exec(&mut lab)
+}
+
+/// Builds, then becomes the measuring program.
+pub(crate) fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
+    build::all(workspace, &build::BuildArgs::default())?;
+    setup::lab_tools()?;
+    let binary = workspace.release_binary("nxdp-bench");
+    let purpose = "load programs and send packets through them";
+    let mut bench = match &args.part {
+        Some(part) => {
+            let mut bench = privilege::as_root(&binary, purpose)?;
+            bench.arg(part).args(&args.args);
+            bench
+        }
+        None => {
+            let mut bench = process::outer(&binary);
+            bench.arg("--help");
+            bench
+        }
+    };
+    process::exec(&mut bench)
+}

@@ -118,6 +118,7 @@ fn unsafe_code(text: &Text) -> Vec<Finding> {
 
 /// A line without what stands in strings and comments.
 fn code(line: &str) -> String {
+    let line = line.replace("\\\"", "");
     let without_strings: Vec<&str> = line.split('"').step_by(2).collect();
     let code = without_strings.join(" ");
     code.split("//").next().unwrap_or_default().to_string()

@@ -3,20 +3,33 @@
 //! Depends on no crate of the workspace, so that it works before any of them compiles.
 
 mod build;
+mod fuzz;
 mod launch;
 mod privilege;
 mod process;
 mod setup;
+mod test;
+mod tidy;
 mod workspace;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use workspace::Workspace;
 
+const START: &str = "\
+A fresh machine needs nothing else typed:
+  cargo xtask run     see it work, between network namespaces
+  cargo xtask test    check everything
+
+Each of them sets up and builds what is missing. Everything that is built lies in target/
+or where CARGO_TARGET_DIR says; the eBPF programs in its folder ebpf/.";
+
 /// Sets up, builds, runs, tests and measures nxdp
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = START)]
 struct Cli {
     #[command(subcommand)]
     task: Task,
@@ -28,6 +41,12 @@ enum Task {
     Setup,
     /// Build the kernel side, then userspace
     Build(build::BuildArgs),
+    /// Check everything: format, rules, lints, unit and property tests, tests as root
+    ///
+    /// Ends with the line `N passed, N failed`. With NAME only the tests of that name are run.
+    Test(test::TestArgs),
+    /// Check the rules of this repository that no compiler holds
+    Tidy,
     /// Build, then show the filter at work between three network namespaces (needs root)
     ///
     /// Makes the namespaces client, router and resolver, loads the sample lists, sends queries and
@@ -36,14 +55,29 @@ enum Task {
     Run(launch::RunArgs),
     /// Build, then measure (needs root)
     Bench(launch::BenchArgs),
+    /// Run the fuzz targets
+    Fuzz(fuzz::FuzzArgs),
 }
 
-fn main() -> Result<()> {
-    let workspace = Workspace::discover()?;
-    match Cli::parse().task {
-        Task::Setup => setup::all(&workspace),
-        Task::Build(args) => build::all(&workspace, &args),
-        Task::Run(args) => launch::run(&workspace, &args),
-        Task::Bench(args) => launch::bench(&workspace, &args),
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match Workspace::discover().and_then(|workspace| carry_out(cli.task, &workspace)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(task: Task, workspace: &Workspace) -> Result<()> {
+    match task {
+        Task::Setup => setup::all(workspace),
+        Task::Build(args) => build::all(workspace, &args),
+        Task::Test(args) => test::run(workspace, &args),
+        Task::Tidy => tidy::run(workspace),
+        Task::Run(args) => launch::run(workspace, &args),
+        Task::Bench(args) => launch::bench(workspace, &args),
+        Task::Fuzz(args) => fuzz::run(workspace, &args),
     }
 }

@@ -54,7 +54,6 @@ pub(crate) fn ensure() -> Result<Compiler> {
     }
     let because = format!("no compiler here can build for {TARGET}");
     eprintln!("setup: {because}:{}", listed(&rejected));
-    let mut failed = Vec::new();
     for install in [install_with_rustup, install_with_apt] {
         match install(&because) {
             Ok(()) => {
@@ -63,16 +62,13 @@ pub(crate) fn ensure() -> Result<Compiler> {
                     return Ok(compiler);
                 }
             }
-            Err(error) => {
-                eprintln!("setup: {error:#}");
-                failed.push(format!("{error:#}"));
-            }
+            Err(error) => eprintln!("setup: {error:#}"),
         }
     }
     bail!(
-        "{because}.\nLooked at:{}\nTried:{}\nA way out: rustup toolchain install {DATED_NIGHTLY} --profile minimal --component rust-src",
-        listed(&rejected),
-        listed(&failed)
+        "{because} and none could be installed (the reasons are above). Looked at:{}\n\
+         A way out: rustup toolchain install {DATED_NIGHTLY} --profile minimal --component rust-src",
+        listed(&rejected)
     );
 }
 
@@ -260,7 +256,9 @@ fn rustup_toolchain_to_complete() -> Option<String> {
 /// Without a network this ends at once instead of trying again and again.
 fn rustup_that_gives_up() -> Command {
     let mut command = process::hermetic("rustup");
-    command.env("RUSTUP_MAX_RETRIES", "0");
+    command
+        .env("RUSTUP_MAX_RETRIES", "0")
+        .env("RUST_BACKTRACE", "0");
     command
 }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
-    maps::{Map, MapData, PerCpuArray},
+    maps::{Array, Map, MapData, PerCpuArray},
     programs::{Xdp, XdpMode, links::FdLink, xdp::XdpLink},
 };
 use filter_common::{
@@ -31,6 +31,9 @@ use self::table::TableMap;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NXDP_BPF_OBJECT"));
 /// Name of the program in the object.
 const PROGRAM: &str = "nxdp";
+
+/// Bytes of the measuring programs' frame, its length in front.
+const ORIGINAL_BYTES: usize = 4 + 512;
 
 /// Where in the driver's receive path the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +190,19 @@ impl Filter {
             frame: out,
             duration_ns: result.duration.as_nanos() as u64,
         })
+    }
+
+    /// Gives the measuring programs the frame that they put back before each run.
+    pub fn set_original(&mut self, frame: &[u8]) -> Result<(), Error> {
+        const NAME: &str = "ORIGINAL";
+        let map = self.ebpf.map_mut(NAME).ok_or(Error::Object(NAME))?;
+        let mut map: Array<&mut MapData, [u8; ORIGINAL_BYTES]> =
+            map.try_into().map_err(Error::Counters)?;
+        let mut original = [0; ORIGINAL_BYTES];
+        let (len, bytes) = original.split_at_mut(4);
+        len.copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+        bytes[..frame.len()].copy_from_slice(frame);
+        map.set(0, original, 0).map_err(Error::Counters)
     }
 
     /// Instructions that the verifier looked at, of the million it allows.

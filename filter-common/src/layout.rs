@@ -136,6 +136,11 @@ pub struct RuleRecord {
 pub const RULE_HAS_DESCENDANTS: u32 = 1;
 /// The name has no rule of its own; it only leads to names below it.
 pub const RULE_IS_NODE: u32 = 2;
+/// Where the rule applies, what was found at shorter names no longer counts.
+///
+/// The record blocks and lifts nothing. It stands first in its chain and is
+/// followed by those rules of shorter names that hold here all the same.
+pub const RULE_RESET: u32 = 4;
 
 /// Query types that one rule record can hold.
 pub const QTYPES_PER_RULE: usize = 4;

@@ -15,4 +15,5 @@ pub mod hash;
 pub mod layout;
 pub mod name;
 pub mod rule;
+pub mod suffix;
 pub mod table;

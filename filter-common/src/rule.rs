@@ -43,6 +43,8 @@ pub enum Priority {
     ImportantBlock = 3,
     /// An exception to every block of a list.
     ImportantAllow = 4,
+    /// An answer of its own (`$dnsrewrite`), above everything else in lists.
+    Rewrite = 5,
 }
 
 impl Priority {
@@ -53,6 +55,7 @@ impl Priority {
             2 => Some(Self::Allow),
             3 => Some(Self::ImportantBlock),
             4 => Some(Self::ImportantAllow),
+            5 => Some(Self::Rewrite),
             _ => None,
         }
     }

@@ -1,3 +1,6 @@
 //! The library behind the binary `nxdp`.
 
+pub mod compile;
+pub mod image;
+pub mod provenance;
 pub mod rule;

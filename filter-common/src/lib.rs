@@ -26,5 +26,6 @@ pub mod net;
 pub mod reason;
 pub mod rule;
 pub mod scratch;
+pub mod suffix;
 pub mod table;
 pub mod verdict;

@@ -1,4 +1,17 @@
 //! The library behind the binary `nxdp`.
+//!
+//! Lists become rules ([`list`], [`rule`]), rules become an image ([`compile`],
+//! [`image`], [`provenance`]), an image becomes the active generation of a
+//! loaded program ([`kernel`]); [`pipeline`] and [`service`] drive them as a
+//! [`config`] says, and [`control`] is how others ask.
 
+pub mod compile;
+pub mod config;
+pub mod control;
+pub mod image;
 pub mod kernel;
+pub mod list;
+pub mod pipeline;
+pub mod provenance;
 pub mod rule;
+pub mod service;

@@ -41,13 +41,13 @@ fn status(service: &Service) -> Status {
         table_bytes: u64::from(service.filter.capacity()) * RECORD_BYTES as u64,
         bytes_per_name: generation_bytes as f64 / f64::from(names.max(1)),
         lists: service
-            .image
-            .lists()
+            .compiled
+            .lists
             .iter()
             .map(|list| ListStatus {
                 name: list.name.clone(),
-                path: list.path.clone().into(),
-                rules: list.rules,
+                path: list.path.clone(),
+                rules: list.report.rules,
             })
             .collect(),
         last_error: service.last_error.clone(),

@@ -10,11 +10,9 @@ use std::{
 
 use filter_common::reason::{Action, Reason};
 
-use super::show_path;
 use crate::{
-    image::Image,
     kernel::{Counters, Mode},
-    pipeline::Progress,
+    pipeline::{Compiled, Progress},
 };
 
 /// How often a terminal is renewed.
@@ -38,19 +36,20 @@ impl Display {
         }
     }
 
-    pub(super) fn compiled(&self, image: &Image, generation: u32) {
-        for list in image.lists() {
+    pub(super) fn compiled(&self, compiled: &Compiled, generation: u32) {
+        for list in &compiled.lists {
             eprintln!(
                 "list '{}': {} rules from {}",
                 list.name,
-                list.rules,
-                show_path(list.path.as_ref())
+                list.report.rules,
+                list.path.display()
             );
         }
+        let image = &compiled.image;
         let records = image.records().len();
         eprintln!(
             "generation {generation}: {} names, {} of kernel memory",
-            image.name_count(),
+            image.header().name_count,
             human_bytes(records * filter_common::layout::RECORD_BYTES)
         );
     }
@@ -67,10 +66,10 @@ impl Display {
         eprintln!("reload failed, the lists loaded before stay in force: {why}");
     }
 
-    pub(super) fn swapped(&self, image: &Image, generation: u32, took: Duration) {
+    pub(super) fn swapped(&self, compiled: &Compiled, generation: u32, took: Duration) {
         eprintln!(
             "generation {generation} active: {} names, swapped in {:.1} ms",
-            image.name_count(),
+            compiled.image.header().name_count,
             took.as_secs_f64() * 1e3
         );
     }

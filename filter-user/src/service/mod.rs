@@ -10,11 +10,11 @@ mod socket;
 mod watch;
 
 use std::{
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use filter_common::layout::Record;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
@@ -25,9 +25,8 @@ use self::{answerer::answer, display::Display, socket::Socket, watch::Watch};
 pub(crate) use self::display::{human_bytes, progress_bar};
 use crate::{
     config::{Config, ModeChoice},
-    image::Image,
     kernel::{self, Filter, Mode},
-    pipeline::{self, Progress, Sources},
+    pipeline::{self, Compiled, Progress, Sources},
 };
 
 /// How often list files are looked at.
@@ -74,9 +73,9 @@ struct Service {
     config: Arc<Config>,
     sources: Arc<Sources>,
     filter: Filter,
-    image: Arc<Image>,
+    compiled: Compiled,
     watch: Watch,
-    reload: Option<JoinHandle<Result<Image, pipeline::Error>>>,
+    reload: Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
     last_error: Option<String>,
     started: Instant,
     display: Display,
@@ -88,17 +87,18 @@ impl Service {
         let sources = Arc::new(Sources::default());
         let watch = Watch::new(config.lists.iter().map(|list| list.path.clone()));
         let display = Display::default();
-        let image = compile(&config, &sources, progress_bar())
+        let compiled = compile(&config, &sources, progress_bar())
             .await
             .map_err(Error::Background)??;
-        let mut filter = Filter::load(capacity_for(image.records().len()))?;
-        filter.activate(image.records())?;
-        display.compiled(&image, filter.active().map_or(0, |header| header.generation));
+        let records = compiled.image.records();
+        let mut filter = Filter::load(capacity_for(records.len()))?;
+        let generation = filter.activate(records)?;
+        display.compiled(&compiled, generation);
         Ok(Self {
             config,
             sources,
             filter,
-            image: Arc::new(image),
+            compiled,
             watch,
             reload: None,
             last_error: None,
@@ -134,7 +134,7 @@ impl Service {
                     }
                 }
                 _ = show.tick() => self.display.tick(&self.filter.counters()?),
-                image = finished(&mut self.reload) => self.finish_reload(image),
+                compiled = finished(&mut self.reload) => self.finish_reload(compiled),
                 asked = socket.accept() => socket.reply(asked, |verb| answer(self, verb)).await,
             }
         }
@@ -150,8 +150,8 @@ impl Service {
         self.reload = Some(compile(&self.config, &self.sources, |_| {}));
     }
 
-    fn finish_reload(&mut self, image: Result<Image, Error>) {
-        match image.and_then(|image| self.swap(image)) {
+    fn finish_reload(&mut self, compiled: Result<Compiled, Error>) {
+        match compiled.and_then(|compiled| self.swap(compiled)) {
             Ok(()) => self.last_error = None,
             Err(error) => {
                 let text = error_chain(&error);
@@ -161,22 +161,23 @@ impl Service {
         }
     }
 
-    fn swap(&mut self, image: Image) -> Result<(), Error> {
+    fn swap(&mut self, compiled: Compiled) -> Result<(), Error> {
         let start = Instant::now();
-        let generation = match self.filter.activate(image.records()) {
-            Err(kernel::Error::TableFull { .. }) => self.grow(&image)?,
+        let records = compiled.image.records();
+        let generation = match self.filter.activate(records) {
+            Err(kernel::Error::TableFull { .. }) => self.grow(records)?,
             other => other?,
         };
-        self.display.swapped(&image, generation, start.elapsed());
-        self.image = Arc::new(image);
+        self.display.swapped(&compiled, generation, start.elapsed());
+        self.compiled = compiled;
         Ok(())
     }
 
     /// Loads the program anew with a larger table and lets it take over the links.
-    fn grow(&mut self, image: &Image) -> Result<u32, Error> {
-        let mut larger = Filter::load(capacity_for(image.records().len()))?;
+    fn grow(&mut self, records: &[Record]) -> Result<u32, Error> {
+        let mut larger = Filter::load(capacity_for(records.len()))?;
         larger.continue_from(&self.filter)?;
-        let generation = larger.activate(image.records())?;
+        let generation = larger.activate(records)?;
         larger.take_over(&mut self.filter)?;
         self.filter = larger;
         Ok(generation)
@@ -193,13 +194,15 @@ fn compile(
     config: &Arc<Config>,
     sources: &Arc<Sources>,
     progress: impl Fn(Progress) + Send + Sync + 'static,
-) -> JoinHandle<Result<Image, pipeline::Error>> {
+) -> JoinHandle<Result<Compiled, pipeline::Error>> {
     let (config, sources) = (Arc::clone(config), Arc::clone(sources));
     tokio::task::spawn_blocking(move || sources.compile(&config, &progress))
 }
 
 /// Waits for the compilation in the background, for ever if there is none.
-async fn finished(reload: &mut Option<JoinHandle<Result<Image, pipeline::Error>>>) -> Result<Image, Error> {
+async fn finished(
+    reload: &mut Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
+) -> Result<Compiled, Error> {
     let Some(handle) = reload.as_mut() else {
         return std::future::pending().await;
     };
@@ -245,10 +248,4 @@ pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
         next = cause.source();
     }
     text
-}
-
-/// Paths of list files, for messages.
-pub(crate) fn show_path(path: &Path) -> String {
-    let path: PathBuf = path.into();
-    path.display().to_string()
 }

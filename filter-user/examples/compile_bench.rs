@@ -1,0 +1,130 @@
+//! Compiles real names and prints time and memory: `compile_bench COUNT [LISTS]`.
+//!
+//! Reads plain lists from the folder in `NXDP_DATA`; more names than it holds
+//! are made by numbering real ones.
+
+use std::{env, fs, io::Read, path::PathBuf, process::ExitCode, time::Instant};
+
+use filter_common::{name::Name, rule::Scope};
+use filter_user::{
+    compile::{ListBuilder, ListInfo, Options, compile},
+    rule::Rule,
+};
+
+fn main() -> ExitCode {
+    let mut args = env::args().skip(1);
+    let mut number = || args.next().and_then(|arg| arg.parse::<usize>().ok());
+    let (count, list_count) = (number().unwrap_or(1_000_000), number().unwrap_or(4));
+    let texts = real_texts();
+    if texts.is_empty() {
+        eprintln!(
+            "no lists: set NXDP_DATA to a folder with lists/maltrail and lists/blocklistproject"
+        );
+        return ExitCode::from(2);
+    }
+    let before_kib = status_kib("VmRSS:");
+    let start = Instant::now();
+    let mut lists: Vec<_> = (0..list_count.max(1))
+        .map(|i| ListBuilder::new(ListInfo::new(&format!("list-{i}"), "memory")))
+        .collect();
+    feed(&texts, count, &mut lists);
+    let fed_s = start.elapsed().as_secs_f64();
+    let lists_bytes: usize = lists.iter().map(ListBuilder::memory_bytes).sum();
+    let start = Instant::now();
+    let borrowed: Vec<_> = lists.iter().collect();
+    let image = match compile(&borrowed, &Options::default()) {
+        Ok(image) => image,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let merge_s = start.elapsed().as_secs_f64();
+    let report = image.report();
+    println!("rules {} count", report.total.rules);
+    println!("names {} count", report.names);
+    println!("nodes {} count", report.nodes);
+    println!("redundant {} count", report.total.redundant);
+    println!("duplicate {} count", report.total.duplicate);
+    println!("feed {fed_s:.3} s");
+    println!("merge {merge_s:.3} s");
+    println!("lists {} bytes", lists_bytes);
+    println!("kernel {} bytes", report.kernel_bytes);
+    println!("kernel_per_name {:.2} bytes", report.bytes_per_name());
+    println!(
+        "in_second_bucket {:.2} percent",
+        100.0 * report.in_second_bucket as f64 / (report.names + report.nodes) as f64
+    );
+    println!("texts_rss {before_kib} KiB");
+    println!(
+        "peak_rss_above_texts {} KiB",
+        status_kib("VmHWM:").saturating_sub(before_kib)
+    );
+    ExitCode::SUCCESS
+}
+
+/// Feeds `count` rules, line by line in turn to every list, with numbered names after the real ones.
+fn feed(texts: &[String], count: usize, lists: &mut [ListBuilder]) {
+    let mut fed = 0;
+    let list_count = lists.len();
+    for round in 0.. {
+        for text in texts {
+            for (at, line) in text.lines().enumerate() {
+                let line = line.trim();
+                if line.is_empty() || line.starts_with('#') {
+                    continue;
+                }
+                let name = match round {
+                    0 => Name::from_text(line.as_bytes()),
+                    _ => Name::from_text(format!("n{round}.{line}").as_bytes()),
+                };
+                let Ok(name) = name else { continue };
+                let scope = if at % 3 == 0 {
+                    Scope::Exact
+                } else {
+                    Scope::Suffix
+                };
+                lists[at % list_count].rule(at as u32 + 1, &Rule::block(name, scope));
+                fed += 1;
+                if fed == count {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn real_texts() -> Vec<String> {
+    let data = env::var_os("NXDP_DATA").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+        PathBuf::from,
+    );
+    let mut texts = Vec::new();
+    if let Ok(packed) = fs::read(data.join("lists/maltrail/domains.txt.gz")) {
+        let mut text = String::new();
+        if flate2::read::GzDecoder::new(&packed[..])
+            .read_to_string(&mut text)
+            .is_ok()
+        {
+            texts.push(text);
+        }
+    }
+    let Ok(folder) = fs::read_dir(data.join("lists/blocklistproject/domains")) else {
+        return texts;
+    };
+    let mut paths: Vec<_> = folder.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    texts.extend(
+        paths
+            .iter()
+            .filter_map(|path| fs::read_to_string(path).ok()),
+    );
+    texts
+}
+
+fn status_kib(field: &str) -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let number = line.and_then(|rest| rest.split_whitespace().next());
+    number.and_then(|n| n.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,248 @@
+//! The rules of one list, packed as the merge wants them.
+//!
+//! A name goes to one of [`PARTITIONS`] by its last two labels, so that a name,
+//! its parents and everything below it meet in one partition. A partition is
+//! small enough to be merged inside the processor's cache. A row costs the
+//! name and six bytes; nothing is allocated per rule.
+
+use filter_common::name::Name;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::shape::{Shape, Shapes};
+use crate::rule::{Answer, Rule};
+
+/// Number of partitions of names with two labels or more.
+pub(crate) const PARTITIONS: usize = 512;
+/// The partition of names with less than two labels.
+pub(crate) const TOP: usize = PARTITIONS;
+
+/// What is true of every rule of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListInfo {
+    /// What people call it.
+    pub name: String,
+    /// Where it came from: a path or a URL.
+    pub path: String,
+    /// Categories its rules belong to, one bit each; no bit means that no policy selects it.
+    pub categories: u64,
+    /// Answer of block rules that name none; `None` leaves it to the settings.
+    pub answer: Option<Answer>,
+    /// EDE INFO-CODE (RFC 8914 §4); 0 leaves it to the settings.
+    pub ede_code: u8,
+    /// EXTRA-TEXT (RFC 8914 §2), at most 60 bytes.
+    pub ede_text: Option<String>,
+    /// TTL of answers in seconds; 0 leaves it to the settings.
+    pub ttl_s: u32,
+}
+
+impl ListInfo {
+    /// A list of every category without wishes of its own.
+    pub fn new(name: &str, path: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            categories: u64::MAX,
+            answer: None,
+            ede_code: 0,
+            ede_text: None,
+            ttl_s: 0,
+        }
+    }
+}
+
+/// A list's rules, collected line by line and kept for the next compilation.
+///
+/// One list needs no other: lists can be read on several threads, and a list
+/// that did not change need not be read again.
+#[derive(Clone, Debug)]
+pub struct ListBuilder {
+    info: ListInfo,
+    shapes: Shapes,
+    partitions: Vec<Vec<u8>>,
+    rule_count: usize,
+}
+
+impl ListBuilder {
+    /// Starts an empty list.
+    pub fn new(info: ListInfo) -> Self {
+        Self {
+            info,
+            shapes: Shapes::default(),
+            partitions: vec![Vec::new(); PARTITIONS + 1],
+            rule_count: 0,
+        }
+    }
+
+    /// Adds the rule found in `line`, counted from 1.
+    pub fn rule(&mut self, line: u32, rule: &Rule) {
+        let shape = self.shapes.intern(rule);
+        let wire = rule.name.as_wire();
+        let labels = &wire[..wire.len() - 1];
+        let rows = &mut self.partitions[partition_of(labels)];
+        reserve(rows, labels.len() + ROW_EXTRA_MAX);
+        rows.push(labels.len() as u8);
+        rows.extend_from_slice(labels);
+        rows.extend_from_slice(&line.to_le_bytes());
+        push_varint(rows, shape);
+        self.rule_count += 1;
+    }
+
+    /// What is true of every rule of the list.
+    pub fn info(&self) -> &ListInfo {
+        &self.info
+    }
+
+    /// Says anew what is true of every rule; the rules stay.
+    pub fn set_info(&mut self, info: ListInfo) {
+        self.info = info;
+    }
+
+    /// Number of rules added.
+    pub fn rule_count(&self) -> usize {
+        self.rule_count
+    }
+
+    /// Bytes of memory that the rules take.
+    pub fn memory_bytes(&self) -> usize {
+        self.partitions.iter().map(Vec::capacity).sum()
+    }
+
+    pub(super) fn shapes(&self) -> &[Shape] {
+        self.shapes.as_slice()
+    }
+
+    pub(super) fn partition_bytes(&self, partition: usize) -> usize {
+        self.partitions[partition].len()
+    }
+
+    /// The rows of one partition.
+    pub(super) fn rows(&self, partition: usize) -> Rows<'_> {
+        Rows {
+            rest: &self.partitions[partition],
+        }
+    }
+}
+
+/// One rule of a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row<'a> {
+    /// The name's labels in wire format, without the root label.
+    pub(super) labels: &'a [u8],
+    /// Line in the list, counted from 1.
+    pub(super) line: u32,
+    /// Number of its shape in the list.
+    pub(super) shape: u32,
+}
+
+/// The rows of one partition in the order of lines.
+pub(super) struct Rows<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = Row<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Row<'a>> {
+        let (&len, rest) = self.rest.split_first()?;
+        let (labels, rest) = rest.split_at_checked(usize::from(len))?;
+        let (line, mut rest) = rest.split_first_chunk()?;
+        let shape = take_varint(&mut rest)?;
+        self.rest = rest;
+        Some(Row {
+            labels,
+            line: u32::from_le_bytes(*line),
+            shape,
+        })
+    }
+}
+
+/// Bytes of a row besides its labels: length, line, shape.
+const ROW_EXTRA_MAX: usize = 1 + 4 + 5;
+
+/// Grows by a quarter: doubling would leave up to half of the memory unused.
+fn reserve(rows: &mut Vec<u8>, more: usize) {
+    if rows.capacity() - rows.len() < more {
+        rows.reserve_exact(more.max(rows.len() / 4));
+    }
+}
+
+fn push_varint(out: &mut Vec<u8>, mut number: u32) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn take_varint(bytes: &mut &[u8]) -> Option<u32> {
+    let mut number = 0;
+    for shift in (0..32).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u32::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// The partition of a name given by its labels in wire format without the root label.
+pub(crate) fn partition_of(labels: &[u8]) -> usize {
+    let (mut at, mut last, mut before) = (0, None, None);
+    while at < labels.len() {
+        before = last;
+        last = Some(at);
+        at += 1 + usize::from(labels[at]);
+    }
+    // The high bits of a good hash; PARTITIONS is a power of two.
+    before.map_or(TOP, |start| {
+        (xxh3_64(&labels[start..]) >> (64 - PARTITIONS.trailing_zeros())) as usize
+    })
+}
+
+/// The partition of `name`.
+pub(crate) fn partition_of_name(name: &Name) -> usize {
+    let wire = name.as_wire();
+    partition_of(&wire[..wire.len() - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use filter_common::rule::{QtypeSet, Scope};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn rows_come_back_as_they_were_added() {
+        let mut list = ListBuilder::new(ListInfo::new("a", "a.txt"));
+        let mut rules = Vec::new();
+        for i in 0..1000u32 {
+            let mut rule = Rule::block(name(&format!("h{i}.example.org")), Scope::Exact);
+            rule.qtypes = QtypeSet::only(&[(i % 200) as u16]).unwrap();
+            list.rule(i + 1, &rule);
+            rules.push(rule);
+        }
+        let rows: Vec<_> = list.rows(partition_of_name(&name("example.org"))).collect();
+        assert_eq!((rows.len(), list.rule_count()), (1000, 1000));
+        for (i, row) in rows.iter().enumerate() {
+            assert_eq!(row.line as usize, i + 1);
+            assert_eq!([row.labels, b"\0"].concat(), rules[i].name.as_wire());
+            assert_eq!(list.shapes()[row.shape as usize].qtypes, rules[i].qtypes);
+        }
+        assert_eq!(list.shapes().len(), 200);
+    }
+
+    #[test]
+    fn a_name_and_what_is_below_it_share_a_partition() {
+        let home = partition_of_name(&name("example.org"));
+        assert_eq!(partition_of_name(&name("a.b.c.example.org")), home);
+        assert_eq!(partition_of_name(&name("org")), TOP);
+        assert_eq!(partition_of_name(&Name::ROOT), TOP);
+    }
+}

@@ -1,0 +1,379 @@
+//! The way of all partitions through one key, and of keys until one fits.
+
+use filter_common::{
+    hash::HashKey,
+    layout::{HEADER_SINGLE_LABEL_RULES, Header, LAYOUT_VERSION, Record, RuleRecord},
+    name::Name,
+    table::find,
+};
+use rustc_hash::FxHashSet;
+
+use super::{
+    CompileError, Options,
+    classes::{Classes, TooMany},
+    key::Keys,
+    list::{ListBuilder, PARTITIONS, TOP, partition_of},
+    partition::{Input, Partition, Stop, without_root},
+    place::place,
+    report::{Counts, Report, SAMPLES_PER_REASON, Sample},
+    template::Templates,
+    tree::{Collision, HAS_DESCENDANTS, Node, ROOT},
+};
+use crate::{
+    image::Image,
+    provenance::{Fate, Provenance, Row, START_COUNT, origin_hash},
+};
+
+/// Keys drawn before giving up; a second one is needed once in thousands of years.
+const KEYS_MAX: u32 = 16;
+
+pub(super) fn compile(lists: &[&ListBuilder], options: &Options) -> Result<Image, CompileError> {
+    let mut keys = Keys::new(options.seed);
+    let mut combine = false;
+    for drawn in 1..=KEYS_MAX {
+        let key = keys.draw().map_err(CompileError::NoRandomness)?;
+        match Merge::new(lists, options, key, combine)?.run() {
+            Ok(mut image) => {
+                image.report.keys_drawn = drawn;
+                return Ok(image);
+            }
+            Err(Failure::Collision) => {}
+            Err(Failure::TooManyClasses) if !combine => combine = true,
+            Err(Failure::TooManyClasses) => return Err(CompileError::TooManyClasses),
+            Err(Failure::Other(error)) => return Err(error),
+        }
+    }
+    Err(CompileError::KeysExhausted { drawn: KEYS_MAX })
+}
+
+/// Why a key, or everything, came to nothing.
+enum Failure {
+    Collision,
+    TooManyClasses,
+    Other(CompileError),
+}
+
+impl From<Collision> for Failure {
+    fn from(_: Collision) -> Self {
+        Self::Collision
+    }
+}
+
+impl From<TooMany> for Failure {
+    fn from(_: TooMany) -> Self {
+        Self::TooManyClasses
+    }
+}
+
+/// One attempt under one key.
+struct Merge<'a> {
+    options: &'a Options<'a>,
+    input: Input<'a>,
+    templates: Templates,
+    classes: Classes,
+    combine: bool,
+    hashes: Vec<u64>,
+    hash_classes: Vec<u16>,
+    /// Hashes of the names to check with the class that they must have.
+    expected: Vec<(u64, u16)>,
+    checks: Vec<(usize, &'a [u8])>,
+    /// Top-level domains with names in the table; known only where rules of single labels exist.
+    top_domains: FxHashSet<&'a [u8]>,
+    provenance: Provenance,
+    report: Report,
+    flags: u32,
+}
+
+impl<'a> Merge<'a> {
+    fn new(
+        lists: &'a [&'a ListBuilder],
+        options: &'a Options<'a>,
+        key: HashKey,
+        combine: bool,
+    ) -> Result<Self, CompileError> {
+        let templates = Templates::of(lists)?;
+        let rule_count = lists.iter().map(|l| l.rule_count()).sum();
+        Ok(Self {
+            options,
+            input: Input::of(lists, key, &templates),
+            templates,
+            classes: Classes::new(),
+            combine,
+            hashes: Vec::with_capacity(rule_count),
+            hash_classes: Vec::with_capacity(rule_count),
+            expected: Vec::new(),
+            checks: checks_by_partition(options.check_names),
+            top_domains: FxHashSet::default(),
+            provenance: Provenance {
+                starts: Vec::with_capacity(START_COUNT),
+                rows: Vec::with_capacity(rule_count),
+            },
+            report: Report {
+                lists: vec![Counts::default(); lists.len()],
+                ..Report::default()
+            },
+            flags: 0,
+        })
+    }
+
+    fn run(mut self) -> Result<Image, Failure> {
+        let mut partition = Partition::new(self.combine);
+        for number in 0..=TOP {
+            self.run_partition(number, &mut partition)?;
+        }
+        let end = self.provenance.rows.len() as u32;
+        self.provenance.starts.push(end);
+        self.build()
+    }
+
+    fn run_partition(
+        &mut self,
+        number: usize,
+        partition: &mut Partition<'a>,
+    ) -> Result<(), Failure> {
+        let merged = partition.merge(number, &self.input, &mut self.templates);
+        merged.map_err(|stop| failure_of(stop, partition))?;
+        if number == TOP {
+            self.join_top(partition)?;
+        }
+        self.emit(number, partition)?;
+        self.expect(number, partition)?;
+        self.record_origins(partition);
+        Ok(())
+    }
+
+    /// Makes nodes of the top-level domains that lead to names of other partitions.
+    fn join_top(&mut self, partition: &mut Partition<'a>) -> Result<(), Collision> {
+        if partition.tree.nodes.iter().any(|node| node.chain_len > 0) {
+            self.flags |= HEADER_SINGLE_LABEL_RULES;
+        }
+        let mut domains: Vec<_> = self.top_domains.drain().collect();
+        domains.sort_unstable();
+        for labels in domains {
+            let node = partition.tree.insert(labels, &self.input.key)?;
+            partition.tree.nodes[node as usize].flags |= HAS_DESCENDANTS;
+        }
+        Ok(())
+    }
+
+    /// Gives every name of the partition that the table needs its class.
+    fn emit(&mut self, number: usize, partition: &mut Partition<'a>) -> Result<(), TooMany> {
+        let is_top = number == TOP;
+        if is_top && self.flags & HEADER_SINGLE_LABEL_RULES == 0 {
+            return Ok(());
+        }
+        for at in ROOT + 1..partition.tree.nodes.len() as u32 {
+            let node = partition.tree.nodes[at as usize];
+            let has_descendants = node.flags & HAS_DESCENDANTS != 0;
+            if node.chain_len == 0 && !has_descendants {
+                continue;
+            }
+            if node.depth == 1 && !is_top {
+                self.note_top_domain(&node);
+                continue;
+            }
+            let chain = partition.chain(at);
+            let class = self
+                .classes
+                .class_of(chain, has_descendants, &self.templates)?;
+            partition.tree.nodes[at as usize].class = class;
+            self.hashes.push(node.hash);
+            self.hash_classes.push(class);
+            *(if node.chain_len > 0 {
+                &mut self.report.names
+            } else {
+                &mut self.report.nodes
+            }) += 1;
+        }
+        Ok(())
+    }
+
+    fn note_top_domain(&mut self, node: &Node<'a>) {
+        if !self.input.guests.is_empty() && node.flags & HAS_DESCENDANTS != 0 {
+            self.top_domains.insert(node.name);
+        }
+    }
+
+    /// Notes what the finished table must say for the names to check.
+    fn expect(&mut self, number: usize, partition: &mut Partition<'a>) -> Result<(), Collision> {
+        let key = self.input.key;
+        let expected = &mut self.expected;
+        if number == TOP {
+            if self.flags & HEADER_SINGLE_LABEL_RULES != 0 {
+                for (_, labels) in &self.checks {
+                    let mut last = *labels;
+                    while last.len() > usize::from(last[0]) + 1 {
+                        last = &last[usize::from(last[0]) + 1..];
+                    }
+                    partition.tree.look_up(last, &key, |_, hash, node| {
+                        expected.push((hash, node.map_or(0, |n| n.class)));
+                    })?;
+                }
+            }
+            return Ok(());
+        }
+        let start = self.checks.partition_point(|(p, _)| *p < number);
+        for (_, labels) in self.checks[start..]
+            .iter()
+            .take_while(|(p, _)| *p == number)
+        {
+            partition.tree.look_up(labels, &key, |depth, hash, node| {
+                if depth >= 2 {
+                    expected.push((hash, node.map_or(0, |n| n.class)));
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn record_origins(&mut self, partition: &Partition<'a>) {
+        let start = self.provenance.rows.len();
+        self.provenance.starts.push(start as u32);
+        let (tree, templates) = (&partition.tree, &self.templates);
+        for at in 0..tree.nodes.len() as u32 {
+            if tree.nodes[at as usize].first_rule == super::tree::NONE {
+                continue;
+            }
+            let name_hash = origin_hash(tree.nodes[at as usize].name);
+            for number in tree.rules_of(at) {
+                let rule = &tree.rules[number as usize];
+                if rule.is_guest {
+                    continue;
+                }
+                let binding = templates.binding(rule.binding);
+                let list = u32::from(binding.list);
+                self.report.total.add(rule.fate);
+                self.report.lists[list as usize].add(rule.fate);
+                let row = Row::new(name_hash, list, rule.line, binding.shape, rule.fate);
+                self.provenance.rows.push(row);
+            }
+        }
+        self.provenance.rows[start..].sort_unstable_by_key(Row::order);
+        self.keep_samples(partition);
+    }
+
+    fn keep_samples(&mut self, partition: &Partition<'a>) {
+        for &(number, reason) in &partition.unsupported {
+            let kept = self
+                .report
+                .samples
+                .iter()
+                .filter(|s| s.reason == reason)
+                .count();
+            let rule = &partition.tree.rules[number as usize];
+            if kept >= SAMPLES_PER_REASON || rule.fate != Fate::Unsupported {
+                continue;
+            }
+            let binding = self.templates.binding(rule.binding);
+            let name = name_of(partition.tree.nodes[rule.node as usize].name);
+            self.report.samples.push(Sample {
+                list: usize::from(binding.list),
+                line: rule.line,
+                rule: self
+                    .templates
+                    .shape(binding.shape)
+                    .display(&name)
+                    .to_string(),
+                reason,
+            });
+        }
+    }
+
+    /// Lays out the records and looks every name up in them.
+    fn build(mut self) -> Result<Image, Failure> {
+        let placed = place(&self.hashes, &self.hash_classes);
+        let classes_used = self.classes.longest_chain;
+        let classes = self.classes.into_records();
+        let bucket_count = placed.buckets.len();
+        let class_base = 2 + bucket_count;
+        let text_base = class_base + classes.len();
+        let record_count = text_base + 1 + self.templates.texts().len();
+        let too_large = || CompileError::TooLarge {
+            records: record_count,
+        };
+        let header = Header {
+            layout: LAYOUT_VERSION,
+            generation: 0,
+            bucket_count: bucket_count as u32,
+            bucket_base: 2,
+            class_base: class_base as u32,
+            text_base: text_base as u32,
+            flags: self.flags,
+            record_count: u32::try_from(record_count).map_err(|_| Failure::Other(too_large()))?,
+            key: self.input.key,
+            name_count: self.report.names as u32,
+            reserved: 0,
+        };
+        let mut records = placed.buckets;
+        records.reserve_exact(record_count - bucket_count);
+        records.splice(
+            0..0,
+            [
+                bytemuck::cast(header),
+                bytemuck::cast(self.options.settings),
+            ],
+        );
+        records.extend(
+            classes
+                .iter()
+                .map(|r: &RuleRecord| bytemuck::cast::<_, Record>(*r)),
+        );
+        records.push(Record::default());
+        records.extend(
+            self.templates
+                .texts()
+                .iter()
+                .map(|t| bytemuck::cast::<_, Record>(*t)),
+        );
+        let names = self
+            .hashes
+            .iter()
+            .copied()
+            .zip(self.hash_classes.iter().copied());
+        for (hash, class) in names.chain(self.expected.iter().copied()) {
+            if find(&records[..], header.bucket_base, header.bucket_count, hash) != class {
+                return Err(Failure::Collision);
+            }
+        }
+        self.report.buckets = bucket_count as u64;
+        self.report.in_second_bucket = placed.in_second_bucket;
+        self.report.classes = classes.len() as u64 - 1;
+        self.report.longest_chain = classes_used as u64;
+        self.report.kernel_bytes = (record_count * size_of::<Record>()) as u64;
+        let (shapes, _) = self.templates.into_parts();
+        Ok(Image {
+            records,
+            lists: self.input.lists.iter().map(|l| l.info().clone()).collect(),
+            shapes,
+            provenance: self.provenance,
+            report: self.report,
+        })
+    }
+}
+
+fn failure_of(stop: Stop, partition: &Partition) -> Failure {
+    match stop {
+        Stop::Collision => Failure::Collision,
+        Stop::ChainTooLong(node, count) => Failure::Other(CompileError::ChainTooLong {
+            name: name_of(partition.tree.nodes[node as usize].name).to_string(),
+            count,
+        }),
+    }
+}
+
+fn name_of(labels: &[u8]) -> Name {
+    Name::from_wire(&[labels, b"\0"].concat()).unwrap_or(Name::ROOT)
+}
+
+/// The names to check with their partitions, in order of these.
+fn checks_by_partition(names: &[Name]) -> Vec<(usize, &[u8])> {
+    let labels = names.iter().map(|name| without_root(name.as_wire()));
+    let mut checks: Vec<_> = labels
+        .filter(|labels| !labels.is_empty())
+        .map(|labels| (partition_of(labels), labels))
+        .collect();
+    checks.sort_unstable_by_key(|(partition, _)| *partition);
+    checks
+}
+
+const _: () = assert!(TOP == PARTITIONS);

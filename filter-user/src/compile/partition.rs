@@ -1,0 +1,232 @@
+//! One partition's way: rules into a tree, directives, chains, classes.
+//!
+//! The steps are in [`Partition::merge`]; which rules of a name survive is
+//! decided in `resolve`, what `$badfilter`, `$denyallow` and lifted rewrites do
+//! to other names in `directive`.
+
+use filter_common::hash::HashKey;
+
+use super::{
+    list::{ListBuilder, PARTITIONS, TOP, partition_of},
+    report::Unsupported,
+    template::{Action, Templates},
+    tree::{Collision, HAS_DESCENDANTS, ROOT, Tree},
+};
+use crate::{provenance::Fate, rule::Effect};
+
+/// The lists and what all partitions must know of them.
+pub(super) struct Input<'a> {
+    pub(super) lists: &'a [&'a ListBuilder],
+    pub(super) key: HashKey,
+    /// Rules of single labels, which reach into every partition.
+    pub(super) guests: Vec<Guest<'a>>,
+    /// Names that such rules skip, with their partitions.
+    pub(super) guest_exceptions: Vec<(usize, &'a [u8])>,
+}
+
+/// A rule of a single label.
+#[derive(Clone, Copy)]
+pub(super) struct Guest<'a> {
+    pub(super) labels: &'a [u8],
+    pub(super) binding: u32,
+    pub(super) line: u32,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn of(lists: &'a [&'a ListBuilder], key: HashKey, templates: &Templates) -> Self {
+        let mut input = Self {
+            lists,
+            key,
+            guests: Vec::new(),
+            guest_exceptions: Vec::new(),
+        };
+        for (number, list) in lists.iter().enumerate() {
+            for row in list.rows(TOP).filter(|row| !row.labels.is_empty()) {
+                let binding = templates.binding_number(number, row.shape);
+                input.guests.push(Guest {
+                    labels: row.labels,
+                    binding,
+                    line: row.line,
+                });
+                for except in &list.shapes()[row.shape as usize].except {
+                    let labels = without_root(except.as_wire());
+                    input.guest_exceptions.push((partition_of(labels), labels));
+                }
+            }
+        }
+        input
+    }
+}
+
+pub(super) fn without_root(wire: &[u8]) -> &[u8] {
+    &wire[..wire.len() - 1]
+}
+
+/// Working memory for one partition after the other.
+pub(super) struct Partition<'a> {
+    pub(super) tree: Tree<'a>,
+    /// Chains of all nodes, as template numbers.
+    pub(super) chains: Vec<u32>,
+    /// Records that forget what shorter names said: node and template.
+    pub(super) resets: Vec<(u32, u32)>,
+    /// Rules whose lines act on other rules.
+    pub(super) directives: Vec<u32>,
+    /// Rules that skip names.
+    pub(super) with_except: Vec<u32>,
+    pub(super) rewrites: Vec<u32>,
+    /// Lifted rewrites in force: node and template.
+    pub(super) cancels: Vec<(u32, u32)>,
+    pub(super) scratch: super::resolve::Scratch,
+    pub(super) unsupported: Vec<(u32, Unsupported)>,
+    /// Rules of equal effect in several lists become one, for lack of room in the kernel.
+    pub(super) combine: bool,
+}
+
+/// Why a partition could not be merged.
+pub(super) enum Stop {
+    /// Another key is needed.
+    Collision,
+    /// A name, as a node, has more rules than a chain can hold.
+    ChainTooLong(u32, usize),
+}
+
+impl From<Collision> for Stop {
+    fn from(_: Collision) -> Self {
+        Self::Collision
+    }
+}
+
+impl<'a> Partition<'a> {
+    pub(super) fn new(combine: bool) -> Self {
+        Self {
+            tree: Tree::new(),
+            chains: Vec::new(),
+            resets: Vec::new(),
+            directives: Vec::new(),
+            with_except: Vec::new(),
+            rewrites: Vec::new(),
+            cancels: Vec::new(),
+            scratch: super::resolve::Scratch::default(),
+            unsupported: Vec::new(),
+            combine,
+        }
+    }
+
+    /// Builds the tree of partition `number` and decides every rule in it.
+    pub(super) fn merge(
+        &mut self,
+        number: usize,
+        input: &Input<'a>,
+        templates: &mut Templates,
+    ) -> Result<(), Stop> {
+        self.clear(number, input);
+        self.add_rows(number, input, templates)?;
+        if number < PARTITIONS && !input.guests.is_empty() {
+            self.add_guests(number, input, templates)?;
+        }
+        self.apply_directives(number, input, templates)?;
+        for node in ROOT + 1..self.tree.nodes.len() as u32 {
+            self.resolve(node, templates)?;
+        }
+        self.mark_descendants();
+        Ok(())
+    }
+
+    /// The template numbers of a node's rules, the preferred one first.
+    pub(super) fn chain(&self, node: u32) -> &[u32] {
+        let node = &self.tree.nodes[node as usize];
+        let start = node.chain_start as usize;
+        &self.chains[start..start + usize::from(node.chain_len)]
+    }
+
+    fn clear(&mut self, number: usize, input: &Input<'a>) {
+        let bytes: usize = input.lists.iter().map(|l| l.partition_bytes(number)).sum();
+        // A row of a real list has 28 bytes.
+        self.tree.clear(bytes / 24);
+        self.chains.clear();
+        self.resets.clear();
+        self.directives.clear();
+        self.with_except.clear();
+        self.rewrites.clear();
+        self.cancels.clear();
+        self.unsupported.clear();
+    }
+
+    fn add_rows(
+        &mut self,
+        number: usize,
+        input: &Input<'a>,
+        templates: &Templates,
+    ) -> Result<(), Collision> {
+        for (list_number, list) in input.lists.iter().enumerate() {
+            for row in list.rows(number) {
+                let binding = templates.binding_number(list_number, row.shape);
+                let node = self.tree.insert(row.labels, &input.key)?;
+                let rule = self.tree.add_rule(node, binding, row.line, false);
+                if node == ROOT {
+                    self.reject(rule, Unsupported::RootName);
+                } else {
+                    self.register(rule, templates);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what later steps must know of a rule.
+    fn register(&mut self, rule: u32, templates: &Templates) {
+        let binding = templates.binding(self.tree.rules[rule as usize].binding);
+        match binding.action {
+            Action::Rule(template) => {
+                if templates.template(template).has_except {
+                    self.with_except.push(rule);
+                }
+                if matches!(templates.shape(binding.shape).effect, Effect::Rewrite(_)) {
+                    self.rewrites.push(rule);
+                }
+            }
+            Action::Delete(_) | Action::Cancel(_) => self.directives.push(rule),
+            Action::Unsupported(reason) => self.reject(rule, reason),
+        }
+    }
+
+    pub(super) fn reject(&mut self, rule: u32, reason: Unsupported) {
+        let tree_rule = &mut self.tree.rules[rule as usize];
+        tree_rule.fate = Fate::Unsupported;
+        // A guest is counted where it is at home.
+        if !tree_rule.is_guest {
+            self.unsupported.push((rule, reason));
+        }
+    }
+
+    /// Hangs the rules of single labels onto those top-level domains that occur here.
+    fn add_guests(
+        &mut self,
+        number: usize,
+        input: &Input<'a>,
+        templates: &Templates,
+    ) -> Result<(), Collision> {
+        for &(partition, labels) in &input.guest_exceptions {
+            if partition == number {
+                self.tree.insert(labels, &input.key)?;
+            }
+        }
+        for guest in &input.guests {
+            if let Some(node) = self.tree.find(guest.labels, &input.key)? {
+                let rule = self.tree.add_rule(node, guest.binding, guest.line, true);
+                self.register(rule, templates);
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_descendants(&mut self) {
+        let nodes = &mut self.tree.nodes;
+        for number in (1..nodes.len()).rev() {
+            let node = nodes[number];
+            if node.chain_len > 0 || node.flags & HAS_DESCENDANTS != 0 {
+                nodes[node.parent as usize].flags |= HAS_DESCENDANTS;
+            }
+        }
+    }
+}

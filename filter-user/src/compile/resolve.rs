@@ -1,0 +1,384 @@
+//! One name's chain: which of its rules the kernel needs, in which order.
+//!
+//! A rule is left out when no query could tell: an equal or stronger rule of
+//! the same name, or a rule of a parent with the same answer, matches all that
+//! it matches. A rule that skips names proves nothing about others, and a
+//! rewrite may be lifted, so neither makes other rules superfluous (a rewrite
+//! only its own likes).
+
+use filter_common::{
+    layout::RuleRecord,
+    rule::{Priority, Scope},
+};
+
+use super::{
+    classes::CHAIN_MAX,
+    directive::is_at_or_below,
+    partition::{Partition, Stop, without_root},
+    template::{Action, Template, Templates, conditions_cover, is_below, is_reset, same_answer},
+    tree::{HAS_RESETS, NONE},
+};
+use crate::provenance::Fate;
+
+/// A rule on its way into the chain of a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    template: u32,
+    /// Number in the tree; [`NONE`] for a rule that a shorter name hands down.
+    rule: u32,
+    /// What comes first wins among rules of one name.
+    rank: (u8, u16, bool, u32, u32),
+}
+
+#[derive(Default)]
+pub(super) struct Scratch {
+    candidates: Vec<Candidate>,
+    /// Rules that became part of another rule's record: the rule and the other one.
+    joined: Vec<(u32, u32)>,
+}
+
+const REWRITE: u8 = Priority::Rewrite as u8;
+
+impl Partition<'_> {
+    /// Decides the chain of `node`; its parents' chains are decided.
+    pub(super) fn resolve(&mut self, node: u32, templates: &mut Templates) -> Result<(), Stop> {
+        let this = self.tree.nodes[node as usize];
+        let parent_cover = self.tree.nodes[this.parent as usize].cover;
+        let has_resets = this.flags & HAS_RESETS != 0;
+        if this.first_rule == NONE && !has_resets {
+            self.tree.nodes[node as usize].cover = parent_cover;
+            return Ok(());
+        }
+        let mut candidates = std::mem::take(&mut self.scratch.candidates);
+        candidates.clear();
+        self.scratch.joined.clear();
+        self.collect_own(node, templates, &mut candidates);
+        if has_resets {
+            self.collect_inherited(node, templates, &mut candidates);
+        }
+        if candidates.len() > 1 {
+            self.thin_out(&mut candidates, templates);
+        }
+        if parent_cover != NONE && !has_resets {
+            self.drop_covered(parent_cover, &mut candidates, templates);
+        }
+        let done = self.store(node, parent_cover, &candidates, templates);
+        self.scratch.candidates = candidates;
+        done
+    }
+
+    fn collect_own(&self, node: u32, templates: &Templates, out: &mut Vec<Candidate>) {
+        for number in self.tree.rules_of(node) {
+            let rule = &self.tree.rules[number as usize];
+            let binding = templates.binding(rule.binding);
+            if let (Fate::InTable, Action::Rule(template)) = (rule.fate, binding.action) {
+                let Template {
+                    record, host_rule, ..
+                } = templates.template(template);
+                let rank = (
+                    u8::MAX - record.priority,
+                    0,
+                    *host_rule,
+                    record.list,
+                    rule.line,
+                );
+                out.push(Candidate {
+                    template,
+                    rule: number,
+                    rank,
+                });
+            }
+        }
+    }
+
+    /// Collects the rules of shorter names that hold at `node` in spite of its resets.
+    fn collect_inherited(&self, node: u32, templates: &mut Templates, out: &mut Vec<Candidate>) {
+        let name = self.tree.nodes[node as usize].name;
+        let mut lifted = self.lifted_at(node, templates);
+        let mut at = self.tree.nodes[node as usize].parent;
+        let mut distance = 1;
+        while at != NONE {
+            for (place, &number) in self.chain(at).iter().enumerate() {
+                let mut record = *templates.record(number);
+                if !is_below(&record) || is_reset(&record) || skips(number, name, templates) {
+                    continue;
+                }
+                let lifted = if record.priority == REWRITE {
+                    lifted
+                } else {
+                    0
+                };
+                record.scope = Scope::Suffix as u8 & !lifted;
+                if record.scope != 0 {
+                    let rank = (u8::MAX - record.priority, distance, false, place as u32, 0);
+                    let template = templates.derive(number, record);
+                    out.push(Candidate {
+                        template,
+                        rule: NONE,
+                        rank,
+                    });
+                }
+            }
+            if self.lifted_at(at, templates) & Scope::BELOW_BIT != 0 {
+                lifted = Scope::Suffix as u8;
+            }
+            at = self.tree.nodes[at as usize].parent;
+            distance += 1;
+        }
+    }
+
+    /// The scope from which exceptions at `node` lift the rewrites of shorter names.
+    fn lifted_at(&self, node: u32, templates: &Templates) -> u8 {
+        let here = self.cancels.iter().filter(|(at, _)| *at == node);
+        here.fold(0, |scope, (_, cancel)| {
+            scope | templates.record(*cancel).scope
+        })
+    }
+
+    /// Orders the rules of one name and drops what the others make superfluous.
+    fn thin_out(&mut self, candidates: &mut Vec<Candidate>, templates: &mut Templates) {
+        candidates.sort_unstable_by_key(|c| c.rank);
+        join_addresses(candidates, &mut self.scratch.joined, templates);
+        let mut i = 0;
+        while i < candidates.len() {
+            match self.superfluous(candidates, i, templates) {
+                Some(fate) => self.drop_candidate(candidates, i, fate),
+                None => i += 1,
+            }
+        }
+        if self.combine || candidates.len() > CHAIN_MAX {
+            combine(candidates, &mut self.scratch.joined, templates);
+        }
+    }
+
+    fn superfluous(&self, all: &[Candidate], i: usize, templates: &Templates) -> Option<Fate> {
+        let this = all[i].template;
+        let stronger = all[..i]
+            .iter()
+            .find(|c| dominates(c.template, this, templates));
+        if let Some(by) = stronger {
+            return Some(fate_under(
+                templates.record(by.template),
+                templates.record(this),
+            ));
+        }
+        // A wider rule behind, with nothing between that a client could tell apart.
+        let of = templates.record(this);
+        all[i + 1..]
+            .iter()
+            .take_while(|c| is_alike(templates.record(c.template), of))
+            .any(|c| dominates(c.template, this, templates))
+            .then_some(Fate::Redundant)
+    }
+
+    /// Drops what the rules of parents say already, from the last rule of each priority on.
+    fn drop_covered(&mut self, cover: u32, all: &mut Vec<Candidate>, templates: &Templates) {
+        let mut i = all.len();
+        let mut kept: Option<RuleRecord> = None;
+        while i > 0 {
+            i -= 1;
+            let record = *templates.record(all[i].template);
+            let fate = self.covered(cover, &record, templates);
+            let hidden =
+                kept.is_some_and(|k| k.priority == record.priority && !same_answer(&k, &record));
+            match fate {
+                Some(fate) if !hidden || fate == Fate::Overridden => {
+                    self.drop_candidate(all, i, fate)
+                }
+                // One that differs stays the last one that matters.
+                _ if !hidden => kept = Some(record),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether rules of shorter names decide whatever `record` decides, and alike.
+    fn covered(&self, cover: u32, record: &RuleRecord, templates: &Templates) -> Option<Fate> {
+        let mut at = cover;
+        let mut hidden = false;
+        while at != NONE {
+            for &number in self.chain(at) {
+                let Template {
+                    record: by,
+                    has_except,
+                    ..
+                } = templates.template(number);
+                if !is_below(by) || is_reset(by) || by.priority == REWRITE {
+                    continue;
+                }
+                let covers = !has_except && conditions_cover(by, record);
+                if by.priority > record.priority && covers {
+                    return Some(Fate::Overridden);
+                }
+                if by.priority == record.priority && !hidden {
+                    match same_answer(by, record) {
+                        true if covers => return Some(Fate::Redundant),
+                        true => {}
+                        false => hidden = true,
+                    }
+                }
+            }
+            let parent = self.tree.nodes[at as usize].parent;
+            at = self.tree.nodes[parent as usize].cover;
+        }
+        None
+    }
+
+    fn drop_candidate(&mut self, candidates: &mut Vec<Candidate>, i: usize, fate: Fate) {
+        let dropped = candidates.remove(i);
+        let parts = self
+            .scratch
+            .joined
+            .iter()
+            .filter(|(_, into)| *into == dropped.rule);
+        for number in parts.map(|(part, _)| *part).chain([dropped.rule]) {
+            if let Some(rule) = self.tree.rules.get_mut(number as usize) {
+                rule.fate = fate;
+            }
+        }
+    }
+
+    fn store(
+        &mut self,
+        node: u32,
+        parent_cover: u32,
+        candidates: &[Candidate],
+        templates: &Templates,
+    ) -> Result<(), Stop> {
+        let start = self.chains.len();
+        if self.tree.nodes[node as usize].flags & HAS_RESETS != 0 {
+            let here = self.resets.iter().filter(|(at, _)| *at == node);
+            self.chains.extend(here.map(|(_, template)| template));
+        }
+        self.chains.extend(candidates.iter().map(|c| c.template));
+        let chain = &self.chains[start..];
+        if chain.len() > CHAIN_MAX {
+            return Err(Stop::ChainTooLong(node, chain.len()));
+        }
+        let reaches_below = |&t: &u32| {
+            let record = templates.record(t);
+            is_below(record) && !is_reset(record)
+        };
+        let covers = chain.iter().any(reaches_below);
+        let len = chain.len() as u8;
+        let stored = &mut self.tree.nodes[node as usize];
+        stored.chain_start = start as u32;
+        stored.chain_len = len;
+        stored.cover = if covers { node } else { parent_cover };
+        Ok(())
+    }
+}
+
+/// Whether the rule of this template skips the name.
+fn skips(template: u32, labels: &[u8], templates: &Templates) -> bool {
+    let Template {
+        shape, has_except, ..
+    } = templates.template(template);
+    *has_except
+        && (templates.shape(*shape).except.iter())
+            .any(|skipped| is_at_or_below(labels, without_root(skipped.as_wire())))
+}
+
+/// Whether, at one name, `a` wins wherever `b` applies or does the same as `b`.
+fn dominates(a: u32, b: u32, templates: &Templates) -> bool {
+    let (by, of) = (templates.template(a), templates.template(b));
+    let skips_alike = !by.has_except || by.shape == of.shape;
+    let may_be_lifted = by.record.priority == REWRITE && of.record.priority != REWRITE;
+    by.record.scope & of.record.scope == of.record.scope
+        && conditions_cover(&by.record, &of.record)
+        && skips_alike
+        && !may_be_lifted
+}
+
+fn is_alike(a: &RuleRecord, b: &RuleRecord) -> bool {
+    a.priority == b.priority && same_answer(a, b)
+}
+
+fn fate_under(by: &RuleRecord, of: &RuleRecord) -> Fate {
+    if !is_alike(by, of) {
+        Fate::Overridden
+    } else if by.scope == of.scope {
+        Fate::Duplicate
+    } else {
+        Fate::Redundant
+    }
+}
+
+/// Makes one record of two rules that give the A and the AAAA record of a name.
+fn join_addresses(
+    candidates: &mut Vec<Candidate>,
+    joined: &mut Vec<(u32, u32)>,
+    templates: &mut Templates,
+) {
+    let mut i = 1;
+    while i < candidates.len() {
+        let (first, second) = (candidates[i - 1], candidates[i]);
+        let (a, b) = (
+            *templates.record(first.template),
+            *templates.record(second.template),
+        );
+        let alike = RuleRecord {
+            ipv4: b.ipv4,
+            ipv6: b.ipv6,
+            ..a
+        } == b;
+        let one_each = (a.ipv4 == [0; 4]) != (b.ipv4 == [0; 4])
+            && (a.ipv6 == [0; 16]) != (b.ipv6 == [0; 16])
+            && (a.ipv4 == [0; 4]) != (a.ipv6 == [0; 16]);
+        if alike && one_each && skip_nothing(first, second, templates) {
+            let (v4, v6) = if a.ipv4 == [0; 4] { (b, a) } else { (a, b) };
+            let both = RuleRecord {
+                ipv4: v4.ipv4,
+                ipv6: v6.ipv6,
+                ..a
+            };
+            candidates[i - 1].template = templates.derive(first.template, both);
+            joined.push((second.rule, first.rule));
+            candidates.remove(i);
+        } else {
+            i += 1;
+        }
+    }
+}
+
+/// Joins rules that differ in list and categories only: verdicts stay, the
+/// list that is named for them may be another one of theirs.
+fn combine(
+    candidates: &mut Vec<Candidate>,
+    joined: &mut Vec<(u32, u32)>,
+    templates: &mut Templates,
+) {
+    let mut i = 0;
+    while i < candidates.len() {
+        let mut j = i + 1;
+        while j < candidates.len() {
+            let (first, second) = (candidates[i], candidates[j]);
+            let (a, b) = (
+                *templates.record(first.template),
+                *templates.record(second.template),
+            );
+            if !is_alike(&a, &b) {
+                break;
+            }
+            let same = RuleRecord {
+                list: b.list,
+                categories: b.categories,
+                ..a
+            } == b;
+            if same && skip_nothing(first, second, templates) {
+                let categories = a.categories | b.categories;
+                let both = RuleRecord { categories, ..a };
+                candidates[i].template = templates.derive(first.template, both);
+                joined.push((second.rule, first.rule));
+                candidates.remove(j);
+            } else {
+                j += 1;
+            }
+        }
+        i += 1;
+    }
+}
+
+fn skip_nothing(a: Candidate, b: Candidate, templates: &Templates) -> bool {
+    !templates.template(a.template).has_except && !templates.template(b.template).has_except
+}

@@ -1,0 +1,286 @@
+//! What the rules of a list become in the kernel: one rule record per list and shape.
+
+use filter_common::{
+    layout::{RULE_RESET, RuleRecord, TEXT_MAX_BYTES, TextRecord},
+    rule::{Priority, QtypeSet, Scope},
+};
+use rustc_hash::FxHashMap;
+
+use super::{
+    CompileError,
+    list::{ListBuilder, ListInfo},
+    report::Unsupported,
+    shape::{Shape, Shapes},
+};
+use crate::{
+    provenance::{LIST_MAX, SHAPE_MAX},
+    rule::{Answer, Effect},
+};
+
+/// A record that rules share, without `flags` for descendants and `next`.
+#[derive(Clone, Debug)]
+pub(super) struct Template {
+    pub(super) record: RuleRecord,
+    /// Ranks below network rules of the same priority.
+    pub(super) host_rule: bool,
+    /// Skips some names, so that it covers no other rule.
+    pub(super) has_except: bool,
+    /// Number of the shape in the image.
+    pub(super) shape: u32,
+}
+
+/// What the rules of one shape in one list do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Binding {
+    pub(super) list: u16,
+    /// Number of the shape in the list.
+    pub(super) list_shape: u32,
+    /// Number of the shape in the image.
+    pub(super) shape: u32,
+    pub(super) action: Action,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    /// Goes into the table as this template.
+    Rule(u32),
+    /// Deletes the rules of this image-wide shape from its name.
+    Delete(u32),
+    /// Lifts rewrites; the template says from which query types and categories.
+    Cancel(u32),
+    /// Has no form in the kernel.
+    Unsupported(Unsupported),
+}
+
+/// Every template, binding and text of one compilation.
+pub(super) struct Templates {
+    templates: Vec<Template>,
+    derived: FxHashMap<(RuleRecord, u32), u32>,
+    bindings: Vec<Binding>,
+    list_bases: Vec<u32>,
+    shapes: Shapes,
+    texts: Vec<TextRecord>,
+}
+
+impl Templates {
+    /// Binds every shape of every list.
+    pub(super) fn of(lists: &[&ListBuilder]) -> Result<Self, CompileError> {
+        if lists.len() > LIST_MAX + 1 {
+            return Err(CompileError::TooManyLists { count: lists.len() });
+        }
+        let mut all = Self {
+            templates: Vec::new(),
+            derived: FxHashMap::default(),
+            bindings: Vec::new(),
+            list_bases: Vec::new(),
+            shapes: Shapes::default(),
+            texts: Vec::new(),
+        };
+        for (number, list) in lists.iter().enumerate() {
+            all.list_bases.push(all.bindings.len() as u32);
+            let text = all.text(list.info())?;
+            for (list_shape, shape) in list.shapes().iter().enumerate() {
+                let binding = all.bind(number as u16, list_shape as u32, shape, list.info(), text);
+                all.bindings.push(binding);
+            }
+        }
+        match all.shapes.as_slice().len() {
+            count if count > SHAPE_MAX + 1 => Err(CompileError::TooManyShapes { count }),
+            _ => Ok(all),
+        }
+    }
+
+    pub(super) fn template(&self, number: u32) -> &Template {
+        &self.templates[number as usize]
+    }
+
+    pub(super) fn template_count(&self) -> usize {
+        self.templates.len()
+    }
+
+    pub(super) fn record(&self, number: u32) -> &RuleRecord {
+        &self.templates[number as usize].record
+    }
+
+    pub(super) fn shape(&self, number: u32) -> &Shape {
+        &self.shapes.as_slice()[number as usize]
+    }
+
+    /// Number of the binding of a list's shape.
+    pub(super) fn binding_number(&self, list: usize, list_shape: u32) -> u32 {
+        self.list_bases[list] + list_shape
+    }
+
+    pub(super) fn binding(&self, number: u32) -> &Binding {
+        &self.bindings[number as usize]
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<Shape>, Vec<TextRecord>) {
+        (self.shapes.into_vec(), self.texts)
+    }
+
+    pub(super) fn texts(&self) -> &[TextRecord] {
+        &self.texts
+    }
+
+    /// The template like `base` with another record.
+    pub(super) fn derive(&mut self, base: u32, record: RuleRecord) -> u32 {
+        let template = self.templates[base as usize].clone();
+        if template.record == record {
+            return base;
+        }
+        let next = self.templates.len() as u32;
+        let number = *self.derived.entry((record, base)).or_insert(next);
+        if number == next {
+            self.templates.push(Template { record, ..template });
+        }
+        number
+    }
+
+    fn bind(
+        &mut self,
+        list: u16,
+        list_shape: u32,
+        shape: &Shape,
+        info: &ListInfo,
+        text: u32,
+    ) -> Binding {
+        let number = self.shapes.intern_shape(shape.clone());
+        let action = if let Effect::Delete(deleted) = &shape.effect {
+            let mut target = shape.clone();
+            target.effect = (**deleted).clone();
+            Action::Delete(self.shapes.intern_shape(target))
+        } else if !shape.clients.is_empty() {
+            Action::Unsupported(Unsupported::Clients)
+        } else if shape.effect == Effect::CancelRewrite && !shape.except.is_empty() {
+            Action::Unsupported(Unsupported::CancelWithExceptions)
+        } else {
+            let record = record_of(shape, info, u32::from(list), text);
+            self.templates.push(Template {
+                record,
+                host_rule: shape.host_rule,
+                has_except: !shape.except.is_empty(),
+                shape: number,
+            });
+            let template = self.templates.len() as u32 - 1;
+            match shape.effect {
+                Effect::CancelRewrite => Action::Cancel(template),
+                _ => Action::Rule(template),
+            }
+        };
+        Binding {
+            list,
+            list_shape,
+            shape: number,
+            action,
+        }
+    }
+
+    /// Number of the list's EXTRA-TEXT, 0 if it has none.
+    fn text(&mut self, info: &ListInfo) -> Result<u32, CompileError> {
+        let Some(text) = info.ede_text.as_deref().filter(|t| !t.is_empty()) else {
+            return Ok(0);
+        };
+        if text.len() > TEXT_MAX_BYTES {
+            return Err(CompileError::TextTooLong {
+                list: info.name.clone(),
+                len: text.len(),
+            });
+        }
+        let mut record = TextRecord {
+            len: text.len() as u8,
+            bytes: [0; TEXT_MAX_BYTES],
+            reserved: [0; 3],
+        };
+        record.bytes[..text.len()].copy_from_slice(text.as_bytes());
+        let known = self.texts.iter().position(|t| *t == record);
+        let at = known.unwrap_or_else(|| {
+            self.texts.push(record);
+            self.texts.len() - 1
+        });
+        Ok(at as u32 + 1)
+    }
+}
+
+fn record_of(shape: &Shape, info: &ListInfo, list: u32, text: u32) -> RuleRecord {
+    let priority = shape.priority().unwrap_or(Priority::Rewrite);
+    let (qtype_mode, qtype_count, qtypes) = shape.qtypes.parts();
+    let mut record = RuleRecord {
+        categories: info.categories,
+        list,
+        priority: priority as u8,
+        scope: shape.scope as u8,
+        qtype_mode,
+        qtype_count,
+        qtypes,
+        ..RuleRecord::default()
+    };
+    if priority.is_allow() {
+        return record;
+    }
+    record.ede_code = info.ede_code;
+    record.text = text;
+    record.ttl_s = info.ttl_s;
+    match &shape.effect {
+        Effect::Block(Some(answer)) | Effect::Rewrite(answer) => set_answer(&mut record, answer),
+        _ => {
+            if let Some(answer) = &info.answer {
+                set_answer(&mut record, answer);
+            }
+        }
+    }
+    record
+}
+
+fn set_answer(record: &mut RuleRecord, answer: &Answer) {
+    record.answer = answer.kind as u8;
+    record.ipv4 = answer.ipv4.map_or([0; 4], |a| a.octets());
+    record.ipv6 = answer.ipv6.map_or([0; 16], |a| a.octets());
+}
+
+/// Whether the record matches names below its own.
+pub(super) fn is_below(record: &RuleRecord) -> bool {
+    record.scope & Scope::BELOW_BIT != 0
+}
+
+/// Whether the record only forgets what shorter names said.
+pub(super) fn is_reset(record: &RuleRecord) -> bool {
+    record.flags & RULE_RESET != 0
+}
+
+/// The record that forgets what shorter names said, under the conditions of `rule`.
+pub(super) fn reset_of(rule: &RuleRecord, scope: u8) -> RuleRecord {
+    RuleRecord {
+        categories: rule.categories,
+        flags: RULE_RESET,
+        list: rule.list,
+        scope,
+        qtype_mode: rule.qtype_mode,
+        qtype_count: rule.qtype_count,
+        qtypes: rule.qtypes,
+        ..RuleRecord::default()
+    }
+}
+
+/// Whether some query type may be in the sets of both.
+pub(super) fn qtypes_overlap(a: &QtypeSet, b: &QtypeSet) -> bool {
+    match (a.mode(), b.mode()) {
+        (QtypeSet::ONLY, _) => a.named_qtypes().iter().any(|&t| b.contains(t)),
+        (_, QtypeSet::ONLY) => b.named_qtypes().iter().any(|&t| a.contains(t)),
+        _ => true,
+    }
+}
+
+/// Whether `a` applies to every query type and policy that `b` applies to.
+pub(super) fn conditions_cover(a: &RuleRecord, b: &RuleRecord) -> bool {
+    let same_qtypes =
+        (a.qtype_mode, a.qtype_count, a.qtypes) == (b.qtype_mode, b.qtype_count, b.qtypes);
+    let qtypes = a.qtype_mode == QtypeSet::EVERY || same_qtypes;
+    qtypes && b.categories & !a.categories == 0
+}
+
+/// Whether a client could not tell which of both rules won.
+pub(super) fn same_answer(a: &RuleRecord, b: &RuleRecord) -> bool {
+    (a.answer, a.ede_code, a.ttl_s, a.text, a.ipv4, a.ipv6)
+        == (b.answer, b.ede_code, b.ttl_s, b.text, b.ipv4, b.ipv6)
+}

@@ -1,0 +1,59 @@
+//! A compiled set of lists: the records of the table and where each rule came from.
+
+mod walk;
+
+use filter_common::{
+    layout::{Header, Record},
+    table::Records,
+};
+
+pub use walk::{Hit, walk};
+
+use crate::{
+    compile::{ListInfo, Report, Shape},
+    provenance::Provenance,
+};
+
+/// A compiled set of lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    pub(crate) records: Vec<Record>,
+    pub(crate) lists: Vec<ListInfo>,
+    pub(crate) shapes: Vec<Shape>,
+    pub(crate) provenance: Provenance,
+    pub(crate) report: Report,
+}
+
+impl Image {
+    /// The records of one generation as the kernel wants them; the loader sets its number.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The first record.
+    pub fn header(&self) -> Header {
+        self.records[..]
+            .record(0)
+            .map_or_else(bytemuck::Zeroable::zeroed, |r| *Header::of(r))
+    }
+
+    /// The lists, by number.
+    pub fn lists(&self) -> &[ListInfo] {
+        &self.lists
+    }
+
+    /// The shapes of rules, by number.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    /// Where every rule came from.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// What became of the lists' rules.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}

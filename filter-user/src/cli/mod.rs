@@ -3,9 +3,9 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done,
 //! 1 failed, 2 bad usage or configuration.
 
-mod compile;
-mod features;
-mod query;
+
+
+
 mod run;
 mod status;
 
@@ -31,8 +31,6 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compile lists into an image file and say what became of every line
-    Compile(compile::Arguments),
     /// Compile, load, attach and stay, until Ctrl-C
     ///
     /// The lists are read again on SIGHUP and when a list file changes. Ending
@@ -42,14 +40,10 @@ enum Command {
     /// interface. Try a list with `--answer observe` first: nothing is blocked
     /// and the counters tell what would have been.
     Run(run::Arguments),
-    /// Say what would happen to a name, and which list and line decide it; needs no root
-    Query(query::Arguments),
     /// Show what a running nxdp is attached to and which lists are active
     Status(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
     Stats(status::Arguments),
-    /// Show whether an interface can run nxdp natively and what stands in the way
-    Features(features::Arguments),
 }
 
 /// Lists, named by flags or by a configuration file.
@@ -184,12 +178,9 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub(crate) fn main() -> ExitCode {
     // Clap prints its own errors and ends with 2.
     let result = match Cli::parse().command {
-        Command::Compile(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
-        Command::Query(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
         Command::Stats(arguments) => arguments.stats(),
-        Command::Features(arguments) => arguments.run(),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

@@ -136,7 +136,7 @@ fn summary(counters: &Counters, since: Option<Counters>) -> String {
 }
 
 /// Bytes for people, in powers of 1024.
-pub(crate) fn human_bytes(bytes: usize) -> String {
+pub fn human_bytes(bytes: usize) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
     let mut value = bytes as f64;
     let mut unit = 0;

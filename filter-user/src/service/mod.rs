@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use self::{answerer::answer, display::Display, socket::Socket, watch::Watch};
-pub(crate) use self::display::{human_bytes, progress_bar};
+pub use self::display::{human_bytes, progress_bar};
 use crate::{
     config::{Config, ModeChoice},
     kernel::{self, Filter, Mode},
@@ -126,8 +126,10 @@ impl Service {
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = signals.stop() => return Ok(()),
-                _ = signals.hangup.recv() => self.start_reload("SIGHUP"),
+                order = signals.next() => match order {
+                    Order::Stop => return Ok(()),
+                    Order::Reload => self.start_reload("SIGHUP"),
+                },
                 _ = watch.tick() => {
                     if self.watch.has_settled_change() {
                         self.start_reload("a list changed");
@@ -227,12 +229,25 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
+    async fn next(&mut self) -> Order {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Order::Stop,
+            _ = self.terminate.recv() => Order::Stop,
+            _ = self.hangup.recv() => Order::Reload,
         }
     }
+
+    /// Waits for the order to stop; while nothing is loaded there is nothing to reload.
+    async fn stop(&mut self) {
+        while self.next().await != Order::Stop {}
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Stop,
+    Reload,
 }
 
 /// An error with its causes, each said once.

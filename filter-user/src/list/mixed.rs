@@ -1,0 +1,247 @@
+//! Lines of hosts, plain, wildcard and AdGuard lists, which real files mix.
+//!
+//! The common forms are decided by their first byte; everything else goes
+//! the long way through [`other`].
+
+use filter_common::rule::Scope;
+use memchr::{memchr, memchr2};
+
+use super::{
+    Format, Sink, adguard,
+    name::{self, Address},
+    output::Output,
+    report::{Judgement, Kind, Reason},
+};
+use super::{dnsmasq, report::position};
+
+/// Judges one line without its end and outer blanks.
+#[inline]
+pub(super) fn line<S: Sink>(line: &[u8], format: Format, output: &mut Output<'_, S>) -> Judgement {
+    match line.first() {
+        None => Judgement::plain(Kind::Blank),
+        Some(b'0'..=b'9' | b':') => numeric(line, format, output),
+        Some(b'!' | b';') => Judgement::plain(Kind::Comment),
+        Some(b'#') => comment_or_cosmetic(line),
+        Some(b'|' | b'@') => adguard_line(line, format, output),
+        Some(_) => match filter_common::name::Name::from_text(line) {
+            Ok(name) if !name::is_local(line) => {
+                output.host(name, Scope::Exact);
+                Judgement::RULE
+            }
+            _ => other(line, format, output),
+        },
+    }
+}
+
+/// A line that begins with a digit or a colon: mostly an address and a name.
+#[inline]
+fn numeric<S: Sink>(line: &[u8], format: Format, output: &mut Output<'_, S>) -> Judgement {
+    if let Some(end) = memchr2(b' ', b'\t', line)
+        && let Some(address) = name::address(&line[..end])
+    {
+        return hosts(line, end, address, output);
+    }
+    other(line, format, output)
+}
+
+/// Names behind an address.
+#[inline]
+fn hosts<S: Sink>(
+    line: &[u8],
+    address_end: usize,
+    address: Address,
+    output: &mut Output<'_, S>,
+) -> Judgement {
+    let names = &line[address_end..];
+    let names = match memchr(b'#', names) {
+        Some(at) => &names[..at],
+        None => names,
+    };
+    let mut judgement = None;
+    for text in names
+        .split(|&byte| byte == b' ' || byte == b'\t')
+        .filter(|text| !text.is_empty())
+    {
+        let new = host(line, text, address, output);
+        // A line is judged by its worst name, and is a rule if it has any.
+        judgement = match judgement {
+            Some(Judgement {
+                kind: Kind::Invalid,
+                ..
+            }) => judgement,
+            Some(Judgement {
+                kind: Kind::Rule, ..
+            }) if new.kind != Kind::Invalid => judgement,
+            _ => Some(new),
+        };
+    }
+    judgement.unwrap_or(Judgement::at(Kind::BareIp, 0, Reason::NoNames))
+}
+
+#[inline]
+fn host<S: Sink>(
+    line: &[u8],
+    text: &[u8],
+    address: Address,
+    output: &mut Output<'_, S>,
+) -> Judgement {
+    if name::is_local(text) {
+        return Judgement::plain(Kind::LocalName);
+    }
+    let name = match name::parse(text) {
+        Ok(name) if ends_in_digit(text) && name::address(text).is_some() => {
+            let _ = name;
+            return Judgement::on(Kind::BareIp, line, text, Reason::BareIp);
+        }
+        Ok(name) => name,
+        Err((at, reason)) => {
+            return Judgement::at(Kind::Invalid, position(line, text) + at, reason);
+        }
+    };
+    match address {
+        Address::Sink => output.host(name, Scope::Exact),
+        Address::Other(address) => {
+            if !output.address(name, Scope::Exact, address, true) {
+                return Judgement::on(Kind::Unsupported, line, line, Reason::SecondAddress);
+            }
+        }
+    }
+    Judgement::RULE
+}
+
+fn ends_in_digit(text: &[u8]) -> bool {
+    text.last().is_some_and(u8::is_ascii_digit)
+}
+
+/// A line that begins with `#`.
+fn comment_or_cosmetic(line: &[u8]) -> Judgement {
+    if is_cosmetic_at(line, 0) {
+        Judgement::at(Kind::Cosmetic, 0, Reason::Cosmetic)
+    } else {
+        Judgement::plain(Kind::Comment)
+    }
+}
+
+/// Everything that is not decided by its first byte.
+#[cold]
+#[inline(never)]
+fn other<S: Sink>(line: &[u8], format: Format, output: &mut Output<'_, S>) -> Judgement {
+    if is_header(line) {
+        return Judgement::plain(Kind::Comment);
+    }
+    if let Some(at) = cosmetic_marker(line) {
+        return Judgement::at(Kind::Cosmetic, at, Reason::Cosmetic);
+    }
+    let token_end = memchr2(b' ', b'\t', line).unwrap_or(line.len());
+    if token_end < line.len()
+        && let Some(address) = name::address(&line[..token_end])
+    {
+        return hosts(line, token_end, address, output);
+    }
+    if dnsmasq::is_block_setting(line) {
+        return dnsmasq::line(line, output);
+    }
+    if adguard::is_pattern(line) {
+        return adguard::rule(line, format, output);
+    }
+    let text = match memchr(b'#', line) {
+        Some(at) => line[..at].trim_ascii_end(),
+        None => line,
+    };
+    plain(text, format, output)
+}
+
+/// A pattern that begins with `|` or `@`.
+#[inline]
+fn adguard_line<S: Sink>(line: &[u8], format: Format, output: &mut Output<'_, S>) -> Judgement {
+    // `||name^` and nothing else is what nearly all lines are.
+    if let Some(text) = line
+        .strip_prefix(b"||")
+        .and_then(|rest| rest.strip_suffix(b"^"))
+        // Addresses and names with a dot at the end mean something else.
+        && text.last().is_some_and(u8::is_ascii_alphabetic)
+        && let Ok(name) = filter_common::name::Name::from_text(text)
+    {
+        output.block(name, Scope::Suffix, false);
+        return Judgement::RULE;
+    }
+    match cosmetic_marker(line) {
+        Some(at) => Judgement::at(Kind::Cosmetic, at, Reason::Cosmetic),
+        None => adguard::rule(line, format, output),
+    }
+}
+
+/// A name alone, or with a wildcard in front.
+fn plain<S: Sink>(text: &[u8], format: Format, output: &mut Output<'_, S>) -> Judgement {
+    if name::is_address_or_range(text) {
+        return Judgement::at(Kind::BareIp, 0, Reason::BareIp);
+    }
+    if name::is_local(text) {
+        return Judgement::plain(Kind::LocalName);
+    }
+    let wildcard = text.strip_prefix(b"*.").or_else(|| text.strip_prefix(b"."));
+    let (bare, scope) = match wildcard {
+        // A bare `*.d` means subdomains to AdGuard, which has patterns for the rest.
+        Some(rest) if format == Format::Adguard => (rest, Scope::Subs),
+        Some(rest) => (rest, Scope::Suffix),
+        None => (text, Scope::Exact),
+    };
+    match name::parse(bare) {
+        Ok(name) => {
+            output.host(name, scope);
+            match scope {
+                Scope::Subs => Judgement::at(Kind::Narrowed, 0, Reason::OpenEndSubs),
+                Scope::Exact | Scope::Suffix => Judgement::RULE,
+            }
+        }
+        Err((at, reason)) => {
+            let at = text.len() - bare.len() + at;
+            not_a_name(text, at, reason, format)
+        }
+    }
+}
+
+fn not_a_name(text: &[u8], at: usize, reason: Reason, format: Format) -> Judgement {
+    match text.get(at) {
+        Some(b' ' | b'\t') => Judgement::at(Kind::Invalid, at, Reason::Blank),
+        Some(b'*') => Judgement::at(Kind::Unsupported, at, Reason::Pattern),
+        Some(b'/' | b':' | b'?') if format == Format::Adguard => {
+            Judgement::at(Kind::Ignored, at, Reason::PathOrPort)
+        }
+        Some(b'/' | b':' | b'?') => Judgement::at(Kind::Invalid, at, Reason::Url),
+        _ => Judgement::at(Kind::Invalid, at, reason),
+    }
+}
+
+/// `[Adblock Plus 2.0]` and its like.
+fn is_header(line: &[u8]) -> bool {
+    line.starts_with(b"[") && line.ends_with(b"]") && !line.contains(&b'$')
+}
+
+/// Where a marker of a cosmetic rule stands.
+fn cosmetic_marker(line: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = memchr2(b'#', b'$', &line[from..]) {
+        let at = from + at;
+        // A blank in front makes it a comment behind a name.
+        let after_blank = at > 0 && line[at - 1].is_ascii_whitespace();
+        if !after_blank && is_cosmetic_at(line, at) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+fn is_cosmetic_at(line: &[u8], at: usize) -> bool {
+    const MARKERS: [&[u8]; 9] = [
+        b"#@#", b"#?#", b"#$#", b"#%#", b"#@?#", b"#@$#", b"#@%#", b"$$", b"$@$",
+    ];
+    let here = &line[at..];
+    // `## heading` and `#####` are comments: a selector follows without a blank.
+    let hides = here.len() > 2
+        && here.starts_with(b"##")
+        && !here[2].is_ascii_whitespace()
+        && here[2] != b'#';
+    hides || MARKERS.iter().any(|marker| here.starts_with(marker))
+}

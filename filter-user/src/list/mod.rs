@@ -1,0 +1,256 @@
+//! From the bytes of one list to rules, and an account of every line.
+//!
+//! [`parse`] reads a list of any [`Format`], compressed or not, hands each
+//! rule to a [`Sink`] and returns a [`Report`] whose counts add up to the
+//! lines read. What the lines of each format mean, and why, is written in
+//! `docs/blocklist-formats.md`.
+//!
+//! It knows one list at a time: duplicates, conflicts and guards belong to
+//! the compiler. Nothing here allocates per line on the common forms (hosts
+//! lines, plain names, `||d^`), and no list is held in memory.
+
+mod adguard;
+mod config_text;
+mod detect;
+mod dnsmasq;
+mod dnsrewrite;
+mod lines;
+mod mixed;
+mod modifiers;
+mod name;
+mod output;
+mod report;
+mod rpz;
+mod source;
+mod unbound;
+mod zone_record;
+
+use std::{fmt, io::Read, str::FromStr};
+
+pub use detect::detect;
+pub use lines::LINE_MAX_BYTES;
+pub use output::Sink;
+pub use report::{Counts, Kind, Report, SAMPLES_PER_KIND, Sample, Zone};
+use serde::{Deserialize, Serialize};
+pub use source::{DECODED_MAX_BYTES, RATIO_MAX};
+
+use self::{lines::Lines, output::Output, report::Judgement};
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// An address and names, as in `/etc/hosts`.
+    Hosts,
+    /// One name a line.
+    Domains,
+    /// One name a line, `*.` before those that cover everything below.
+    Wildcard,
+    /// AdGuard DNS filtering syntax, a dialect of Adblock Plus.
+    Adguard,
+    /// Configuration of dnsmasq.
+    Dnsmasq,
+    /// Configuration of unbound.
+    Unbound,
+    /// A response policy zone as a master file.
+    Rpz,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 7] = [
+        Self::Hosts,
+        Self::Domains,
+        Self::Wildcard,
+        Self::Adguard,
+        Self::Dnsmasq,
+        Self::Unbound,
+        Self::Rpz,
+    ];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Hosts => "hosts",
+            Self::Domains => "domains",
+            Self::Wildcard => "wildcard",
+            Self::Adguard => "adguard",
+            Self::Dnsmasq => "dnsmasq",
+            Self::Unbound => "unbound",
+            Self::Rpz => "rpz",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.word() == word)
+            .ok_or_else(|| Error::UnknownFormat(word.to_owned()))
+    }
+}
+
+/// What becomes of the scopes that a list's format implies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScopePolicy {
+    /// They stay.
+    #[default]
+    AsFormat,
+    /// Every rule is for its name only.
+    Exact,
+    /// Every rule is for its name and everything below.
+    Suffix,
+}
+
+impl FromStr for ScopePolicy {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        match word {
+            "as-format" => Ok(Self::AsFormat),
+            "exact" => Ok(Self::Exact),
+            "suffix" => Ok(Self::Suffix),
+            _ => Err(Error::UnknownScope(word.to_owned())),
+        }
+    }
+}
+
+/// How to read one list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The format; `None` detects it.
+    pub format: Option<Format>,
+    /// What becomes of scopes.
+    pub scope: ScopePolicy,
+    /// The list's file name, which decides where the content leaves a doubt.
+    pub file_name: Option<String>,
+}
+
+/// Why a list was refused as a whole.
+///
+/// Rules that the sink was given before are to be thrown away.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The reader failed, or the compressed data is damaged.
+    #[error("read list after {line} lines: {source}")]
+    Read {
+        /// Lines read before.
+        line: u32,
+        /// What the reader said.
+        source: std::io::Error,
+    },
+    /// A web page instead of a list.
+    #[error("list is an HTML page, not a list: check the address it was fetched from")]
+    Html,
+    /// Not text.
+    #[error("list has a NUL byte after line {line}: it is not a text file in UTF-8")]
+    Binary {
+        /// Lines read before.
+        line: u32,
+    },
+    /// UTF-16.
+    #[error("list is UTF-16: convert it to UTF-8 (iconv -f utf-16 -t utf-8)")]
+    Utf16,
+    /// More decoded bytes than [`DECODED_MAX_BYTES`].
+    #[error("list is larger than {DECODED_MAX_BYTES} bytes decoded: split it")]
+    TooLarge,
+    /// Compressed better than [`RATIO_MAX`] allows.
+    #[error(
+        "list decodes to more than {RATIO_MAX} times its size: unpack it first if you trust it"
+    )]
+    Bomb,
+    /// More lines than a line number can say.
+    #[error("list has more than {} lines: split it", u32::MAX)]
+    TooManyLines,
+    /// The word names no format.
+    #[error(
+        "unknown list format '{0}': use hosts, domains, wildcard, adguard, dnsmasq, unbound or rpz"
+    )]
+    UnknownFormat(String),
+    /// The word names no scope policy.
+    #[error("unknown scope '{0}': use as-format, exact or suffix")]
+    UnknownScope(String),
+}
+
+/// Reads one list and hands its rules to `sink`.
+///
+/// Gzip and zstd are unpacked on the way. The sink sees rules in the order of
+/// the lines, but for answers with an IPv4 and an IPv6 address that a list
+/// gives in two lines: such a rule comes with its last line or at the end.
+///
+/// # Errors
+///
+/// Refuses what is no list at all, see [`Error`]; lines that are not
+/// understood are no error but counted in the report.
+pub fn parse<R: Read, S: Sink>(
+    reader: R,
+    options: &Options,
+    sink: &mut S,
+) -> Result<Report, Error> {
+    let mut lines = Lines::new(source::open(reader).map_err(|source| Error::of(source, 0))?);
+    let head = lines.head()?;
+    if detect::is_html(head) {
+        return Err(Error::Html);
+    }
+    let format = options
+        .format
+        .unwrap_or_else(|| detect(head, options.file_name.as_deref()));
+    let mut report = Report::new(format);
+    let mut output = Output::new(sink, options.scope);
+    match format {
+        Format::Hosts | Format::Domains | Format::Wildcard | Format::Adguard => {
+            each_line(&mut lines, &mut output, &mut report, |line, output| {
+                mixed::line(line, format, output)
+            })?;
+        }
+        Format::Dnsmasq => each_line(&mut lines, &mut output, &mut report, dnsmasq::line)?,
+        Format::Unbound => {
+            let mut zones = unbound::RedirectZones::default();
+            each_line(&mut lines, &mut output, &mut report, |line, output| {
+                unbound::line(line, &mut zones, output)
+            })?;
+            zones.flush(&mut output);
+        }
+        Format::Rpz => rpz::zone(&mut lines, &mut output, &mut report)?,
+    }
+    report.rules = output.finish();
+    Ok(report)
+}
+
+/// Judges every line by `judge` and writes the account.
+fn each_line<R: Read, S: Sink>(
+    lines: &mut Lines<R>,
+    output: &mut Output<'_, S>,
+    report: &mut Report,
+    mut judge: impl FnMut(&[u8], &mut Output<'_, S>) -> Judgement,
+) -> Result<(), Error> {
+    while let Some(line) = lines.next_line()? {
+        output.line = line.number;
+        let judgement = if line.is_whole {
+            judge(line.text.trim_ascii(), output)
+        } else {
+            Judgement::at(Kind::Invalid, 0, report::Reason::LineTooLong)
+        };
+        report.count(line.number, line.text, judgement);
+    }
+    Ok(())
+}
+
+impl Error {
+    fn of(source: std::io::Error, line: u32) -> Self {
+        match source.downcast::<source::Excess>() {
+            Ok(source::Excess::Size) => Self::TooLarge,
+            Ok(source::Excess::Ratio) => Self::Bomb,
+            Err(source) => Self::Read { line, source },
+        }
+    }
+}

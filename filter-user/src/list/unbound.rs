@@ -1,0 +1,213 @@
+//! Lines of an unbound configuration: `local-zone` and `local-data`.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use filter_common::{
+    name::Name,
+    rule::{AnswerKind, Scope},
+};
+
+use super::{
+    Sink,
+    config_text::{Words, words},
+    name,
+    output::Output,
+    report::{Judgement, Kind, Reason, position},
+};
+use crate::rule::{Answer, Effect, Rule};
+
+/// Zones of the type `redirect`: what their data answers is for all names in them.
+///
+/// The data may stand anywhere behind the zone, so that these wait for the end.
+#[derive(Default)]
+pub(super) struct RedirectZones(HashMap<Box<[u8]>, Redirect>);
+
+struct Redirect {
+    line: u32,
+    answer: Answer,
+}
+
+impl RedirectZones {
+    /// Hands out the zones with what their data turned out to be.
+    pub(super) fn flush<S: Sink>(self, output: &mut Output<'_, S>) {
+        let mut zones: Vec<_> = self.0.into_iter().collect();
+        zones.sort_unstable_by_key(|(_, zone)| zone.line);
+        for (wire, Redirect { line, answer }) in zones {
+            if let Ok(name) = Name::from_wire(&wire) {
+                let effect = Effect::Block(Some(answer));
+                let rule = Rule {
+                    effect,
+                    ..Rule::block(name, Scope::Suffix)
+                };
+                output.rule_of_line(line, rule);
+            }
+        }
+    }
+}
+
+/// Whether a line is one of this program's.
+pub(super) fn is_setting(line: &[u8]) -> bool {
+    [
+        &b"local-zone:"[..],
+        b"local-data:",
+        b"local-data-ptr:",
+        b"server:",
+    ]
+    .iter()
+    .any(|key| line.starts_with(key))
+}
+
+/// Judges one line without outer blanks.
+pub(super) fn line<S: Sink>(
+    line: &[u8],
+    zones: &mut RedirectZones,
+    output: &mut Output<'_, S>,
+) -> Judgement {
+    match line.first() {
+        None => return Judgement::plain(Kind::Blank),
+        Some(b'#') => return Judgement::plain(Kind::Comment),
+        Some(_) => {}
+    }
+    let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+        return Judgement::at(Kind::Invalid, 0, Reason::NotASetting);
+    };
+    let Some(values) = words(&line[colon + 1..]) else {
+        return Judgement::at(Kind::Invalid, colon + 1, Reason::Unclosed);
+    };
+    match &line[..colon] {
+        b"local-zone" => local_zone(line, &values, zones, output),
+        b"local-data" => local_data(line, &values, zones, output),
+        key if key
+            .iter()
+            .all(|&b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') =>
+        {
+            Judgement::at(Kind::Ignored, 0, Reason::OtherSetting)
+        }
+        _ => Judgement::at(Kind::Invalid, 0, Reason::NotASetting),
+    }
+}
+
+/// What a zone type does to the names of the zone.
+enum Action {
+    Block(AnswerKind),
+    Redirect,
+    Allow,
+    None(Kind, Reason),
+}
+
+/// Data of the same file may add answers to some types; these are the answers without.
+fn zone_action(word: &[u8]) -> Action {
+    match word {
+        b"always_nxdomain" | b"static" => Action::Block(AnswerKind::NxDomain),
+        b"always_refuse" | b"refuse" => Action::Block(AnswerKind::Refused),
+        b"always_deny" | b"deny" | b"inform_deny" => Action::Block(AnswerKind::Drop),
+        b"always_nodata" => Action::Block(AnswerKind::NoData),
+        b"always_null" => Action::Block(AnswerKind::Null),
+        b"redirect" | b"inform_redirect" => Action::Redirect,
+        // Inside a blocked zone these resolve a part of it.
+        b"transparent" | b"typetransparent" | b"always_transparent" | b"inform" => Action::Allow,
+        b"nodefault" | b"noview" => Action::None(Kind::Ignored, Reason::OtherSetting),
+        b"block_a" | b"block_aaaa" | b"block_a_wdata" | b"block_aaaa_wdata" | b"ipset" => {
+            Action::None(Kind::Unsupported, Reason::TypeDependentZone)
+        }
+        _ => Action::None(Kind::Invalid, Reason::ZoneType),
+    }
+}
+
+fn local_zone<S: Sink>(
+    line: &[u8],
+    values: &Words<'_>,
+    zones: &mut RedirectZones,
+    output: &mut Output<'_, S>,
+) -> Judgement {
+    let [name, zone_type] = values[..] else {
+        return Judgement::at(Kind::Invalid, 0, Reason::ZoneType);
+    };
+    let action = zone_action(zone_type);
+    if let Action::None(kind, reason) = action {
+        return Judgement::on(kind, line, zone_type, reason);
+    }
+    if name == b"." {
+        return Judgement::on(Kind::Unsupported, line, name, Reason::EveryName);
+    }
+    let name = match name::parse(name) {
+        Ok(name) => name,
+        Err((at, reason)) => {
+            return Judgement::at(Kind::Invalid, position(line, name) + at, reason);
+        }
+    };
+    match action {
+        Action::Block(kind) => output.answer(name, Scope::Suffix, kind),
+        Action::Redirect => {
+            // Without data there is no answer, but the name exists.
+            zones.0.entry(name.as_wire().into()).or_insert(Redirect {
+                line: output.line,
+                answer: Answer::of(AnswerKind::NoData),
+            });
+        }
+        Action::Allow | Action::None(..) => output.allow(name, Scope::Suffix),
+    }
+    Judgement::RULE
+}
+
+/// `"name [TTL] [IN] A 192.0.2.1"`.
+fn local_data<S: Sink>(
+    line: &[u8],
+    values: &Words<'_>,
+    zones: &mut RedirectZones,
+    output: &mut Output<'_, S>,
+) -> Judgement {
+    let [record] = values[..] else {
+        return Judgement::at(Kind::Invalid, 0, Reason::Record);
+    };
+    let mut fields = record
+        .split(u8::is_ascii_whitespace)
+        .filter(|field| !field.is_empty())
+        .peekable();
+    let owner = fields.next().unwrap_or_default();
+    let name = match name::parse(owner) {
+        Ok(name) => name,
+        Err((at, reason)) => {
+            return Judgement::at(Kind::Invalid, position(line, owner) + at, reason);
+        }
+    };
+    let is_ttl_or_class =
+        |field: &&[u8]| field[0].is_ascii_digit() || field.eq_ignore_ascii_case(b"IN");
+    while fields.next_if(is_ttl_or_class).is_some() {}
+    let rrtype = fields.next().unwrap_or_default();
+    let data = fields.next().and_then(|data| str::from_utf8(data).ok());
+    let address: Option<IpAddr> = match rrtype.to_ascii_uppercase().as_slice() {
+        b"A" => data.and_then(|data| data.parse().ok()).map(IpAddr::V4),
+        b"AAAA" => data.and_then(|data| data.parse().ok()).map(IpAddr::V6),
+        b"" => return Judgement::on(Kind::Invalid, line, record, Reason::Record),
+        _ => return Judgement::on(Kind::Unsupported, line, rrtype, Reason::RecordType),
+    };
+    let Some(address) = address else {
+        return Judgement::on(Kind::Invalid, line, record, Reason::AddressExpected);
+    };
+    let is_added = match zones.0.get_mut(name.as_wire()) {
+        Some(zone) => zone.add(address),
+        None => output.address(name, Scope::Exact, address, false),
+    };
+    if is_added {
+        Judgement::RULE
+    } else {
+        Judgement::on(Kind::Unsupported, line, record, Reason::SecondAddress)
+    }
+}
+
+impl Redirect {
+    fn add(&mut self, address: IpAddr) -> bool {
+        match self.answer.kind {
+            AnswerKind::NoData if address.is_unspecified() => {
+                self.answer.kind = AnswerKind::Null;
+                true
+            }
+            AnswerKind::Null => address.is_unspecified(),
+            _ => {
+                self.answer.kind = AnswerKind::Address;
+                self.answer.add(address)
+            }
+        }
+    }
+}

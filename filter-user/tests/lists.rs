@@ -1,0 +1,620 @@
+//! The list parsers against golden lines, whole files, real lists and junk.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs::File,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+};
+
+use filter_common::{
+    name::Name,
+    rule::{AnswerKind, QtypeSet, Scope},
+};
+use filter_user::{
+    list::{Error, Format, Kind, Options, Report, ScopePolicy, parse},
+    rule::{Answer, Client, Effect, Rule},
+};
+use proptest::prelude::*;
+use serde::Deserialize;
+
+/// Parses `text` and puts each rule into words.
+fn read(text: &[u8], options: &Options) -> Result<(Report, Vec<(u32, String)>), Error> {
+    let mut rules = Vec::new();
+    let report = parse(text, options, &mut |line, rule: &Rule| {
+        rules.push((line, words(rule)));
+    })?;
+    assert_eq!(report.by_kind.total(), report.lines);
+    assert_eq!(report.rules, rules.len() as u64);
+    Ok((report, rules))
+}
+
+fn options(format: impl Into<Option<Format>>) -> Options {
+    Options {
+        format: format.into(),
+        ..Options::default()
+    }
+}
+
+fn words(rule: &Rule) -> String {
+    let scope = match rule.scope {
+        Scope::Exact => "exact",
+        Scope::Subs => "subs",
+        Scope::Suffix => "suffix",
+    };
+    let mut text = format!("{} {scope} {}", effect(&rule.effect), rule.name);
+    if rule.important {
+        text += " important";
+    }
+    let qtypes = rule.qtypes.named_qtypes();
+    match rule.qtypes.mode() {
+        QtypeSet::ONLY => write!(text, " qtypes=only{qtypes:?}").unwrap(),
+        QtypeSet::EXCEPT => write!(text, " qtypes=except{qtypes:?}").unwrap(),
+        _ => {}
+    }
+    if !rule.except.is_empty() {
+        let names: Vec<_> = rule.except.iter().map(Name::to_string).collect();
+        write!(text, " except={}", names.join(",")).unwrap();
+    }
+    if !rule.clients.is_empty() {
+        let clients: Vec<_> = rule.clients.iter().map(client).collect();
+        write!(text, " clients={}", clients.join(",")).unwrap();
+    }
+    if rule.host_rule {
+        text += " host";
+    }
+    text.replace(", ", ",")
+}
+
+fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::Block(None) => "block".into(),
+        Effect::Block(Some(found)) => format!("block={}", answer(found)),
+        Effect::Allow => "allow".into(),
+        Effect::Rewrite(found) => format!("rewrite={}", answer(found)),
+        Effect::CancelRewrite => "cancel".into(),
+        Effect::Delete(deleted) => format!("delete {}", self::effect(deleted)),
+    }
+}
+
+fn answer(answer: &Answer) -> String {
+    let ipv4 = answer.ipv4.map(|address| address.to_string());
+    let ipv6 = answer.ipv6.map(|address| address.to_string());
+    match answer.kind {
+        AnswerKind::Address => {
+            let addresses: Vec<_> = ipv4.into_iter().chain(ipv6).collect();
+            addresses.join("+")
+        }
+        kind => format!("{kind:?}").to_lowercase(),
+    }
+}
+
+fn client(client: &Client) -> String {
+    let sign = |not| if not { "~" } else { "" };
+    match client {
+        Client::Prefix { address, len, not } => format!("{}{address}/{len}", sign(*not)),
+        Client::Mac { address, not } => {
+            let bytes: Vec<_> = address.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{}{}", sign(*not), bytes.join(":"))
+        }
+    }
+}
+
+// ---- golden lines ----------------------------------------------------------
+
+#[derive(Deserialize)]
+struct Golden {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    line: String,
+    format: Option<Format>,
+    kind: String,
+    #[serde(default)]
+    rules: Vec<String>,
+    reason: Option<String>,
+    column: Option<u32>,
+}
+
+#[test]
+fn every_golden_line_means_what_the_table_says() {
+    let golden: Golden = toml::from_str(include_str!("golden/lines.toml")).unwrap();
+    let mut wrong = Vec::new();
+    for case in &golden.case {
+        let format = case.format.unwrap_or(Format::Domains);
+        // The line end belongs to the format, and a file may lack its last one.
+        for end in ["\n", "\r\n", ""] {
+            if case.line.is_empty() && end.is_empty() {
+                continue;
+            }
+            let text = format!("{}{end}", case.line);
+            let (report, rules) = read(text.as_bytes(), &options(format)).unwrap();
+            if let Err(difference) = check(case, &report, &rules) {
+                wrong.push(format!("{format} {text:?}: {difference}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(golden.case.len() > 200);
+}
+
+fn check(case: &Case, report: &Report, rules: &[(u32, String)]) -> Result<(), String> {
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|kind| report.by_kind.of(*kind) > 0);
+    let kind = kind.map_or("nothing", Kind::word);
+    let rules: Vec<_> = rules.iter().map(|(_, rule)| rule.as_str()).collect();
+    if report.lines != 1 || kind != case.kind || rules != case.rules {
+        return Err(format!("{kind}, {rules:?}, {:?}", report.samples));
+    }
+    let sample = report.samples.first();
+    if let Some(reason) = &case.reason
+        && !sample.is_some_and(|sample| sample.reason.contains(reason.as_str()))
+    {
+        return Err(format!("reason in {sample:?}"));
+    }
+    if let Some(column) = case.column
+        && sample.map(|sample| sample.column) != Some(column)
+    {
+        return Err(format!("column in {sample:?}"));
+    }
+    Ok(())
+}
+
+// ---- whole files -----------------------------------------------------------
+
+#[test]
+fn forms_may_be_mixed_in_one_file() {
+    let text = "\u{feff}# list\n0.0.0.0 a.example\nb.example\n||c.example^\n@@||d.c.example^\n*.e.example\n\nf.example/x\n";
+    let (report, rules) = read(text.as_bytes(), &Options::default()).unwrap();
+    assert_eq!(
+        rules,
+        [
+            (2, "block exact a.example host".to_owned()),
+            (3, "block exact b.example host".to_owned()),
+            (4, "block suffix c.example".to_owned()),
+            (5, "allow suffix d.c.example".to_owned()),
+            (6, "block suffix e.example host".to_owned()),
+        ]
+    );
+    assert_eq!(report.lines, 8);
+    assert_eq!(report.by_kind.of(Kind::Comment), 1);
+    assert_eq!(report.by_kind.of(Kind::Blank), 1);
+}
+
+#[test]
+fn a_list_may_override_its_scopes() {
+    let text = b"a.example\n||b.example^\n";
+    for (scope, expected) in [
+        (ScopePolicy::AsFormat, ["exact", "suffix"]),
+        (ScopePolicy::Exact, ["exact", "exact"]),
+        (ScopePolicy::Suffix, ["suffix", "suffix"]),
+    ] {
+        let options = Options {
+            scope,
+            ..Options::default()
+        };
+        let (_, rules) = read(text, &options).unwrap();
+        let scopes: Vec<_> = rules
+            .iter()
+            .map(|(_, rule)| rule.split(' ').nth(1))
+            .collect();
+        assert_eq!(scopes, expected.map(Some));
+    }
+}
+
+#[test]
+fn two_addresses_of_a_name_are_one_answer() {
+    let both = "block=192.0.2.1+2001:db8::1";
+    for (format, text, expected) in [
+        (
+            Format::Hosts,
+            "192.0.2.1 a.example\n2001:db8::1 a.example\n",
+            format!("{both} exact a.example host"),
+        ),
+        (
+            Format::Dnsmasq,
+            "address=/a.example/192.0.2.1\naddress=/a.example/2001:db8::1\n",
+            format!("{both} suffix a.example"),
+        ),
+        (
+            Format::Rpz,
+            "a.example A 192.0.2.1\n  AAAA 2001:db8::1\n",
+            format!("{both} exact a.example"),
+        ),
+        (
+            Format::Unbound,
+            "local-data: \"a.example A 192.0.2.1\"\nlocal-data: \"a.example AAAA 2001:db8::1\"\n",
+            format!("{both} exact a.example"),
+        ),
+    ] {
+        let (report, rules) = read(text.as_bytes(), &options(format)).unwrap();
+        assert_eq!(rules, [(1, expected)], "{format}");
+        assert_eq!(report.by_kind.of(Kind::Rule), 2);
+    }
+}
+
+#[test]
+fn a_redirect_zone_of_unbound_answers_what_its_data_says() {
+    let text = "server:\n\
+        local-zone: \"null.example\" redirect\n\
+        local-zone: \"garden.example\" redirect\n\
+        local-zone: \"empty.example\" redirect\n\
+        local-data: \"garden.example A 192.0.2.1\"\n\
+        local-data: \"null.example A 0.0.0.0\"\n\
+        local-data: \"null.example AAAA ::\"\n\
+        local-data: \"garden.example AAAA 2001:db8::1\"\n\
+        local-data: \"garden.example A 192.0.2.2\"\n";
+    let (report, rules) = read(text.as_bytes(), &Options::default()).unwrap();
+    assert_eq!(report.format, Format::Unbound);
+    assert_eq!(
+        rules,
+        [
+            (2, "block=null suffix null.example".to_owned()),
+            (
+                3,
+                "block=192.0.2.1+2001:db8::1 suffix garden.example".to_owned()
+            ),
+            (4, "block=nodata suffix empty.example".to_owned()),
+        ]
+    );
+    assert_eq!(report.by_kind.of(Kind::Unsupported), 1);
+}
+
+#[test]
+fn a_policy_zone_keeps_its_name_serial_and_line_numbers() {
+    let text = "$TTL 1h\n\
+        $ORIGIN rpz.example.\n\
+        @ IN SOA ns.rpz.example. root.rpz.example. (\n  2026081101 ; serial\n  3h 1h 1w 1h )\n\
+        \x20 NS ns.rpz.example.\n\
+        \n\
+        bad.example 1h CNAME .\n\
+        *.bad.example.rpz.example. 60 IN CNAME .\n\
+        wrong FROB x\n\
+        \x20 CNAME .\n\
+        other.example. CNAME .\n\
+        after.example CNAME rpz-passthru.\n";
+    let (report, rules) = read(text.as_bytes(), &Options::default()).unwrap();
+    let zone = report.zone.unwrap();
+    assert_eq!(
+        (zone.name.as_str(), zone.serial),
+        ("rpz.example", 2_026_081_101)
+    );
+    assert_eq!(report.lines, 13);
+    assert_eq!(
+        rules,
+        [
+            (8, "block=nxdomain exact bad.example".to_owned()),
+            (9, "block=nxdomain subs bad.example".to_owned()),
+            (11, "block=nxdomain subs bad.example".to_owned()),
+            (13, "allow exact after.example".to_owned()),
+        ]
+    );
+    let invalid: Vec<_> = report
+        .samples
+        .iter()
+        .filter(|s| s.kind == Kind::Invalid)
+        .collect();
+    assert_eq!(invalid[0].line, 10);
+    assert_eq!(
+        (invalid[1].line, &*invalid[1].reason),
+        (12, "owner outside the zone")
+    );
+}
+
+#[test]
+fn a_parenthesis_left_open_loses_only_what_it_holds() {
+    let mut text = b"a.example CNAME .\nb.example CNAME (\n".to_vec();
+    for n in 0..10_000 {
+        text.extend_from_slice(format!("n{n}.example CNAME .\n").as_bytes());
+    }
+    let (report, rules) = read(&text, &options(Format::Rpz)).unwrap();
+    assert_eq!(report.lines, 10_002);
+    assert!(
+        rules.len() > 5000 && rules.len() < 10_000,
+        "{}",
+        rules.len()
+    );
+}
+
+#[test]
+fn what_is_no_list_is_refused_with_the_reason() {
+    let refuse = |bytes: &[u8]| read(bytes, &Options::default()).unwrap_err();
+    assert!(matches!(refuse(b"<!DOCTYPE html>\n<p>404"), Error::Html));
+    assert!(matches!(
+        refuse(b"ads.example\n\0\x01\x02"),
+        Error::Binary { .. }
+    ));
+    assert!(matches!(refuse(b"\xff\xfea\0d\0s\0"), Error::Utf16));
+    assert!(matches!(
+        refuse(b"\x1f\x8bnot gzip at all"),
+        Error::Read { .. }
+    ));
+    let message = refuse(b"<html>").to_string();
+    assert!(
+        message.contains("HTML") && message.contains("check"),
+        "{message}"
+    );
+}
+
+#[test]
+fn packed_lists_give_the_same_report() {
+    let text = b"0.0.0.0 ads.example\n||tracker.example^\n";
+    let plain = read(text, &Options::default()).unwrap();
+    let zstd = zstd::encode_all(&text[..], 0).unwrap();
+    assert_eq!(read(&zstd, &Options::default()).unwrap(), plain);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut gzip, text).unwrap();
+    assert_eq!(
+        read(&gzip.finish().unwrap(), &Options::default()).unwrap(),
+        plain
+    );
+}
+
+#[test]
+fn samples_are_bounded_and_counts_are_not() {
+    let text = "a b\n".repeat(1000);
+    let (report, _) = read(text.as_bytes(), &Options::default()).unwrap();
+    assert_eq!(report.by_kind.of(Kind::Invalid), 1000);
+    assert_eq!(report.samples.len(), filter_user::list::SAMPLES_PER_KIND);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["by_kind"]["invalid"], 1000);
+    assert_eq!(json["samples"][0]["kind"], "invalid");
+}
+
+#[test]
+fn formats_and_scopes_have_words() {
+    for format in Format::ALL {
+        assert_eq!(Format::from_str(&format.to_string()).unwrap(), format);
+    }
+    assert!(
+        Format::from_str("csv")
+            .unwrap_err()
+            .to_string()
+            .contains("wildcard")
+    );
+    assert_eq!(
+        "suffix".parse::<ScopePolicy>().unwrap(),
+        ScopePolicy::Suffix
+    );
+    assert!("wide".parse::<ScopePolicy>().is_err());
+}
+
+// ---- junk ------------------------------------------------------------------
+
+/// Pieces of every format, so that junk comes close to sense.
+fn junk() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        any::<Vec<u8>>(),
+        prop::sample::select(
+            [
+                "||",
+                "^",
+                "@@",
+                "$",
+                "a.example",
+                "*.",
+                ".",
+                "0.0.0.0 ",
+                "::1\t",
+                "#",
+                "##",
+                "!",
+                "dnsrewrite=",
+                "denyallow=",
+                "dnstype=",
+                "client=",
+                "~",
+                "|",
+                ",",
+                ";",
+                "important",
+                "address=/",
+                "server=/",
+                "/",
+                "local-zone: \"",
+                "\" redirect",
+                "local-data: \"",
+                " A ",
+                "1.2.3.4",
+                " CNAME .",
+                "$TTL 1h",
+                "$ORIGIN ",
+                "@ IN SOA a. b. (1 2 3 4 5)",
+                "(",
+                ")",
+                "\"",
+                "\\",
+                "\n",
+                "\r\n",
+                " ",
+                "ü",
+                "rpz-client-ip",
+                "32.4.3.2.1.",
+                "zz",
+                "$INCLUDE x",
+            ]
+            .as_slice()
+        )
+        .prop_map(|piece| piece.as_bytes().to_vec()),
+    ];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn no_bytes_break_a_parser_and_counts_add_up(
+        bytes in junk(),
+        format in prop::sample::select(Format::ALL.map(Some).into_iter().chain([None]).collect::<Vec<_>>()),
+        scope in prop::sample::select(vec![ScopePolicy::AsFormat, ScopePolicy::Exact, ScopePolicy::Suffix]),
+    ) {
+        let options = Options { format, scope, file_name: None };
+        let text: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+        if let Ok((report, _)) = read(&text, &options) {
+            let bare = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+            let ends = bare.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let unfinished = u64::from(!bare.is_empty() && !bare.ends_with(b"\n"));
+            let is_packed = bare.starts_with(&[0x1f, 0x8b]);
+            prop_assert!(is_packed || report.lines == ends + unfinished);
+        }
+        drop(read(&bytes, &options));
+    }
+
+    #[test]
+    fn a_name_is_the_same_rule_in_every_exact_form(name in "[a-z0-9_]([a-z0-9-]{0,20}[a-z])?(\\.[a-z]{2,9}){1,3}") {
+        for text in [name.clone(), format!("0.0.0.0 {name}"), format!("{name} # c"), name.to_uppercase() + "."] {
+            let (_, rules) = read(text.as_bytes(), &Options::default()).unwrap();
+            prop_assert_eq!(&rules, &[(1, format!("block exact {name} host"))]);
+        }
+    }
+}
+
+// ---- real lists ------------------------------------------------------------
+
+/// The folder of real lists; `None`, told aloud, where there is none.
+fn data() -> Option<PathBuf> {
+    let folder = std::env::var_os("NXDP_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+        PathBuf::from,
+    );
+    let lists = folder.join("lists");
+    if lists.is_dir() {
+        return Some(lists);
+    }
+    eprintln!(
+        "skipped: no real lists at {} (set NXDP_DATA)",
+        lists.display()
+    );
+    None
+}
+
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_below(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+}
+
+fn read_file(path: &Path) -> (Report, BTreeSet<Box<[u8]>>) {
+    let mut names = BTreeSet::new();
+    let options = Options {
+        file_name: path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned()),
+        ..Options::default()
+    };
+    let file = File::open(path).unwrap();
+    let report = parse(file, &options, &mut |_, rule: &Rule| {
+        names.insert(rule.name.as_wire().into());
+    });
+    let report = report.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    (report, names)
+}
+
+#[test]
+fn counts_add_up_for_every_real_list() {
+    let Some(lists) = data() else { return };
+    let mut files = Vec::new();
+    files_below(&lists, &mut files);
+    assert!(files.len() > 50, "only {} lists", files.len());
+    for path in files {
+        let (report, names) = read_file(&path);
+        assert_eq!(report.by_kind.total(), report.lines, "{}", path.display());
+        assert!(!names.is_empty(), "{}", path.display());
+        let invalid = report.by_kind.of(Kind::Invalid);
+        assert!(
+            invalid * 100 <= report.lines,
+            "{}: {report:#?}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn a_real_list_has_the_same_names_in_every_format() {
+    let Some(lists) = data() else { return };
+    let family = lists.join("blocklistproject");
+    let mut compared = 0;
+    let mut files = Vec::new();
+    files_below(&family.join("domains"), &mut files);
+    for path in files {
+        let file_name = path.file_name().unwrap();
+        let (_, expected) = read_file(&path);
+        for (folder, format) in [
+            ("hosts", Format::Hosts),
+            ("adguard", Format::Adguard),
+            ("dnsmasq", Format::Dnsmasq),
+        ] {
+            let other = family.join(folder).join(file_name);
+            // Not every list comes in every format, and one was made on another day.
+            if !other.exists() || (folder == "hosts" && file_name == "crypto.txt") {
+                continue;
+            }
+            let (report, names) = read_file(&other);
+            assert_eq!(report.format, format, "{}", other.display());
+            let missing: Vec<_> = expected.symmetric_difference(&names).collect();
+            assert!(missing.is_empty(), "{}: {missing:?}", other.display());
+            compared += 1;
+        }
+    }
+    assert!(compared > 40, "only {compared} lists compared");
+}
+
+#[test]
+fn a_real_list_has_the_same_names_as_zone_and_configuration() {
+    let Some(lists) = data() else { return };
+    let folder = lists.join("dns-zone-blacklist");
+    let (report, expected) = read_file(&folder.join("unbound.conf"));
+    assert_eq!(report.format, Format::Unbound);
+    for (file, format) in [
+        ("unbound-data.conf", Format::Unbound),
+        ("dnsmasq.conf", Format::Dnsmasq),
+        ("rpz.zone", Format::Rpz),
+    ] {
+        let (report, names) = read_file(&folder.join(file));
+        assert_eq!(report.format, format);
+        assert_eq!(names, expected, "{file}");
+    }
+}
+
+/// `cargo test --release -p filter-user --test lists -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn lines_a_second() {
+    let Some(lists) = data() else { return };
+    for file in [
+        "blocklistproject/domains/phishing.txt",
+        "blocklistproject/domains/tracking.txt",
+        "blocklistproject/hosts/redirect.txt",
+        "blocklistproject/adguard/tracking.txt",
+        "blocklistproject/dnsmasq/redirect.txt",
+        "dns-zone-blacklist/unbound.conf",
+        "dns-zone-blacklist/rpz.zone",
+        "maltrail/domains.txt.gz",
+    ] {
+        let bytes = std::fs::read(lists.join(file)).unwrap();
+        let mut best = f64::MAX;
+        let mut lines = 0;
+        for _ in 0..10 {
+            let start = std::time::Instant::now();
+            let mut labels = 0u64;
+            let report = parse(&bytes[..], &Options::default(), &mut |_, rule: &Rule| {
+                labels += u64::from(rule.name.as_wire()[0]);
+            });
+            std::hint::black_box(labels);
+            lines = report.unwrap().lines;
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        println!("{file} {:.2} M lines/s", lines as f64 / best / 1e6);
+    }
+}

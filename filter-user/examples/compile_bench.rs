@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     println!("duplicate {} count", report.total.duplicate);
     println!("feed {fed_s:.3} s");
     println!("merge {merge_s:.3} s");
-    println!("lists {} bytes", lists_bytes);
+    println!("lists {lists_bytes} bytes");
     println!("kernel {} bytes", report.kernel_bytes);
     println!("kernel_per_name {:.2} bytes", report.bytes_per_name());
     println!(

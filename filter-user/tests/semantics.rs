@@ -1,5 +1,7 @@
 //! The compiled table against a matcher that is slow and obviously correct.
 
+#![expect(clippy::unwrap_used, reason = "a failed test panics")]
+
 use filter_common::{
     layout::RuleRecord,
     name::Name,
@@ -297,6 +299,13 @@ proptest! {
                 let expected = reference(&lists, &name, qtype, mask);
                 let found = seen(hit.map(|hit| hit.rule));
                 prop_assert_eq!(found, expected, "{} type {} mask {}", name, qtype, mask);
+                let winner = image.query(&name, qtype, mask).winner;
+                let rule = winner.map(|w| lists[w.list].rules[w.line as usize - 1].clone());
+                prop_assert_eq!(rule.is_some(), hit.is_some());
+                if let Some(rule) = rule {
+                    prop_assert!(matches(&rule, &name) && !is_deleted(&lists, &rule));
+                    prop_assert_eq!(rank(&rule).map(|r| r.0 as u8), hit.map(|hit| hit.rule.priority));
+                }
             }
         }
     }

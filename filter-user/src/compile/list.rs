@@ -5,7 +5,6 @@
 //! small enough to be merged inside the processor's cache. A row costs the
 //! name and six bytes; nothing is allocated per rule.
 
-use filter_common::name::Name;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::shape::{Shape, Shapes};
@@ -202,20 +201,22 @@ pub(crate) fn partition_of(labels: &[u8]) -> usize {
     })
 }
 
-/// The partition of `name`.
-pub(crate) fn partition_of_name(name: &Name) -> usize {
-    let wire = name.as_wire();
-    partition_of(&wire[..wire.len() - 1])
-}
-
 #[cfg(test)]
 mod tests {
-    use filter_common::rule::{QtypeSet, Scope};
+    use filter_common::{
+        name::Name,
+        rule::{QtypeSet, Scope},
+    };
 
     use super::*;
 
     fn name(text: &str) -> Name {
         Name::from_text(text.as_bytes()).unwrap()
+    }
+
+    fn partition_of_name(name: &Name) -> usize {
+        let wire = name.as_wire();
+        partition_of(&wire[..wire.len() - 1])
     }
 
     #[test]

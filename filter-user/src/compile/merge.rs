@@ -132,7 +132,7 @@ impl<'a> Merge<'a> {
         partition: &mut Partition<'a>,
     ) -> Result<(), Failure> {
         let merged = partition.merge(number, &self.input, &mut self.templates);
-        merged.map_err(|stop| failure_of(stop, partition))?;
+        merged.map_err(|stop| failure_of(&stop, partition))?;
         if number == TOP {
             self.join_top(partition)?;
         }
@@ -351,8 +351,8 @@ impl<'a> Merge<'a> {
     }
 }
 
-fn failure_of(stop: Stop, partition: &Partition) -> Failure {
-    match stop {
+fn failure_of(stop: &Stop, partition: &Partition) -> Failure {
+    match *stop {
         Stop::Collision => Failure::Collision,
         Stop::ChainTooLong(node, count) => Failure::Other(CompileError::ChainTooLong {
             name: name_of(partition.tree.nodes[node as usize].name).to_string(),

@@ -167,7 +167,9 @@ impl Partition<'_> {
         all[i + 1..]
             .iter()
             .take_while(|c| is_alike(templates.record(c.template), of))
-            .any(|c| dominates(c.template, this, templates))
+            .any(|c| {
+                dominates(c.template, this, templates) && !dominates(this, c.template, templates)
+            })
             .then_some(Fate::Redundant)
     }
 
@@ -183,7 +185,7 @@ impl Partition<'_> {
                 kept.is_some_and(|k| k.priority == record.priority && !same_answer(&k, &record));
             match fate {
                 Some(fate) if !hidden || fate == Fate::Overridden => {
-                    self.drop_candidate(all, i, fate)
+                    self.drop_candidate(all, i, fate);
                 }
                 // One that differs stays the last one that matters.
                 _ if !hidden => kept = Some(record),

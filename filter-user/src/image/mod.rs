@@ -1,5 +1,11 @@
 //! A compiled set of lists: the records of the table and where each rule came from.
 
+mod diff;
+mod error;
+mod file;
+mod meta;
+mod query;
+mod validate;
 mod walk;
 
 use filter_common::{
@@ -7,6 +13,10 @@ use filter_common::{
     table::Records,
 };
 
+pub use diff::{Change, Diff, ListDiff, VerdictChange};
+pub use error::ImageError;
+pub use file::FORMAT_VERSION;
+pub use query::{Decision, Explanation, Loss, Origin, Verdict};
 pub use walk::{Hit, walk};
 
 use crate::{

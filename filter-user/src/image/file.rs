@@ -1,0 +1,266 @@
+//! The image file: a head, then four sections on 64-byte boundaries.
+//!
+//! ```text
+//! head     magic, versions, byte order, place, length and checksum of each section, its own checksum
+//! records  what the kernel gets, byte for byte
+//! starts   where the partitions of the provenance start
+//! rows     provenance, 16 bytes a rule
+//! meta     lists, shapes, report, as JSON
+//! ```
+//!
+//! Integers are in the byte order of the machine. The checksums find damage,
+//! not forgery: whoever can write the file decides what is blocked. The file
+//! holds the hash key and is readable by its owner only.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Read, Write},
+    path::Path,
+};
+
+use bytemuck::{Pod, Zeroable};
+use filter_common::layout::{LAYOUT_VERSION, Record};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    Image, ImageError,
+    meta::{ListForm, Meta, ShapeForm},
+    validate::validate,
+};
+use crate::provenance::{Provenance, Row};
+
+/// Version of the file's format; a reader refuses every other one.
+pub const FORMAT_VERSION: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"nxdp\x89img";
+const BYTE_ORDER: u32 = 0x0102_0304;
+const ALIGNMENT: u64 = 64;
+const SECTION_NAMES: [&str; 4] = ["records", "starts", "rows", "meta"];
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Head {
+    magic: [u8; 8],
+    format: u32,
+    layout: u32,
+    byte_order: u32,
+    reserved: u32,
+    sections: [Section; 4],
+    /// Of all bytes before it.
+    checksum: u64,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Section {
+    start: u64,
+    len: u64,
+    checksum: u64,
+}
+
+impl Image {
+    /// Writes the image to `path`: wholly or not at all, readable by its owner only.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be written to or is full.
+    pub fn save(&self, path: &Path) -> Result<(), ImageError> {
+        let failed = |source| ImageError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        let mut out = BufWriter::with_capacity(1 << 20, file.as_file());
+        self.write_to(&mut out).map_err(failed)?;
+        out.flush().map_err(failed)?;
+        drop(out);
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(path).map_err(|error| failed(error.error))?;
+        // The rename is lasting once the folder is written.
+        File::open(folder)
+            .and_then(|f| f.sync_all())
+            .map_err(failed)
+    }
+
+    /// Writes the bytes of an image file.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
+        let meta = serde_json::to_vec(&Meta {
+            lists: self.lists.iter().map(ListForm::of).collect(),
+            shapes: self.shapes.iter().map(ShapeForm::of).collect(),
+            report: self.report.clone(),
+        })?;
+        let parts: [&[u8]; 4] = [
+            bytemuck::cast_slice(&self.records),
+            bytemuck::cast_slice(&self.provenance.starts),
+            bytemuck::cast_slice(&self.provenance.rows),
+            &meta,
+        ];
+        let head = head_of(parts);
+        out.write_all(bytemuck::bytes_of(&head))?;
+        let mut at = size_of::<Head>() as u64;
+        for (section, bytes) in head.sections.iter().zip(parts) {
+            out.write_all(&[0; ALIGNMENT as usize][..(section.start - at) as usize])?;
+            out.write_all(bytes)?;
+            at = section.start + section.len;
+        }
+        Ok(())
+    }
+
+    /// Reads the image at `path`.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is no image, is truncated or damaged, or is of another version.
+    pub fn open(path: &Path) -> Result<Self, ImageError> {
+        let failed = |source| ImageError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = File::open(path).map_err(failed)?;
+        let len = file.metadata().map_err(failed)?.len();
+        Self::read_from(&mut file, len).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads an image of `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::open`].
+    pub fn read_from(input: &mut impl Read, len: u64) -> Result<Self, ImageError> {
+        let head = read_head(input, len)?;
+        let mut at = size_of::<Head>() as u64;
+        let mut records: Vec<Record> = Vec::new();
+        let mut starts: Vec<u32> = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
+        let mut meta: Vec<u8> = Vec::new();
+        read_section(input, &head, 0, &mut at, &mut records)?;
+        read_section(input, &head, 1, &mut at, &mut starts)?;
+        read_section(input, &head, 2, &mut at, &mut rows)?;
+        read_section(input, &head, 3, &mut at, &mut meta)?;
+        let meta: Meta = serde_json::from_slice(&meta).map_err(ImageError::Meta)?;
+        let lists: Option<Vec<_>> = meta.lists.into_iter().map(ListForm::read).collect();
+        let shapes: Option<Vec<_>> = meta.shapes.into_iter().map(ShapeForm::read).collect();
+        let image = Self {
+            records,
+            lists: lists.ok_or(ImageError::Inconsistent("a list has an unknown answer"))?,
+            shapes: shapes.ok_or(ImageError::Inconsistent("a rule has an unknown form"))?,
+            provenance: Provenance { starts, rows },
+            report: meta.report,
+        };
+        validate(&image).map_err(ImageError::Inconsistent)?;
+        Ok(image)
+    }
+}
+
+fn head_of(parts: [&[u8]; 4]) -> Head {
+    let mut end = size_of::<Head>() as u64;
+    let sections = parts.map(|bytes| {
+        let start = end.next_multiple_of(ALIGNMENT);
+        end = start + bytes.len() as u64;
+        Section {
+            start,
+            len: bytes.len() as u64,
+            checksum: xxh3_64(bytes),
+        }
+    });
+    let mut head = Head {
+        magic: MAGIC,
+        format: FORMAT_VERSION,
+        layout: LAYOUT_VERSION,
+        byte_order: BYTE_ORDER,
+        reserved: 0,
+        sections,
+        checksum: 0,
+    };
+    head.checksum = checksum_of(&head);
+    head
+}
+
+fn checksum_of(head: &Head) -> u64 {
+    let bytes = bytemuck::bytes_of(head);
+    xxh3_64(&bytes[..bytes.len() - size_of::<u64>()])
+}
+
+fn read_head(input: &mut impl Read, len: u64) -> Result<Head, ImageError> {
+    let mut head = Head::zeroed();
+    if len < size_of::<Head>() as u64 {
+        // A file that is cut inside its head may still be told from one that is something else.
+        let mut start = [0; MAGIC.len()];
+        let known = input.read_exact(&mut start).is_ok() && start == MAGIC;
+        let expected = size_of::<Head>() as u64;
+        return Err(if known {
+            ImageError::Truncated { len, expected }
+        } else {
+            ImageError::NotAnImage
+        });
+    }
+    input
+        .read_exact(bytemuck::bytes_of_mut(&mut head))
+        .map_err(ImageError::Input)?;
+    if head.magic != MAGIC {
+        return Err(ImageError::NotAnImage);
+    }
+    if head.byte_order == BYTE_ORDER.swap_bytes() {
+        return Err(ImageError::OtherByteOrder);
+    }
+    if head.format != FORMAT_VERSION {
+        return Err(ImageError::Format { found: head.format });
+    }
+    if head.checksum != checksum_of(&head) {
+        return Err(ImageError::Damaged("head"));
+    }
+    if head.layout != LAYOUT_VERSION {
+        return Err(ImageError::Layout { found: head.layout });
+    }
+    let last = head.sections[3];
+    match last.start.checked_add(last.len) {
+        Some(end) if end > len => Err(ImageError::Truncated { len, expected: end }),
+        Some(end) if end == len => Ok(head),
+        _ => Err(ImageError::Damaged("head")),
+    }
+}
+
+/// Reads the next section into `out`; `at` is the position in the file.
+fn read_section<T: Pod>(
+    input: &mut impl Read,
+    head: &Head,
+    number: usize,
+    at: &mut u64,
+    out: &mut Vec<T>,
+) -> Result<(), ImageError> {
+    let section = head.sections[number];
+    let damaged = ImageError::Damaged(SECTION_NAMES[number]);
+    // The head's checksum holds, so a place that makes no sense was written so.
+    let gap = section
+        .start
+        .checked_sub(*at)
+        .filter(|gap| *gap < ALIGNMENT);
+    let unit = size_of::<T>() as u64;
+    let (Some(gap), 0) = (gap, section.len % unit) else {
+        return Err(damaged);
+    };
+    let mut padding = [0; ALIGNMENT as usize];
+    input
+        .read_exact(&mut padding[..gap as usize])
+        .map_err(ImageError::Input)?;
+    if padding != [0; ALIGNMENT as usize] {
+        return Err(damaged);
+    }
+    out.resize((section.len / unit) as usize, T::zeroed());
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);
+    input.read_exact(bytes).map_err(ImageError::Input)?;
+    *at = section.start + section.len;
+    if xxh3_64(bytes) == section.checksum {
+        Ok(())
+    } else {
+        Err(damaged)
+    }
+}

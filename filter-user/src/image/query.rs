@@ -1,0 +1,265 @@
+//! What an image says about a name, and which rules stand behind it.
+//!
+//! The verdict is that of the table. The rules are found in the provenance:
+//! for the name and each of its parents, every rule of every list.
+
+use std::fmt;
+
+use filter_common::{
+    layout::RuleRecord,
+    name::Name,
+    rule::{Priority, Scope},
+};
+
+use super::{Image, walk};
+use crate::provenance::{Fate, Row};
+
+/// What happens to a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// A rule answers it.
+    Block,
+    /// A rule lets it through.
+    Allow,
+    /// No rule matches; it passes.
+    None,
+}
+
+impl Decision {
+    /// The word for it: `block`, `allow` or `none`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Allow => "allow",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A rule and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// The rule in canonical spelling: `||d^`, `|d^`, `*.d`, with `@@` and options.
+    pub rule: String,
+    /// The name in the rule.
+    pub name: Name,
+    /// Which names it matches.
+    pub scope: Scope,
+    /// Its rank; `None` for a rule that only acts on other rules.
+    pub priority: Option<Priority>,
+    /// Number of the list.
+    pub list: usize,
+    /// What people call the list.
+    pub list_name: &'a str,
+    /// Where the list came from.
+    pub path: &'a str,
+    /// Line in the list, counted from 1.
+    pub line: u32,
+    /// Categories of the list.
+    pub categories: u64,
+}
+
+/// What an image says about a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict<'a> {
+    /// What happens.
+    pub decision: Decision,
+    /// The record that decides, as the kernel sees it.
+    pub record: Option<RuleRecord>,
+    /// The rule behind it.
+    pub winner: Option<Origin<'a>>,
+}
+
+/// Why a rule that touches the name does not decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It matches the name of the rule only.
+    NameOnly,
+    /// It matches names below that of the rule only.
+    BelowOnly,
+    /// It is not for this query type.
+    OtherType,
+    /// The policy selects none of its categories.
+    OtherCategory,
+    /// It skips this name.
+    Skipped,
+    /// It is a rewrite and an exception lifts it here.
+    Lifted,
+    /// A rule of higher priority matches.
+    Weaker,
+    /// A rule of the same priority with a longer name matches.
+    LessSpecific,
+    /// A rule of equal rank comes first.
+    Later,
+    /// It is not in the table.
+    NotInTable(Fate),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NameOnly => "matches only the name itself",
+            Self::BelowOnly => "matches only names below it",
+            Self::OtherType => "is not for this query type",
+            Self::OtherCategory => "belongs to no category that the policy selects",
+            Self::Skipped => "skips this name",
+            Self::Lifted => "is lifted here by an exception to rewrites",
+            Self::Weaker => "a rule of higher priority matches",
+            Self::LessSpecific => "a rule with a longer name matches",
+            Self::Later => "a rule of equal rank comes first",
+            Self::NotInTable(Fate::Duplicate) => "an equal rule came first",
+            Self::NotInTable(Fate::Redundant) => {
+                "another rule says the same for all that it matches"
+            }
+            Self::NotInTable(Fate::Overridden) => "a stronger rule matches all that it matches",
+            Self::NotInTable(Fate::Deleted) => "was deleted by another rule",
+            Self::NotInTable(Fate::Unsupported) => "has no form in the kernel",
+            Self::NotInTable(Fate::Directive) => "acts on other rules only",
+            Self::NotInTable(Fate::InTable) => "is in the table",
+        })
+    }
+}
+
+/// A verdict with every rule that touches the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation<'a> {
+    /// What happens, and by which rule.
+    pub verdict: Verdict<'a>,
+    /// The other rules of the name and its parents, the most specific first.
+    pub others: Vec<(Origin<'a>, Loss)>,
+}
+
+/// A rule met on the way from the name to the root.
+struct Met<'a> {
+    row: &'a Row,
+    name: Name,
+    depth: usize,
+}
+
+impl Image {
+    /// What happens to a query under a policy with these categories.
+    pub fn query(&self, name: &Name, qtype: u16, category_mask: u64) -> Verdict<'_> {
+        let met = self.met(name);
+        self.decide(name, qtype, category_mask, &met).0
+    }
+
+    /// What happens to a query, and why every other rule that touches the name does not decide.
+    pub fn explain(&self, name: &Name, qtype: u16, category_mask: u64) -> Explanation<'_> {
+        let met = self.met(name);
+        let (verdict, winner) = self.decide(name, qtype, category_mask, &met);
+        let loss = |m: &Met| {
+            let why_not = self.why_not(m, name, qtype, category_mask);
+            why_not.unwrap_or_else(|| self.why_beaten(m, winner.map(|w| &met[w])))
+        };
+        let others = met.iter().enumerate();
+        let others = others.filter(|(i, _)| Some(*i) != winner);
+        let others = others.map(|(_, m)| (self.origin(m), loss(m))).collect();
+        Explanation { verdict, others }
+    }
+
+    fn decide(
+        &self,
+        name: &Name,
+        qtype: u16,
+        category_mask: u64,
+        met: &[Met],
+    ) -> (Verdict<'_>, Option<usize>) {
+        let Some(hit) = walk(&self.records, name, qtype, category_mask) else {
+            let verdict = Verdict {
+                decision: Decision::None,
+                record: None,
+                winner: None,
+            };
+            return (verdict, None);
+        };
+        let priority = Priority::from_number(hit.rule.priority);
+        let same_rank = |m: &Met| self.shapes[m.row.shape()].priority() == priority;
+        // The first of those that match: `met` is in the order in which rules of one priority win.
+        let winner = met
+            .iter()
+            .position(|m| same_rank(m) && self.why_not(m, name, qtype, category_mask).is_none());
+        let allows = priority.is_some_and(Priority::is_allow);
+        let verdict = Verdict {
+            decision: if allows {
+                Decision::Allow
+            } else {
+                Decision::Block
+            },
+            record: Some(hit.rule),
+            winner: winner.map(|w| self.origin(&met[w])),
+        };
+        (verdict, winner)
+    }
+
+    /// Every rule of the name and its parents: longer names first, then network rules, then by list and line.
+    fn met(&self, name: &Name) -> Vec<Met<'_>> {
+        let mut met = Vec::new();
+        let mut at = Some(*name);
+        while let Some(name) = at {
+            let wire = name.as_wire();
+            let from = met.len();
+            let depth = name.label_count();
+            let rows = self.provenance.rules_of(&wire[..wire.len() - 1]);
+            met.extend(rows.iter().map(|row| Met { row, name, depth }));
+            met[from..].sort_by_key(|m| self.shapes[m.row.shape()].host_rule);
+            at = name.parent();
+        }
+        met
+    }
+
+    /// Why a rule does not match the query, if it does not.
+    fn why_not(&self, met: &Met, name: &Name, qtype: u16, category_mask: u64) -> Option<Loss> {
+        let shape = &self.shapes[met.row.shape()];
+        match met.row.fate() {
+            Some(Fate::InTable) => {}
+            fate => return Some(Loss::NotInTable(fate.unwrap_or(Fate::Unsupported))),
+        }
+        let is_name = met.name == *name;
+        if is_name && shape.scope == Scope::Subs {
+            Some(Loss::BelowOnly)
+        } else if !is_name && shape.scope == Scope::Exact {
+            Some(Loss::NameOnly)
+        } else if !shape.qtypes.contains(qtype) {
+            Some(Loss::OtherType)
+        } else if self.lists[met.row.list()].categories & category_mask == 0 {
+            Some(Loss::OtherCategory)
+        } else if shape
+            .except
+            .iter()
+            .any(|except| name.is_at_or_below(except))
+        {
+            Some(Loss::Skipped)
+        } else {
+            None
+        }
+    }
+
+    /// Why a rule that matches does not decide.
+    fn why_beaten(&self, met: &Met, winner: Option<&Met>) -> Loss {
+        let priority = |m: &Met| self.shapes[m.row.shape()].priority();
+        match winner {
+            Some(winner) if priority(winner) > priority(met) => Loss::Weaker,
+            Some(winner) if priority(winner) == priority(met) && winner.depth > met.depth => {
+                Loss::LessSpecific
+            }
+            Some(winner) if priority(winner) == priority(met) => Loss::Later,
+            _ => Loss::Lifted,
+        }
+    }
+
+    fn origin(&self, met: &Met) -> Origin<'_> {
+        let shape = &self.shapes[met.row.shape()];
+        let list = &self.lists[met.row.list()];
+        Origin {
+            rule: shape.display(&met.name).to_string(),
+            name: met.name,
+            scope: shape.scope,
+            priority: shape.priority(),
+            list: met.row.list(),
+            list_name: &list.name,
+            path: &list.path,
+            line: met.row.line,
+            categories: list.categories,
+        }
+    }
+}

@@ -57,7 +57,7 @@ fn account(records: &mut Records, report: &mut Report, judgement: Judgement) {
 }
 
 fn judge<S: Sink>(
-    entry: Entry,
+    entry: Entry<'_>,
     apex: &mut Name,
     output: &mut Output<'_, S>,
     report: &mut Report,
@@ -72,7 +72,7 @@ fn judge<S: Sink>(
         Entry::Unclosed => unclosed(),
         Entry::Record { owner, data } => match data {
             Data::Soa { serial } => {
-                *apex = owner;
+                *apex = *owner;
                 report.zone = Some(Zone {
                     name: owner.to_string(),
                     serial,
@@ -80,11 +80,12 @@ fn judge<S: Sink>(
                 because(Kind::Ignored, Reason::ZoneRecord)
             }
             Data::OfZone => because(Kind::Ignored, Reason::ZoneRecord),
-            data => match trigger(&owner, apex).and_then(|trigger| policy(&trigger, &data, output))
-            {
-                Ok(()) => Judgement::RULE,
-                Err((kind, reason)) => because(kind, reason),
-            },
+            data => {
+                match trigger(owner, apex).and_then(|trigger| policy(&trigger, &data, output)) {
+                    Ok(()) => Judgement::RULE,
+                    Err((kind, reason)) => because(kind, reason),
+                }
+            }
         },
     }
 }
@@ -194,7 +195,7 @@ fn v6(groups: &[&str]) -> Option<IpAddr> {
 
 fn policy<S: Sink>(
     trigger: &Trigger,
-    data: &Data,
+    data: &Data<'_>,
     output: &mut Output<'_, S>,
 ) -> Result<(), (Kind, Reason)> {
     let effect = match data {
@@ -212,16 +213,16 @@ fn policy<S: Sink>(
     Ok(())
 }
 
-fn cname(target: &Name, trigger: &Trigger) -> Result<Effect, (Kind, Reason)> {
+fn cname(target: &[u8], trigger: &Trigger) -> Result<Effect, (Kind, Reason)> {
     let answer = |kind| Ok(Effect::Block(Some(Answer::of(kind))));
-    match target.as_wire() {
+    match target {
         b"\0" => answer(AnswerKind::NxDomain),
         b"\x01*\0" => answer(AnswerKind::NoData),
         b"\x08rpz-drop\0" => answer(AnswerKind::Drop),
         b"\x0crpz-tcp-only\0" => answer(AnswerKind::Truncate),
         b"\x0crpz-passthru\0" => Ok(Effect::Allow),
         // The old way to write it: a name that stays itself.
-        _ if *target == trigger.name && trigger.scope == Scope::Exact => Ok(Effect::Allow),
+        _ if target == trigger.name.as_wire() && trigger.scope == Scope::Exact => Ok(Effect::Allow),
         _ => Err((Kind::Unsupported, Reason::CnameTarget)),
     }
 }

@@ -30,15 +30,16 @@ pub(super) struct Records {
     first_line: u32,
     open_parentheses: u32,
     /// The owner of the record before, for records that begin with a blank.
-    owner: Option<Name>,
+    owner: Name,
+    /// Whether the scanner knows no owner yet.
     is_fresh: bool,
     prepared: Vec<u8>,
+    /// The name read last, in wire format.
     wire: Vec<u8>,
 }
 
 /// A piece of a master file.
-#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
-pub(super) enum Entry {
+pub(super) enum Entry<'r> {
     /// A blank line.
     Blank,
     /// A comment.
@@ -50,9 +51,9 @@ pub(super) enum Entry {
     /// A record.
     Record {
         /// What stands on the left, completed by the origin.
-        owner: Name,
+        owner: &'r Name,
         /// What stands on the right.
-        data: Data,
+        data: Data<'r>,
     },
     /// Not understood.
     Wrong,
@@ -61,9 +62,9 @@ pub(super) enum Entry {
 }
 
 /// Record data, as far as policies use it.
-#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
-pub(super) enum Data {
-    Cname(Name),
+pub(super) enum Data<'r> {
+    /// The target in wire format.
+    Cname(&'r [u8]),
     Address(IpAddr),
     Soa {
         serial: u32,
@@ -81,7 +82,7 @@ impl Records {
             lines: 0,
             first_line: 0,
             open_parentheses: 0,
-            owner: None,
+            owner: Name::ROOT,
             is_fresh: true,
             prepared: Vec::new(),
             wire: Vec::new(),
@@ -116,7 +117,7 @@ impl Records {
     }
 
     /// Reads the record.
-    pub(super) fn read(&mut self) -> Entry {
+    pub(super) fn read(&mut self) -> Entry<'_> {
         match self.text.trim_ascii().first() {
             None => return Entry::Blank,
             // A hash sign is no comment in master files, but people write it.
@@ -144,13 +145,9 @@ impl Records {
     /// Writes the record as the scanner understands it.
     fn prepare(&mut self) {
         self.prepared.clear();
-        let begins_blank = self.text[0].is_ascii_whitespace();
-        if begins_blank
-            && self.is_fresh
-            && let Some(owner) = &self.owner
-        {
-            self.prepared
-                .extend_from_slice(owner.to_string().as_bytes());
+        if self.is_fresh && self.owner != Name::ROOT && self.text[0].is_ascii_whitespace() {
+            let owner = self.owner.to_string();
+            self.prepared.extend_from_slice(owner.as_bytes());
             self.prepared.push(b'.');
         }
         let owner_len = self.text.iter().position(u8::is_ascii_whitespace);
@@ -168,14 +165,16 @@ impl Records {
         }
     }
 
-    fn record(&mut self, record: &ScannedRecord) -> Entry {
-        let Some(owner) = to_name(record.owner(), &mut self.wire) else {
+    fn record(&mut self, record: &ScannedRecord) -> Entry<'_> {
+        let Some(owner) =
+            to_wire(record.owner(), &mut self.wire).and_then(|wire| Name::from_wire(wire).ok())
+        else {
             return Entry::Wrong;
         };
-        self.owner = Some(owner);
+        self.owner = owner;
         self.is_fresh = false;
         let data = match record.data() {
-            ZoneRecordData::Cname(data) => match to_name(data.cname(), &mut self.wire) {
+            ZoneRecordData::Cname(data) => match to_wire(data.cname(), &mut self.wire) {
                 Some(target) => Data::Cname(target),
                 None => return Entry::Wrong,
             },
@@ -193,7 +192,10 @@ impl Records {
             | ZoneRecordData::Zonemd(_) => Data::OfZone,
             _ => Data::Other,
         };
-        Entry::Record { owner, data }
+        Entry::Record {
+            owner: &self.owner,
+            data,
+        }
     }
 }
 
@@ -207,10 +209,11 @@ fn scanner(origin: Option<WireName<bytes::Bytes>>) -> Zonefile {
     scanner
 }
 
-fn to_name(name: &impl ToName, wire: &mut Vec<u8>) -> Option<Name> {
+fn to_wire<'w>(name: &impl ToName, wire: &'w mut Vec<u8>) -> Option<&'w [u8]> {
     wire.clear();
     name.compose(wire).ok()?;
-    Name::from_wire(wire).ok()
+    wire.make_ascii_lowercase();
+    Some(wire)
 }
 
 /// Parentheses that are open after `line`; `None` if a quote is.

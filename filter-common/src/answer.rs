@@ -41,8 +41,11 @@ pub fn compose<R: Records + ?Sized>(
     kind: AnswerKind,
 ) -> Result<Reason, Reason> {
     let rule = RuleRecord::of(records.record(scratch.rule).ok_or(Reason::Inconsistent)?);
-    let settings =
-        Settings::of(records.record(scratch.generation.wrapping_add(1)).ok_or(Reason::Inconsistent)?);
+    let settings = Settings::of(
+        records
+            .record(scratch.generation.wrapping_add(1))
+            .ok_or(Reason::Inconsistent)?,
+    );
     let ttl_s = if rule.ttl_s == 0 {
         settings.ttl_s
     } else {
@@ -51,7 +54,13 @@ pub fn compose<R: Records + ?Sized>(
     let (reason, address_len) = outcome(kind, rule, scratch.qtype as u16);
     let has_soa = matches!(reason, Reason::NxDomain | Reason::NoData);
     let has_opt = scratch.edns & EDNS_PRESENT != 0;
-    header(&mut scratch.message, reason, address_len != 0, has_soa, has_opt);
+    header(
+        &mut scratch.message,
+        reason,
+        address_len != 0,
+        has_soa,
+        has_opt,
+    );
     let mut at = scratch.question_end as usize;
     if has_soa {
         at = soa(&mut scratch.message, at, scratch.owner_at as u16, ttl_s);
@@ -61,7 +70,13 @@ pub fn compose<R: Records + ?Sized>(
     if has_opt {
         let code = ede_code(rule, settings, reason);
         let text = text(records, scratch.generation, rule.text);
-        at = opt(&mut scratch.message, at, scratch.edns & EDNS_DO != 0, code, text);
+        at = opt(
+            &mut scratch.message,
+            at,
+            scratch.edns & EDNS_DO != 0,
+            code,
+            text,
+        );
     }
     scratch.message_len = (at & (MESSAGE_MAX_BYTES - 1)) as u32;
     Ok(reason)
@@ -85,7 +100,11 @@ fn outcome(kind: AnswerKind, rule: &RuleRecord, qtype: u16) -> (Reason, u8) {
 /// RFC 1035 §4.1.1: QR and RA set, RD and CD as asked, AA, AD and Z clear.
 #[inline(always)]
 fn header(message: &mut Message, reason: Reason, has_answer: bool, has_soa: bool, has_opt: bool) {
-    let truncated = if matches!(reason, Reason::Truncated) { 2 } else { 0 };
+    let truncated = if matches!(reason, Reason::Truncated) {
+        2
+    } else {
+        0
+    };
     let rcode = match reason {
         Reason::NxDomain => RCODE_NXDOMAIN,
         Reason::Refused => RCODE_REFUSED,
@@ -93,7 +112,20 @@ fn header(message: &mut Message, reason: Reason, has_answer: bool, has_soa: bool
     };
     message[2] = 0x80 | truncated | message[2] & 0x01;
     message[3] = 0x80 | message[3] & 0x10 | rcode;
-    put(message, 4, [0, 1, 0, u8::from(has_answer), 0, u8::from(has_soa), 0, u8::from(has_opt)]);
+    put(
+        message,
+        4,
+        [
+            0,
+            1,
+            0,
+            u8::from(has_answer),
+            0,
+            u8::from(has_soa),
+            0,
+            u8::from(has_opt),
+        ],
+    );
 }
 
 /// RFC 2308 §3: the TTL of the SOA and its MINIMUM bound negative caching.
@@ -101,14 +133,31 @@ fn header(message: &mut Message, reason: Reason, has_answer: bool, has_soa: bool
 fn soa(message: &mut Message, at: usize, owner_at: u16, ttl_s: u32) -> usize {
     let owner = pointer(owner_at);
     let ttl = ttl_s.to_be_bytes();
-    let fixed = [owner[0], owner[1], 0, TYPE_SOA as u8, 0, CLASS_IN, ttl[0], ttl[1], ttl[2], ttl[3], 0, SOA_RDATA_BYTES];
+    let fixed = [
+        owner[0],
+        owner[1],
+        0,
+        TYPE_SOA as u8,
+        0,
+        CLASS_IN,
+        ttl[0],
+        ttl[1],
+        ttl[2],
+        ttl[3],
+        0,
+        SOA_RDATA_BYTES,
+    ];
     put(message, at, fixed);
     let mname_at = at + fixed.len();
     put(message, mname_at, MNAME);
     let rname_at = mname_at + MNAME.len();
     // "nobody" in the domain of MNAME, whose last label starts behind "nxdp".
     let domain = pointer((mname_at + 5) as u16);
-    put(message, rname_at, [6, b'n', b'o', b'b', b'o', b'd', b'y', domain[0], domain[1]]);
+    put(
+        message,
+        rname_at,
+        [6, b'n', b'o', b'b', b'o', b'd', b'y', domain[0], domain[1]],
+    );
     let serial_at = rname_at + 9;
     put(message, serial_at, [0, 0, 0, 1]);
     put(message, serial_at + 4, SOA_TIMERS);
@@ -120,11 +169,24 @@ const SOA_RDATA_BYTES: u8 = MNAME.len() as u8 + 9 + 20;
 
 /// One A or AAAA record for the qname.
 #[inline(always)]
-fn address(message: &mut Message, at: usize, kind: AnswerKind, rule: &RuleRecord, len: u8, ttl_s: u32) -> usize {
+fn address(
+    message: &mut Message,
+    at: usize,
+    kind: AnswerKind,
+    rule: &RuleRecord,
+    len: u8,
+    ttl_s: u32,
+) -> usize {
     let owner = pointer(HEADER_BYTES as u16);
     let ttl = ttl_s.to_be_bytes();
     let qtype = if len == 4 { TYPE_A } else { TYPE_AAAA } as u8;
-    put(message, at, [owner[0], owner[1], 0, qtype, 0, CLASS_IN, ttl[0], ttl[1], ttl[2], ttl[3], 0, len]);
+    put(
+        message,
+        at,
+        [
+            owner[0], owner[1], 0, qtype, 0, CLASS_IN, ttl[0], ttl[1], ttl[2], ttl[3], 0, len,
+        ],
+    );
     let at = at + 12;
     let is_null = matches!(kind, AnswerKind::Null);
     if len == 4 {
@@ -141,8 +203,28 @@ fn address(message: &mut Message, at: usize, kind: AnswerKind, rule: &RuleRecord
 fn opt(message: &mut Message, at: usize, is_do: bool, code: u8, text: &TextRecord) -> usize {
     let size = UDP_PAYLOAD_BYTES.to_be_bytes();
     let dnssec = if is_do { 0x80 } else { 0 };
-    let len = if text.len as usize > TEXT_MAX_BYTES { 0 } else { text.len };
-    put(message, at, [0, 0, TYPE_OPT, size[0], size[1], 0, 0, dnssec, 0, 0, len + 6]);
+    let len = if text.len as usize > TEXT_MAX_BYTES {
+        0
+    } else {
+        text.len
+    };
+    put(
+        message,
+        at,
+        [
+            0,
+            0,
+            TYPE_OPT,
+            size[0],
+            size[1],
+            0,
+            0,
+            dnssec,
+            0,
+            0,
+            len + 6,
+        ],
+    );
     put(message, at + 11, [0, OPTION_EDE, 0, len + 2, 0, code]);
     put(message, at + 17, text.bytes);
     at + 17 + usize::from(len)
@@ -171,7 +253,9 @@ fn text<R: Records + ?Sized>(records: &R, generation: u32, number: u32) -> &Text
         Some(record) => crate::layout::Header::of(record),
         None => return &NO_TEXT,
     };
-    let index = generation.wrapping_add(header.text_base).wrapping_add(number);
+    let index = generation
+        .wrapping_add(header.text_base)
+        .wrapping_add(number);
     records.record(index).map_or(&NO_TEXT, TextRecord::of)
 }
 

@@ -88,7 +88,10 @@ fn ipv4<F: Frame>(frame: &mut F, path: &Path, udp_len: u16) -> Option<u64> {
     let checksum = (!folded(sum)).to_ne_bytes();
     (header[10], header[11]) = (checksum[0], checksum[1]);
     frame.write(path.ip_at, header)?;
-    let addresses = [header[12], header[13], header[14], header[15], header[16], header[17], header[18], header[19]];
+    let addresses = [
+        header[12], header[13], header[14], header[15], header[16], header[17], header[18],
+        header[19],
+    ];
     Some(sum_of(&addresses))
 }
 
@@ -155,8 +158,14 @@ fn words(message: &Message, len: usize) -> u64 {
 fn word_at(message: &Message, at: usize) -> u64 {
     let at = at & (MESSAGE_MAX_BYTES - 8);
     u64::from_ne_bytes([
-        message[at], message[at + 1], message[at + 2], message[at + 3],
-        message[at + 4], message[at + 5], message[at + 6], message[at + 7],
+        message[at],
+        message[at + 1],
+        message[at + 2],
+        message[at + 3],
+        message[at + 4],
+        message[at + 5],
+        message[at + 6],
+        message[at + 7],
     ])
 }
 

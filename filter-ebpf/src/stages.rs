@@ -110,7 +110,13 @@ pub extern "C" fn nxdp_compose(scratch: *mut Scratch, kind: u32) -> u32 {
 /// [`hash::label_hash`].
 #[inline(always)]
 pub fn label_hash(message: &Message, at: usize, len: usize, key: &HashKey, parent: u64) -> u64 {
-    nxdp_label_hash(message, (at << 8 | len) as u64, key.chunk, key.length, parent)
+    nxdp_label_hash(
+        message,
+        (at << 8 | len) as u64,
+        key.chunk,
+        key.length,
+        parent,
+    )
 }
 
 /// [`hash::label_hash`] with the position and length of the label in one word.
@@ -153,10 +159,13 @@ pub extern "C" fn nxdp_find(bucket_base: u32, bucket_count: u32, hash: u64) -> u
 /// [`verdict::weigh`].
 #[inline(always)]
 pub fn weigh(class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
-    let packed = u64::from(class_base) << 32
-        | u64::from(class) << 16
-        | u64::from(asked.qtype);
-    Best(nxdp_weigh(packed, asked.categories, u32::from(asked.is_qname), best.0))
+    let packed = u64::from(class_base) << 32 | u64::from(class) << 16 | u64::from(asked.qtype);
+    Best(nxdp_weigh(
+        packed,
+        asked.categories,
+        u32::from(asked.is_qname),
+        best.0,
+    ))
 }
 
 /// [`verdict::weigh`] with class base, class and query type in one word.

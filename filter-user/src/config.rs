@@ -150,13 +150,17 @@ pub enum Error {
         source: Box<toml::de::Error>,
     },
     /// Nothing to attach to.
-    #[error("no interface given: name one with `--interface IF` or `interfaces = [\"IF\"]`; `ip link` lists them")]
+    #[error(
+        "no interface given: name one with `--interface IF` or `interfaces = [\"IF\"]`; `ip link` lists them"
+    )]
     NoInterface,
     /// Nothing to block.
     #[error("no list given: name one with `--list FILE` or a `[[list]]` table with `path`")]
     NoList,
     /// A text that no answer can carry.
-    #[error("list '{name}': text of {len} bytes is too long for an answer: shorten it to {max} bytes")]
+    #[error(
+        "list '{name}': text of {len} bytes is too long for an answer: shorten it to {max} bytes"
+    )]
     LongText {
         /// The list.
         name: String,

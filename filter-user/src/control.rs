@@ -112,7 +112,9 @@ pub struct Stats {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody listens.
-    #[error("connect to '{path}': no nxdp is running there; start one with `nxdp run`, or name its socket with `--socket`")]
+    #[error(
+        "connect to '{path}': no nxdp is running there; start one with `nxdp run`, or name its socket with `--socket`"
+    )]
     NotRunning {
         /// The socket.
         path: PathBuf,

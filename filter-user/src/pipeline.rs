@@ -54,7 +54,9 @@ pub enum Error {
         source: list::Error,
     },
     /// A file has no rule at all: mostly the wrong file, and never a filter.
-    #[error("read list '{path}': no rule in {lines} lines; `nxdp compile` shows what became of them")]
+    #[error(
+        "read list '{path}': no rule in {lines} lines; `nxdp compile` shows what became of them"
+    )]
     Empty {
         /// The file.
         path: PathBuf,

@@ -2,11 +2,14 @@
 //!
 //! Everything that runs in the lab is the real thing: kernel namespaces, veth
 //! pairs, sockets, an independent DNS library ([`hickory_proto`]) and an
-//! independent packet parser ([`etherparse`]). Nothing here knows how the
-//! filter works; it sees its packets and its command line only.
+//! independent packet parser ([`etherparse`]). The lab does not know how the
+//! filter works; it sees its packets and its command line only. [`engines`]
+//! and [`cases`] do: they hold the two bodies of the core against each other.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cases;
 pub mod check;
+pub mod engines;
 pub mod frame;
 pub mod lab;
 pub mod namespace;

@@ -6,7 +6,10 @@
 
 #![no_std]
 #![no_main]
-#![allow(missing_docs, reason = "the attribute of a program drops its documentation")]
+#![allow(
+    missing_docs,
+    reason = "the attribute of a program drops its documentation"
+)]
 #![allow(
     unsafe_code,
     reason = "as in the library: packet memory and maps are raw pointers"

@@ -2,7 +2,10 @@
 
 #![no_std]
 #![no_main]
-#![allow(missing_docs, reason = "the attribute of a program drops its documentation")]
+#![allow(
+    missing_docs,
+    reason = "the attribute of a program drops its documentation"
+)]
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
 

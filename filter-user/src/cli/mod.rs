@@ -3,9 +3,6 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done,
 //! 1 failed, 2 bad usage or configuration.
 
-
-
-
 mod run;
 mod status;
 
@@ -70,11 +67,13 @@ impl ListArguments {
             Some(path) => Config::read(path).map_err(Failure::usage)?,
             None => Config::default(),
         };
-        config.lists.extend(self.lists.iter().map(|path| ListConfig {
-            format: self.format,
-            scope: self.scope,
-            ..ListConfig::of_path(path)
-        }));
+        config
+            .lists
+            .extend(self.lists.iter().map(|path| ListConfig {
+                format: self.format,
+                scope: self.scope,
+                ..ListConfig::of_path(path)
+            }));
         Ok(config)
     }
 }

@@ -58,9 +58,17 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 fn print_status(status: &Status) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "process      {} (up {} s)", status.pid, status.uptime_s)?;
+    writeln!(
+        out,
+        "process      {} (up {} s)",
+        status.pid, status.uptime_s
+    )?;
     for attachment in &status.interfaces {
-        writeln!(out, "interface    {} ({})", attachment.interface, attachment.mode)?;
+        writeln!(
+            out,
+            "interface    {} ({})",
+            attachment.interface, attachment.mode
+        )?;
     }
     writeln!(
         out,
@@ -72,7 +80,13 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
         status.table_bytes,
     )?;
     for list in &status.lists {
-        writeln!(out, "list         {}: {} rules from {}", list.name, list.rules, list.path.display())?;
+        writeln!(
+            out,
+            "list         {}: {} rules from {}",
+            list.name,
+            list.rules,
+            list.path.display()
+        )?;
     }
     if let Some(error) = &status.last_error {
         writeln!(out, "last reload  failed: {error}")?;
@@ -87,7 +101,12 @@ fn print_stats(stats: &Stats) -> anyhow::Result<()> {
     }
     for reason in Reason::ALL {
         if let Some(packets) = stats.packets.get(reason.name()) {
-            writeln!(out, "{:<24} {packets:>14}  {}", reason.name(), reason.meaning().trim())?;
+            writeln!(
+                out,
+                "{:<24} {packets:>14}  {}",
+                reason.name(),
+                reason.meaning().trim()
+            )?;
         }
     }
     Ok(())

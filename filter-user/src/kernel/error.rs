@@ -22,7 +22,9 @@ pub enum Error {
     #[error("map the table into memory")]
     MapTable(#[source] io::Error),
     /// The table is too small for another generation.
-    #[error("table full: {needed} records needed beside the active generation, {capacity} in all; the table must grow")]
+    #[error(
+        "table full: {needed} records needed beside the active generation, {capacity} in all; the table must grow"
+    )]
     TableFull {
         /// Records of the new generation.
         needed: u32,
@@ -42,10 +44,14 @@ pub enum Error {
     #[error("attach to '{0}': no such interface; `ip link` lists them")]
     NoInterface(String),
     /// Another program is attached.
-    #[error("attach to '{0}': another XDP program is attached; see `nxdp features {0}`, detach it with `ip link set dev {0} xdp off` or through its owner")]
+    #[error(
+        "attach to '{0}': another XDP program is attached; see `nxdp features {0}`, detach it with `ip link set dev {0} xdp off` or through its owner"
+    )]
     Busy(String),
     /// The driver cannot run the program in this mode.
-    #[error("attach to '{interface}' in {mode} mode: the driver refused it; `nxdp features {interface}` tells what stands in the way{hint}")]
+    #[error(
+        "attach to '{interface}' in {mode} mode: the driver refused it; `nxdp features {interface}` tells what stands in the way{hint}"
+    )]
     Refused {
         /// The interface.
         interface: String,

@@ -67,7 +67,11 @@ impl Filter {
 
     /// Loads `program_name` of another object with the same maps: the
     /// measuring programs.
-    pub fn load_from(object: &[u8], program_name: &'static str, capacity: u32) -> Result<Self, Error> {
+    pub fn load_from(
+        object: &[u8],
+        program_name: &'static str,
+        capacity: u32,
+    ) -> Result<Self, Error> {
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("TABLE", capacity)
             .verifier_log_level(VerifierLogLevel::STATS)
@@ -78,7 +82,9 @@ impl Filter {
             return Err(Error::Object("TABLE"));
         };
         let table = TableMap::map(data.fd(), capacity)?;
-        program(&mut ebpf, program_name)?.load().map_err(|error| Error::load(error.into()))?;
+        program(&mut ebpf, program_name)?
+            .load()
+            .map_err(|error| Error::load(error.into()))?;
         Ok(Self {
             ebpf,
             program_name,
@@ -129,8 +135,13 @@ impl Filter {
         // aya falls back to netlink when the kernel refuses a link: such an
         // attachment would outlive this process, and hides why it was refused.
         let link = FdLink::try_from(link).map_err(|_| Error::refused(interface, mode))?;
-        self.links
-            .insert(interface.to_owned(), (mode, XdpLink::try_from(link).map_err(|_| Error::refused(interface, mode))?));
+        self.links.insert(
+            interface.to_owned(),
+            (
+                mode,
+                XdpLink::try_from(link).map_err(|_| Error::refused(interface, mode))?,
+            ),
+        );
         Ok(())
     }
 
@@ -156,7 +167,9 @@ impl Filter {
 
     /// Interfaces in use with their modes.
     pub fn attachments(&self) -> impl Iterator<Item = (&str, Mode)> {
-        self.links.iter().map(|(interface, (mode, _))| (interface.as_str(), *mode))
+        self.links
+            .iter()
+            .map(|(interface, (mode, _))| (interface.as_str(), *mode))
     }
 
     /// Packets by reason since the first program was loaded, summed over the CPUs.
@@ -183,7 +196,9 @@ impl Filter {
             repeat,
             ..TestRunOptions::new()
         };
-        let result = program(&mut self.ebpf, self.program_name)?.test_run(options).map_err(|error| Error::load(error.into()))?;
+        let result = program(&mut self.ebpf, self.program_name)?
+            .test_run(options)
+            .map_err(|error| Error::load(error.into()))?;
         out.truncate(result.data_size_out as usize);
         Ok(TestRunOutcome {
             action: result.return_value,
@@ -207,7 +222,11 @@ impl Filter {
 
     /// Instructions that the verifier looked at, of the million it allows.
     pub fn verified_instructions(&mut self) -> Option<u32> {
-        program(&mut self.ebpf, self.program_name).ok()?.info().ok()?.verified_instruction_count()
+        program(&mut self.ebpf, self.program_name)
+            .ok()?
+            .info()
+            .ok()?
+            .verified_instruction_count()
     }
 }
 
@@ -254,6 +273,8 @@ impl Counters {
 
     /// What came since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i].wrapping_sub(earlier.0[i])))
+        Self(std::array::from_fn(|i| {
+            self.0[i].wrapping_sub(earlier.0[i])
+        }))
     }
 }

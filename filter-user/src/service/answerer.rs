@@ -21,8 +21,9 @@ pub(super) fn answer(service: &Service, verb: Verb) -> Response {
 fn status(service: &Service) -> Status {
     let header = service.filter.active();
     let names = header.map_or(0, |header| header.name_count);
-    let generation_bytes =
-        header.map_or(0, |header| u64::from(header.record_count) * RECORD_BYTES as u64);
+    let generation_bytes = header.map_or(0, |header| {
+        u64::from(header.record_count) * RECORD_BYTES as u64
+    });
     Status {
         version: PROTOCOL_VERSION,
         pid: std::process::id(),

@@ -21,8 +21,8 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use self::{answerer::answer, display::Display, socket::Socket, watch::Watch};
 pub use self::display::{human_bytes, progress_bar};
+use self::{answerer::answer, display::Display, socket::Socket, watch::Watch};
 use crate::{
     config::{Config, ModeChoice},
     kernel::{self, Filter, Mode},

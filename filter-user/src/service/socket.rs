@@ -21,7 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another nxdp answers there.
-    #[error("open control socket '{0}': another nxdp is running; stop it or name another socket with `--socket`")]
+    #[error(
+        "open control socket '{0}': another nxdp is running; stop it or name another socket with `--socket`"
+    )]
     InUse(PathBuf),
     /// The file system refused.
     #[error("open control socket '{path}': name another one with `--socket`")]

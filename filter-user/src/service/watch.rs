@@ -3,10 +3,7 @@
 //! Looks instead of being told: that works on every file system, through
 //! renames and links, and costs a few system calls a second.
 
-use std::{
-    os::unix::fs::MetadataExt as _,
-    path::PathBuf,
-};
+use std::{os::unix::fs::MetadataExt as _, path::PathBuf};
 
 /// What is compared of a file; `None` if it is missing.
 type Stamp = Option<(u64, u64, i64, i64)>;

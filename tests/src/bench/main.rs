@@ -1,0 +1,66 @@
+//! `nxdp-bench`: measures and prints `name value unit` lines.
+//!
+//! Every figure is the median of several rounds, above the floor measured in
+//! the same round: the machine's speed drifts, differences drift less. Lines
+//! that start with `#` tell where the figures come from.
+
+#![forbid(unsafe_code)]
+
+mod packet;
+mod sample;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Measures nxdp
+#[derive(Debug, Parser)]
+#[command(name = "nxdp-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Part {
+    /// Nanoseconds a packet in the kernel, by BPF_PROG_TEST_RUN
+    Packet(packet::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let part = arguments
+        .part
+        .unwrap_or(Part::Packet(packet::Arguments::default()));
+    match run(&part) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nxdp-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(part: &Part) -> Result<()> {
+    print_machine();
+    match part {
+        Part::Packet(arguments) => packet::run(arguments),
+    }
+}
+
+fn print_machine() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let cpu = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown CPU", |rest| {
+            rest.trim_start_matches(['\t', ' ', ':'])
+        });
+    println!(
+        "# {}, Linux {}",
+        cpu,
+        read("/proc/sys/kernel/osrelease").trim()
+    );
+}

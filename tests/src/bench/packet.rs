@@ -1,0 +1,245 @@
+//! Nanoseconds a packet, by class of packet.
+//!
+//! The kernel runs a program a million times over one packet and tells the
+//! mean. Everything is in the caches then: these are the costs of instructions.
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use filter_common::layout::RECORD_BYTES;
+use filter_user::{image::Image, kernel::Filter};
+use nxdp_tests::{cases::Message, engines, frame::UdpFrame};
+
+use crate::sample::Sample;
+
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+
+/// Flags of the part.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    /// Names in the table
+    #[arg(long, default_value_t = Self::DEFAULT.names)]
+    names: u32,
+    /// Runs of the program a round
+    #[arg(long, default_value_t = Self::DEFAULT.repeat)]
+    repeat: u32,
+    /// Rounds
+    #[arg(long, default_value_t = Self::DEFAULT.rounds)]
+    rounds: u32,
+}
+
+impl Arguments {
+    const DEFAULT: Self = Self {
+        names: 1_000_000,
+        repeat: 500_000,
+        rounds: 11,
+    };
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Measures and prints.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let image = image(arguments.names)?;
+    println!(
+        "# {} names, {} bytes of kernel memory a generation",
+        image.header().name_count,
+        image.records().len() * RECORD_BYTES
+    );
+    let mut bench = Bench::new(&image)?;
+    let blocked = blocked_name(arguments.names / 2);
+    bench.print_budget();
+    bench.passing("non_dns", arguments, &[non_dns()])?;
+    bench.passing(
+        "clean",
+        arguments,
+        &[query(&Message::new("www.not-in-any-list.com"))],
+    )?;
+    bench.answering(
+        "blocked",
+        arguments,
+        &query(&Message::new(&blocked).opt(0, &[])),
+    )?;
+    bench.worst(arguments)
+}
+
+/// A table of made-up names, and one name of 127 labels for the worst case.
+fn image(names: u32) -> Result<Image> {
+    let mut text = String::new();
+    for number in 0..names {
+        text.push_str("||");
+        text.push_str(&blocked_name(number));
+        text.push_str("^\n");
+    }
+    text.push_str("||");
+    text.push_str(&deepest_name());
+    text.push_str("^\n");
+    engines::compile_texts(&[("bench", &text)])
+}
+
+/// A name of two or three labels, about as long as names in real lists.
+fn blocked_name(number: u32) -> String {
+    let mixed = number.wrapping_mul(2_654_435_761);
+    match number % 3 {
+        0 => format!("ads{number}.tracker{:x}.com", mixed >> 12),
+        1 => format!("metrics-{mixed:x}.net"),
+        _ => format!("cdn-{number}-{mixed:x}.org"),
+    }
+}
+
+/// 127 labels, the most that a name can have.
+fn deepest_name() -> String {
+    vec!["d"; 127].join(".")
+}
+
+fn query(message: &Message) -> Vec<u8> {
+    UdpFrame::query_v4(40_000, &message.bytes()).build()
+}
+
+fn non_dns() -> Vec<u8> {
+    let source = ([10, 0, 0, 2], 40_000).into();
+    UdpFrame::new(source, ([10, 0, 0, 1], 443).into(), &[0; 64]).build()
+}
+
+/// The programs to measure against, which `cargo xtask build` puts beside this binary's folder.
+fn measuring_object() -> Result<Vec<u8>> {
+    let binary = std::env::current_exe().context("find the running binary")?;
+    let target = binary
+        .ancestors()
+        .nth(2)
+        .context("find the target folder")?;
+    let path = target.join("ebpf/bench.bpf.o");
+    std::fs::read(&path)
+        .with_context(|| format!("read {}: run `cargo xtask build`", path.display()))
+}
+
+/// The programs, loaded.
+struct Bench {
+    floor: Filter,
+    filter: Filter,
+    restore: Filter,
+    restore_filter: Filter,
+}
+
+impl Bench {
+    fn new(image: &Image) -> Result<Self> {
+        let capacity = u32::try_from(image.records().len() + 1)?;
+        let mut filter = Filter::load(capacity).context("load the filter (needs root)")?;
+        filter.activate(image.records())?;
+        let object = measuring_object()?;
+        let mut restore_filter = Filter::load_from(&object, "restore_filter", capacity)?;
+        restore_filter.activate(image.records())?;
+        Ok(Self {
+            floor: Filter::load_from(&object, "floor", 1)?,
+            restore: Filter::load_from(&object, "restore", 1)?,
+            filter,
+            restore_filter,
+        })
+    }
+
+    fn print_budget(&mut self) {
+        if let Some(instructions) = self.filter.verified_instructions() {
+            println!("# {instructions} instructions verified of 1000000");
+        }
+    }
+
+    /// Frames that pass: the program sees the same frame each time.
+    fn passing(&mut self, name: &str, arguments: &Arguments, frames: &[Vec<u8>]) -> Result<()> {
+        let (mut floors, mut costs) = (Sample::default(), Sample::default());
+        for frame in frames {
+            let outcome = self.filter.test_run(frame, 1)?;
+            ensure!(
+                outcome.action == XDP_PASS,
+                "{name}: the frame does not pass"
+            );
+            for _ in 0..arguments.rounds {
+                let floor = self.floor.test_run(frame, arguments.repeat)?.duration_ns as f64;
+                let cost = self.filter.test_run(frame, arguments.repeat)?.duration_ns as f64;
+                floors.push(floor);
+                costs.push(cost - floor);
+            }
+        }
+        if name == "non_dns" {
+            floors.print("floor", "ns");
+        }
+        costs.print(name, "ns");
+        Ok(())
+    }
+
+    /// A frame that is answered: it is put back before each run, and what that costs is subtracted.
+    fn answering(&mut self, name: &str, arguments: &Arguments, frame: &[u8]) -> Result<()> {
+        self.cost_of_answer(arguments, frame)?.print(name, "ns");
+        Ok(())
+    }
+
+    fn cost_of_answer(&mut self, arguments: &Arguments, frame: &[u8]) -> Result<Sample> {
+        let outcome = self.filter.test_run(frame, 1)?;
+        ensure!(outcome.action == XDP_TX, "the frame is not answered");
+        self.restore.set_original(frame)?;
+        self.restore_filter.set_original(frame)?;
+        let mut costs = Sample::default();
+        for _ in 0..arguments.rounds {
+            let floor = self.restore.test_run(frame, arguments.repeat)?.duration_ns as f64;
+            let cost = self
+                .restore_filter
+                .test_run(frame, arguments.repeat)?
+                .duration_ns as f64;
+            costs.push(cost - floor);
+        }
+        Ok(costs)
+    }
+
+    /// The dearest of the frames that a client could think of.
+    fn worst(&mut self, arguments: &Arguments) -> Result<()> {
+        let long_label = "x".repeat(63);
+        let labels = vec!["d"; 126].join(".");
+        let blocked = blocked_name(0);
+        let padding = (255 - 2 - blocked.len()) / 64;
+        let candidates = [
+            ("the deepest rule", deepest_name()),
+            ("127 labels, the first unknown", format!("e.{labels}")),
+            ("127 unknown labels", vec!["u"; 127].join(".")),
+            (
+                "long labels below a rule",
+                format!("{}{blocked}", format!("{long_label}.").repeat(padding)),
+            ),
+            (
+                "one-byte labels below a rule",
+                format!("{}{blocked}", "y.".repeat((253 - blocked.len()) / 2)),
+            ),
+        ];
+        let mut worst: Option<(Sample, &str)> = None;
+        for (what, name) in &candidates {
+            let frame = query(&Message::new(name).opt(0x8000, &[]));
+            let cost = match self.filter.test_run(&frame, 1)?.action {
+                XDP_TX => self.cost_of_answer(arguments, &frame)?,
+                _ => self.cost_of_pass(arguments, &frame)?,
+            };
+            if worst
+                .as_ref()
+                .is_none_or(|(sample, _)| cost.spread().0 > sample.spread().0)
+            {
+                worst = Some((cost, what));
+            }
+        }
+        if let Some((sample, what)) = worst {
+            sample.print("worst", "ns");
+            println!("# the worst of {} frames: {what}", candidates.len());
+        }
+        Ok(())
+    }
+
+    fn cost_of_pass(&mut self, arguments: &Arguments, frame: &[u8]) -> Result<Sample> {
+        let mut costs = Sample::default();
+        for _ in 0..arguments.rounds {
+            let floor = self.floor.test_run(frame, arguments.repeat)?.duration_ns as f64;
+            let cost = self.filter.test_run(frame, arguments.repeat)?.duration_ns as f64;
+            costs.push(cost - floor);
+        }
+        Ok(costs)
+    }
+}

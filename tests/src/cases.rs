@@ -1,0 +1,611 @@
+//! The table of cases: a frame, and why it must leave as it does.
+//!
+//! A case is data. The host test and the kernel test read the same table.
+
+use filter_common::reason::Reason;
+
+use crate::frame::{ETHERTYPE_SERVICE_VLAN, Extension, UdpChecksum, UdpFrame};
+
+/// The list that the cases are judged by.
+pub const LIST: &str = "\
+||blocked.test^
+|exact.test^
+*.below.test^
+||parent.test^
+@@||good.parent.test^
+||must.good.parent.test^$important
+||dropped.test^$dnstype=AAAA
+||xn--mnchen-3ya.test^
+_dns.underscore.test
+||one.two.three.four.five.six.seven.eight.nine.ten.deep.test^
+";
+
+/// One case.
+pub struct Case {
+    /// What it shows, as a sentence.
+    pub description: String,
+    /// The frame as it arrives.
+    pub frame: Vec<u8>,
+    /// Bytes of padding at its end.
+    pub padding: usize,
+    /// How it must leave.
+    pub reason: Reason,
+}
+
+/// A DNS query message.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Header bytes 2 and 3: flags, opcode, rcode.
+    pub flags: [u8; 2],
+    /// QDCOUNT, ANCOUNT, NSCOUNT, ARCOUNT.
+    pub counts: [u16; 4],
+    /// The question's name in wire format.
+    pub qname: Vec<u8>,
+    /// Query type.
+    pub qtype: u16,
+    /// Query class.
+    pub qclass: u16,
+    /// What follows the question.
+    pub rest: Vec<u8>,
+}
+
+impl Message {
+    /// A plain recursive query for the A records of `name`, labels divided by dots.
+    pub fn new(name: &str) -> Self {
+        Self {
+            flags: [1, 0],
+            counts: [1, 0, 0, 0],
+            qname: wire(name),
+            qtype: 1,
+            qclass: 1,
+            rest: Vec::new(),
+        }
+    }
+
+    /// Adds an OPT record with this extended flags word (version in bits 16 to 23) and these options.
+    pub fn opt(mut self, ttl: u32, options: &[u8]) -> Self {
+        self.counts[3] += 1;
+        self.rest.extend([0, 0, 41, 0x04, 0xd0]);
+        self.rest.extend(ttl.to_be_bytes());
+        self.rest.extend((options.len() as u16).to_be_bytes());
+        self.rest.extend(options);
+        self
+    }
+
+    /// Sets the query type.
+    pub fn qtype(mut self, qtype: u16) -> Self {
+        self.qtype = qtype;
+        self
+    }
+
+    /// The message on the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0xca, 0xfe, self.flags[0], self.flags[1]];
+        for count in self.counts {
+            bytes.extend(count.to_be_bytes());
+        }
+        bytes.extend(&self.qname);
+        bytes.extend(self.qtype.to_be_bytes());
+        bytes.extend(self.qclass.to_be_bytes());
+        bytes.extend(&self.rest);
+        bytes
+    }
+}
+
+/// A name in wire format; labels may be of any length.
+pub fn wire(name: &str) -> Vec<u8> {
+    let mut wire = Vec::new();
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        wire.push(label.len() as u8);
+        wire.extend(label.as_bytes());
+    }
+    wire.push(0);
+    wire
+}
+
+/// Every case.
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    names(&mut cases);
+    messages(&mut cases);
+    encapsulations(&mut cases);
+    third_parties(&mut cases);
+    other_traffic(&mut cases);
+    cases
+}
+
+fn push(cases: &mut Vec<Case>, description: &str, frame: Vec<u8>, reason: Reason) {
+    cases.push(Case {
+        description: description.to_owned(),
+        frame,
+        padding: 0,
+        reason,
+    });
+}
+
+fn v4(message: &Message) -> UdpFrame {
+    UdpFrame::query_v4(40_000, &message.bytes())
+}
+
+fn v6(message: &Message) -> UdpFrame {
+    UdpFrame::query_v6(40_000, &message.bytes())
+}
+
+/// Which names rules match, over both families and with and without EDNS.
+fn names(cases: &mut Vec<Case>) {
+    let labels_of_63 = [63, 63, 63].map(|len| "x".repeat(len)).join(".");
+    let longest = format!("{}.{labels_of_63}.blocked.test", "y".repeat(48));
+    let most_labels = format!("{}blocked.test", "a.".repeat(120));
+    let deep = "one.two.three.four.five.six.seven.eight.nine.ten.deep.test";
+    let table = [
+        ("blocked.test", Reason::NxDomain),
+        ("BLOCKED.tEsT", Reason::NxDomain),
+        ("www.blocked.test", Reason::NxDomain),
+        ("a.b.c.d.e.f.g.h.blocked.test", Reason::NxDomain),
+        (&longest, Reason::NxDomain),
+        (&most_labels, Reason::NxDomain),
+        ("notblocked.test", Reason::NoRule),
+        ("blocked.test.example", Reason::NoRule),
+        ("locked.test", Reason::NoRule),
+        ("test", Reason::NoRule),
+        ("", Reason::NoRule),
+        ("exact.test", Reason::NxDomain),
+        ("www.exact.test", Reason::NoRule),
+        ("below.test", Reason::NoRule),
+        ("www.below.test", Reason::NxDomain),
+        ("www.parent.test", Reason::NxDomain),
+        ("good.parent.test", Reason::Allowed),
+        ("www.good.parent.test", Reason::Allowed),
+        ("must.good.parent.test", Reason::NxDomain),
+        ("xn--mnchen-3ya.test", Reason::NxDomain),
+        ("_dns.underscore.test", Reason::NxDomain),
+        ("underscore.test", Reason::NoRule),
+        (deep, Reason::NxDomain),
+        (
+            "two.three.four.five.six.seven.eight.nine.ten.deep.test",
+            Reason::NoRule,
+        ),
+    ];
+    for (name, reason) in table {
+        let message = Message::new(name);
+        let with_opt = message.clone().opt(0x8000, &[]);
+        let short: String = name.chars().take(40).collect();
+        for (over, frame) in [
+            ("IPv4", v4(&message)),
+            ("IPv4 with EDNS", v4(&with_opt)),
+            ("IPv6", v6(&message)),
+            ("IPv6 with EDNS", v6(&with_opt)),
+        ] {
+            let description = format!("'{short}' over {over} is {}", reason.name());
+            push(cases, &description, frame.build(), reason);
+        }
+    }
+    for (qtype, reason) in [
+        (28, Reason::NxDomain),
+        (1, Reason::NoRule),
+        (65, Reason::NoRule),
+    ] {
+        let message = Message::new("dropped.test").qtype(qtype);
+        let description = format!("a rule for AAAA and query type {qtype}");
+        push(cases, &description, v4(&message).build(), reason);
+    }
+}
+
+/// What is not a plain question passes.
+fn messages(cases: &mut Vec<Case>) {
+    let blocked = Message::new("blocked.test");
+    let with = |change: fn(&mut Message)| {
+        let mut message = blocked.clone();
+        change(&mut message);
+        v4(&message).build()
+    };
+    push(
+        cases,
+        "a response passes",
+        with(|m| m.flags[0] |= 0x80),
+        Reason::Response,
+    );
+    push(
+        cases,
+        "a NOTIFY passes",
+        with(|m| m.flags[0] = 4 << 3),
+        Reason::Opcode,
+    );
+    push(
+        cases,
+        "an UPDATE passes",
+        with(|m| m.flags[0] = 5 << 3),
+        Reason::Opcode,
+    );
+    push(
+        cases,
+        "no question passes",
+        with(|m| m.counts[0] = 0),
+        Reason::QuestionCount,
+    );
+    push(
+        cases,
+        "two questions pass",
+        with(|m| m.counts[0] = 2),
+        Reason::QuestionCount,
+    );
+    push(
+        cases,
+        "an answer in a query passes",
+        with(|m| m.counts[1] = 1),
+        Reason::RecordCount,
+    );
+    push(
+        cases,
+        "an authority in a query passes",
+        with(|m| m.counts[2] = 1),
+        Reason::RecordCount,
+    );
+    push(
+        cases,
+        "class CH passes",
+        with(|m| m.qclass = 3),
+        Reason::Qclass,
+    );
+    push(
+        cases,
+        "a promised but missing OPT passes",
+        with(|m| m.counts[3] = 1),
+        Reason::BadEdns,
+    );
+    push(
+        cases,
+        "a TSIG behind the OPT passes",
+        with(|m| *m = m.clone().opt(0, &[]).opt(0, &[])),
+        Reason::Additional,
+    );
+    push(
+        cases,
+        "an additional record that is no OPT passes",
+        with(|m| {
+            *m = m.clone().opt(0, &[]);
+            m.rest[2] = 250;
+        }),
+        Reason::Additional,
+    );
+    push(
+        cases,
+        "EDNS version 1 passes",
+        with(|m| *m = m.clone().opt(1 << 16, &[])),
+        Reason::EdnsVersion,
+    );
+    push(
+        cases,
+        "a compression pointer in the question passes",
+        with(|m| m.qname = vec![3, b'w', b'w', b'w', 0xc0, 12]),
+        Reason::LabelType,
+    );
+    push(
+        cases,
+        "a reserved label type passes",
+        with(|m| m.qname = vec![0x41, 0, 0]),
+        Reason::LabelType,
+    );
+    push(
+        cases,
+        "a name of 256 bytes passes",
+        with(|m| {
+            m.qname = wire(&format!(
+                "{}.{}",
+                "z".repeat(51),
+                [63, 63, 63, 10].map(|l| "x".repeat(l)).join(".")
+            ))
+        }),
+        Reason::LongName,
+    );
+    push(
+        cases,
+        "a question without type passes",
+        UdpFrame::query_v4(40_000, &blocked.bytes()[..26]).build(),
+        Reason::ShortQuestion,
+    );
+    push(
+        cases,
+        "a message of 16 bytes passes",
+        UdpFrame::query_v4(40_000, &blocked.bytes()[..16]).build(),
+        Reason::ShortMessage,
+    );
+    push(
+        cases,
+        "bytes behind the message change nothing",
+        with(|m| m.rest = vec![0xff; 40]),
+        Reason::NxDomain,
+    );
+    push(
+        cases,
+        "an OPT with 600 bytes of padding is still a question",
+        with(|m| *m = m.clone().opt(0, &[&[0, 12, 2, 88][..], &[0; 600]].concat())),
+        Reason::NxDomain,
+    );
+    push(
+        cases,
+        "AD and CD set is still a question",
+        with(|m| m.flags[1] = 0x30),
+        Reason::NxDomain,
+    );
+}
+
+/// Where in a frame a query can be.
+fn encapsulations(cases: &mut Vec<Case>) {
+    let message = Message::new("www.blocked.test").opt(0, &[]);
+    let (q4, q6) = (v4(&message), v6(&message));
+    let answered = [
+        ("one VLAN tag", q4.clone().vlan(7)),
+        ("one VLAN tag, IPv6", q6.clone().vlan(7)),
+        (
+            "two VLAN tags",
+            q4.clone().tag(ETHERTYPE_SERVICE_VLAN, 100).vlan(7),
+        ),
+        (
+            "two VLAN tags, IPv6",
+            q6.clone().tag(ETHERTYPE_SERVICE_VLAN, 100).vlan(7),
+        ),
+        ("a PPPoE session", q4.clone().pppoe(0x1234)),
+        ("a PPPoE session, IPv6", q6.clone().pppoe(0x1234)),
+        (
+            "a PPPoE session in a VLAN",
+            q4.clone().vlan(7).pppoe(0x1234),
+        ),
+        ("4 bytes of IPv4 options", q4.clone().ipv4_options(&[1; 4])),
+        (
+            "40 bytes of IPv4 options",
+            q4.clone()
+                .ipv4_options(&[&[0x44, 40, 5, 0][..], &[0; 36]].concat()),
+        ),
+        (
+            "no UDP checksum",
+            q4.clone().udp_checksum(UdpChecksum::Absent),
+        ),
+    ];
+    for (what, frame) in answered {
+        push(
+            cases,
+            &format!("{what}: answered"),
+            frame.build(),
+            Reason::NxDomain,
+        );
+    }
+    for (what, frame) in [
+        (
+            "hop-by-hop options",
+            q6.clone().extension(Extension::HopByHop(8)),
+        ),
+        (
+            "destination options",
+            q6.clone().extension(Extension::DestinationOptions(24)),
+        ),
+        ("a routing header", q6.clone().extension(Extension::Routing)),
+        (
+            "an atomic fragment",
+            q6.clone().extension(Extension::Fragment {
+                offset: 0,
+                more: false,
+            }),
+        ),
+        (
+            "six extension headers",
+            (0..6).fold(q6.clone(), |f, _| {
+                f.extension(Extension::DestinationOptions(8))
+            }),
+        ),
+    ] {
+        push(
+            cases,
+            &format!("{what}: blocked without an answer"),
+            frame.build(),
+            Reason::Unanswerable,
+        );
+    }
+    for (what, frame, reason) in [
+        (
+            "three VLAN tags",
+            q4.clone().vlan(1).vlan(2).vlan(3),
+            Reason::NotIp,
+        ),
+        (
+            "a first IPv4 fragment",
+            q4.clone().ipv4_fragment(0, true),
+            Reason::Fragment,
+        ),
+        (
+            "a later IPv4 fragment",
+            q4.clone().ipv4_fragment(185, false),
+            Reason::Fragment,
+        ),
+        (
+            "a first IPv6 fragment",
+            q6.clone().extension(Extension::Fragment {
+                offset: 0,
+                more: true,
+            }),
+            Reason::Fragment,
+        ),
+        (
+            "a later IPv6 fragment",
+            q6.clone().extension(Extension::Fragment {
+                offset: 9,
+                more: false,
+            }),
+            Reason::Fragment,
+        ),
+        (
+            "an authentication header",
+            q6.clone().extension(Extension::Authentication),
+            Reason::ExtensionHeaders,
+        ),
+        (
+            "seven extension headers",
+            (0..7).fold(q6.clone(), |f, _| {
+                f.extension(Extension::DestinationOptions(8))
+            }),
+            Reason::ExtensionHeaders,
+        ),
+    ] {
+        push(cases, &format!("{what}: passed"), frame.build(), reason);
+    }
+}
+
+/// Who must never be sent an answer.
+fn third_parties(cases: &mut Vec<Case>) {
+    let bytes = Message::new("blocked.test").bytes();
+    for port in [0, 7, 13, 19, 37, 53, 464] {
+        push(
+            cases,
+            &format!("a blocked query from port {port} gets no answer"),
+            UdpFrame::query_v4(port, &bytes).build(),
+            Reason::Unanswerable,
+        );
+    }
+    let addresses = [
+        ("127.0.0.1:40000", "192.168.1.1:53"),
+        ("0.0.0.0:40000", "192.168.1.1:53"),
+        ("224.0.0.1:40000", "192.168.1.1:53"),
+        ("255.255.255.255:40000", "192.168.1.1:53"),
+        ("192.168.1.2:40000", "224.0.0.251:53"),
+        ("192.168.1.2:40000", "255.255.255.255:53"),
+        ("192.168.1.1:40000", "192.168.1.1:53"),
+        ("[::1]:40000", "[fd00::1]:53"),
+        ("[::]:40000", "[fd00::1]:53"),
+        ("[ff02::1]:40000", "[fd00::1]:53"),
+        ("[fd00::2]:40000", "[ff02::fb]:53"),
+        ("[fd00::1]:40000", "[fd00::1]:53"),
+    ];
+    for (source, destination) in addresses {
+        let frame = UdpFrame::new(
+            source.parse().expect("an address"),
+            destination.parse().expect("an address"),
+            &bytes,
+        );
+        push(
+            cases,
+            &format!("a blocked query from {source} to {destination} gets no answer"),
+            frame.build(),
+            Reason::Unanswerable,
+        );
+    }
+    let group = UdpFrame::query_v4(40_000, &bytes).macs([2, 0, 0, 0, 0, 9], [0xff; 6]);
+    push(
+        cases,
+        "a blocked query to the broadcast hardware address gets no answer",
+        group.build(),
+        Reason::Unanswerable,
+    );
+    let allowed = UdpFrame::query_v4(53, &Message::new("free.test").bytes());
+    push(
+        cases,
+        "a query from port 53 that no rule is for passes",
+        allowed.build(),
+        Reason::NoRule,
+    );
+}
+
+/// What is no DNS over UDP.
+fn other_traffic(cases: &mut Vec<Case>) {
+    let query = v4(&Message::new("blocked.test")).build();
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut frame = query.clone();
+        change(&mut frame);
+        frame
+    };
+    push(
+        cases,
+        "ARP passes",
+        with(&|f| f[12..14].copy_from_slice(&[8, 6])),
+        Reason::NotIp,
+    );
+    push(
+        cases,
+        "ICMP passes",
+        with(&|f| f[23] = 1),
+        Reason::OtherProtocol,
+    );
+    push(
+        cases,
+        "another port passes",
+        with(&|f| f[37] = 54),
+        Reason::OtherPort,
+    );
+    push(
+        cases,
+        "TCP to port 53 passes",
+        with(&|f| f[23] = 6),
+        Reason::Tcp,
+    );
+    push(
+        cases,
+        "TCP to another port passes",
+        with(&|f| {
+            f[23] = 6;
+            f[37] = 80
+        }),
+        Reason::OtherPort,
+    );
+    push(
+        cases,
+        "IP version 5 passes",
+        with(&|f| f[14] = 0x55),
+        Reason::BadFrame,
+    );
+    push(
+        cases,
+        "an IHL of 4 passes",
+        with(&|f| f[14] = 0x44),
+        Reason::BadFrame,
+    );
+    push(
+        cases,
+        "a total length beyond the frame passes",
+        with(&|f| f[16] = 9),
+        Reason::BadFrame,
+    );
+    push(
+        cases,
+        "a UDP length beyond the packet passes",
+        with(&|f| f[38] = 9),
+        Reason::BadFrame,
+    );
+    push(
+        cases,
+        "a UDP length below 8 passes",
+        with(&|f| f[39] = 7),
+        Reason::BadFrame,
+    );
+    push(
+        cases,
+        "a frame that ends in its IP header passes",
+        query[..30].to_vec(),
+        Reason::BadFrame,
+    );
+    cases.push(Case {
+        description: "padding behind the packet is no part of it".into(),
+        frame: [query.clone(), vec![0; 20]].concat(),
+        padding: 20,
+        reason: Reason::NxDomain,
+    });
+    let v6 = v6(&Message::new("blocked.test")).build();
+    push(
+        cases,
+        "ICMPv6 passes",
+        {
+            let mut f = v6.clone();
+            f[20] = 58;
+            f
+        },
+        Reason::OtherProtocol,
+    );
+    push(
+        cases,
+        "IPv6 with no next header passes",
+        {
+            let mut f = v6;
+            f[20] = 59;
+            f
+        },
+        Reason::OtherProtocol,
+    );
+}

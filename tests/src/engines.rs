@@ -1,0 +1,139 @@
+//! One frame through both bodies of the core: on the host, and in the kernel
+//! through BPF_PROG_TEST_RUN.
+
+use anyhow::{Context as _, Result, ensure};
+use filter_common::{
+    filter::{Host, filter},
+    frame::BufferFrame,
+    layout::{Control, Record},
+    reason::{Action, Reason},
+    scratch::Scratch,
+};
+use filter_user::{
+    compile::{self, ListBuilder, ListInfo},
+    image::Image,
+    kernel::Filter,
+    list,
+};
+
+/// Room that the kernel gives a TEST_RUN frame: a page less headroom and tail.
+const FRAME_ROOM_BYTES: usize = 4096 - 256 - 320;
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+
+/// What a body made of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why.
+    pub reason: Reason,
+    /// The frame afterwards.
+    pub frame: Vec<u8>,
+}
+
+/// Compiles lists given as name and text.
+pub fn compile_texts(lists: &[(&str, &str)]) -> Result<Image> {
+    let mut builders = Vec::new();
+    for (name, text) in lists {
+        let mut builder = ListBuilder::new(ListInfo {
+            ede_text: Some((*name).to_owned()),
+            ..ListInfo::new(name, name)
+        });
+        list::parse(
+            text.as_bytes(),
+            &list::Options::default(),
+            &mut |line: u32, rule: &_| builder.rule(line, rule),
+        )?;
+        builders.push(builder);
+    }
+    let builders: Vec<&ListBuilder> = builders.iter().collect();
+    Ok(compile::compile(&builders, &compile::Options::default())?)
+}
+
+/// The core on the host over the records of an image.
+pub struct HostEngine {
+    records: Vec<Record>,
+    scratch: Box<Scratch>,
+}
+
+impl HostEngine {
+    /// Puts `image` where a filter would have it.
+    pub fn new(image: &Image) -> Self {
+        let control = Control {
+            active: 1,
+            ..Control::default()
+        };
+        let mut records = vec![Record(bytemuck::cast(control))];
+        records.extend_from_slice(image.records());
+        Self {
+            records,
+            scratch: bytemuck::allocation::zeroed_box(),
+        }
+    }
+
+    /// Judges one frame.
+    pub fn judge(&mut self, frame: &[u8]) -> Verdict {
+        let mut buffer = frame.to_vec();
+        buffer.resize(FRAME_ROOM_BYTES.max(frame.len()), 0);
+        let mut frame = BufferFrame::new(&mut buffer, frame.len());
+        let reason = filter(&mut frame, &mut Host::new(&self.records, &mut self.scratch));
+        Verdict {
+            reason,
+            frame: frame.bytes().to_vec(),
+        }
+    }
+}
+
+/// The core in the kernel.
+pub struct KernelEngine {
+    filter: Filter,
+}
+
+impl KernelEngine {
+    /// Loads the program with `image`.
+    pub fn new(image: &Image) -> Result<Self> {
+        let capacity = u32::try_from(image.records().len() + 1)?;
+        let mut filter = Filter::load(capacity).context("load the program (needs root)")?;
+        filter.activate(image.records())?;
+        Ok(Self { filter })
+    }
+
+    /// Loads the program and leaves its maps as the kernel made them: all zero.
+    pub fn empty() -> Result<Self> {
+        let filter = Filter::load(1).context("load the program (needs root)")?;
+        Ok(Self { filter })
+    }
+
+    /// Judges one frame; the reason is the counter that moved.
+    pub fn judge(&mut self, frame: &[u8]) -> Result<Verdict> {
+        let before = self.filter.counters()?;
+        let outcome = self.filter.test_run(frame, 1)?;
+        let moved = self.filter.counters()?.since(&before);
+        let mut reasons = moved.iter().filter(|(_, packets)| *packets > 0);
+        let (reason, packets) = reasons.next().context("no counter moved")?;
+        ensure!(
+            packets == 1 && reasons.next().is_none(),
+            "one packet moved several counters"
+        );
+        let action = match reason.action() {
+            Action::Pass => XDP_PASS,
+            Action::Drop => XDP_DROP,
+            Action::Transmit => XDP_TX,
+        };
+        ensure!(
+            outcome.action == action,
+            "counted as {} but returned {}",
+            reason.name(),
+            outcome.action
+        );
+        Ok(Verdict {
+            reason,
+            frame: outcome.frame,
+        })
+    }
+
+    /// The loaded filter.
+    pub fn filter(&mut self) -> &mut Filter {
+        &mut self.filter
+    }
+}

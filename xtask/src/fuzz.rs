@@ -1,5 +1,6 @@
 //! Runs the fuzz targets, each for its share of the time.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,6 +35,8 @@ pub(crate) fn run(workspace: &Workspace, args: &FuzzArgs) -> Result<()> {
     let mut crashed = Vec::new();
     for target in &targets {
         eprintln!("fuzz: {target} for {seconds} s");
+        let corpus = workspace.root().join("fuzz/corpus").join(target);
+        fs::create_dir_all(&corpus).with_context(|| format!("make the corpus of {target}"))?;
         let before = crashes(workspace.root(), target);
         let status = process::status(&mut fuzz(workspace, target, seconds))?;
         let mut new = crashes(workspace.root(), target);

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod check;
+pub mod demo;
 pub mod frame;
 pub mod lab;
 pub mod namespace;

@@ -58,6 +58,9 @@ pub const DNS_V4: SocketAddr = SocketAddr::new(IpAddr::V4(RESOLVER_V4), 53);
 /// Where DNS queries over IPv6 go.
 pub const DNS_V6: SocketAddr = SocketAddr::new(IpAddr::V6(RESOLVER_V6), 53);
 
+/// Where queries go, by the name of the address family.
+pub const DNS_SERVERS: [(&str, SocketAddr); 2] = [("IPv4", DNS_V4), ("IPv6", DNS_V6)];
+
 /// The three namespaces; dropping it removes them with everything inside.
 #[derive(Debug)]
 pub struct Lab {

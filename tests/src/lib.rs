@@ -10,6 +10,7 @@
 pub mod cases;
 pub mod check;
 pub mod engines;
+pub mod demo;
 pub mod frame;
 pub mod lab;
 pub mod namespace;

@@ -1,7 +1,9 @@
 //! The binary `nxdp-lab`: the lab's parts as commands.
 
 use std::{
+    io::stdout,
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc,
@@ -14,6 +16,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use hickory_proto::rr::RecordType;
 use nxdp_tests::{
+    demo::{self, DemoError, Options},
     query::{Query, Reply, Transport},
     responder::Responder,
 };
@@ -29,58 +32,100 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Answers DNS queries for every name, until SIGINT or SIGTERM; then says how many came.
+    /// Shows the filter at work in three network namespaces, then removes everything
+    ///
+    /// Makes a client, a router and a resolver, runs nxdp on the router's interface,
+    /// asks real questions over IPv4 and IPv6, rewrites a list under way and ends.
+    /// Nothing on the machine itself is filtered.
+    Demo(DemoArguments),
+    /// Answers DNS queries for every name, until SIGINT or SIGTERM; then says how many came
     Responder(ResponderArguments),
-    /// Asks one question and prints the answer.
+    /// Asks one question and prints the answer
     Query(QueryArguments),
 }
 
 #[derive(Args)]
+struct DemoArguments {
+    /// Block lists instead of the bundled samples; may be repeated
+    #[arg(long = "list", value_name = "FILE", num_args = 1..)]
+    lists: Vec<PathBuf>,
+    /// The binary nxdp [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    nxdp: Option<PathBuf>,
+    /// Where the filter runs
+    #[arg(long, value_name = "MODE", default_value = "native", value_parser = ["native", "skb"])]
+    mode: String,
+}
+
+#[derive(Args)]
 struct ResponderArguments {
-    /// Address and port to listen on, UDP and TCP; may be repeated.
+    /// Address and port to listen on, UDP and TCP; may be repeated
     #[arg(long = "listen", value_name = "ADDR:PORT", required = true)]
     addresses: Vec<SocketAddr>,
-    /// UDP threads for each address.
+    /// UDP threads for each address
     #[arg(long, default_value_t = 1)]
     threads: usize,
 }
 
 #[derive(Args)]
 struct QueryArguments {
-    /// The name.
+    /// The name
     name: String,
-    /// The resolver.
+    /// The resolver
     #[arg(long, value_name = "ADDR:PORT")]
     server: SocketAddr,
-    /// The record type.
+    /// The record type
     #[arg(long = "type", default_value = "A")]
     record_type: RecordType,
-    /// Sends OPT.
+    /// Sends OPT
     #[arg(long)]
     edns: bool,
-    /// Mixes the case of the name.
+    /// Mixes the case of the name
     #[arg(long)]
     mixed_case: bool,
-    /// Asks over TCP.
+    /// Asks over TCP
     #[arg(long)]
     tcp: bool,
-    /// Milliseconds to wait for the answer.
+    /// Milliseconds to wait for the answer
     #[arg(long, default_value_t = 2000)]
     timeout_ms: u64,
 }
 
+/// Exit code for bad usage.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Verb::Responder(arguments) => respond(&arguments),
-        Verb::Query(arguments) => ask(&arguments),
+        Verb::Demo(arguments) => demonstrate(arguments),
+        Verb::Responder(arguments) => respond(&arguments).map_err(DemoError::from),
+        Verb::Query(arguments) => ask(&arguments).map_err(DemoError::from),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("nxdp-lab: {error:#}");
-            ExitCode::FAILURE
-        }
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("nxdp-lab: {error}");
+    match error {
+        DemoError::Usage(_) => ExitCode::from(USAGE),
+        DemoError::Failed(_) => ExitCode::FAILURE,
     }
+}
+
+fn demonstrate(arguments: DemoArguments) -> Result<(), DemoError> {
+    let options = Options {
+        lists: arguments.lists,
+        nxdp: match arguments.nxdp {
+            Some(path) => path,
+            None => beside_this_program("nxdp")?,
+        },
+        mode: arguments.mode,
+        stop: stop_flag()?,
+    };
+    demo::run(&options, &mut stdout().lock())
+}
+
+fn beside_this_program(name: &str) -> Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot find this program's own path")?;
+    Ok(program.with_file_name(name))
 }
 
 fn respond(arguments: &ResponderArguments) -> Result<()> {
@@ -102,6 +147,9 @@ fn respond(arguments: &ResponderArguments) -> Result<()> {
 fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
+        // The second signal ends the process at once; the kernel removes what it held.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
+            .context("cannot watch for signals")?;
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .context("cannot watch for signals")?;
     }
@@ -125,7 +173,7 @@ fn ask(arguments: &QueryArguments) -> Result<()> {
 }
 
 fn print_reply(reply: &Reply) {
-    println!("rcode {}", reply.rcode());
+    println!("rcode {}", reply.rcode_text());
     for record in reply.answers() {
         println!("answer {record}");
     }

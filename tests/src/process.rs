@@ -91,6 +91,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether the child holds one of its streams open; one that has ended does not.
+    pub fn is_writing(&self) -> bool {
+        self.lines.lock().open_streams > 0
+    }
+
     /// All lines so far.
     pub fn lines(&self) -> Vec<Line> {
         self.lines.lock().seen.clone()

@@ -294,6 +294,11 @@ impl Reply {
         self.message.metadata.response_code
     }
 
+    /// The response code as it is usually written, e.g. `NXDOMAIN`.
+    pub fn rcode_text(&self) -> String {
+        format!("{:?}", self.rcode()).to_uppercase()
+    }
+
     /// Records of the answer section.
     pub fn answers(&self) -> &[Record] {
         &self.message.answers

@@ -196,7 +196,7 @@ fn the_responder_binary_counts_and_ends_on_sigint() {
         )
         .unwrap();
     assert!(
-        printed.contains("rcode No Error") && printed.contains("2001:db8:"),
+        printed.contains("rcode NOERROR") && printed.contains("2001:db8:"),
         "{printed}"
     );
     let status = responder.end(Signal::SIGINT, SOON).unwrap();

@@ -122,10 +122,11 @@ struct ReadList {
 type Stamp = (u64, u64, i64, i64);
 
 impl Sources {
-    /// Reads what changed and compiles everything.
+    /// Reads what changed and compiles everything; `seed` makes the image reproducible.
     pub fn compile(
         &self,
         config: &Config,
+        seed: Option<u64>,
         progress: &(impl Fn(Progress) + Sync),
     ) -> Result<Compiled, Error> {
         let start = Instant::now();
@@ -139,6 +140,7 @@ impl Sources {
         let start = Instant::now();
         let builders: Vec<&ListBuilder> = lists.iter().map(|list| &list.builder).collect();
         let options = compile::Options {
+            seed,
             settings: settings(config),
             ..compile::Options::default()
         };

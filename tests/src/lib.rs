@@ -9,8 +9,8 @@
 
 pub mod cases;
 pub mod check;
-pub mod engines;
 pub mod demo;
+pub mod engines;
 pub mod frame;
 pub mod lab;
 pub mod namespace;

@@ -1,0 +1,153 @@
+//! `nxdp compile`.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use filter_user::{
+    config,
+    list::Kind,
+    pipeline::{Compiled, Sources},
+    service::{human_bytes, progress_bar},
+};
+use serde_json::json;
+
+use super::{Failure, ListArguments};
+
+/// Flags of `nxdp compile`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Image file to write; without it only the account is given
+    #[arg(long, short = 'o', value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// List files; the same as `--list`
+    #[arg(value_name = "LIST")]
+    more_lists: Vec<PathBuf>,
+    #[command(flatten)]
+    lists: ListArguments,
+    /// Print the account as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the whole account, with samples of every kind of line, to a JSON file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Fail if a line of a list is invalid, and write no image
+    #[arg(long)]
+    strict: bool,
+    /// Draw the hash key from this number, for reproducible images; whoever knows it can make colliding names
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+}
+
+impl Arguments {
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        self.lists.lists.append(&mut self.more_lists);
+        let config = self.lists.config()?;
+        if config.lists.is_empty() {
+            return Err(Failure::usage(config::Error::NoList));
+        }
+        let compiled = Sources::default().compile(&config, self.seed, &progress_bar())?;
+        let account = account(&compiled)?;
+        if let Some(path) = &self.report {
+            std::fs::write(path, format!("{account:#}\n"))
+                .with_context(|| format!("write report '{}'", path.display()))?;
+        }
+        if self.json {
+            writeln!(io::stdout(), "{account}")?;
+        } else {
+            print(&compiled)?;
+        }
+        let invalid: u64 = lines(&compiled, Kind::Invalid);
+        if self.strict && invalid > 0 {
+            return Err(anyhow!(
+                "{invalid} invalid lines: mend them, or compile without `--strict` to leave them out"
+            )
+            .into());
+        }
+        if let Some(path) = &self.output {
+            compiled.image.save(path)?;
+            eprintln!("wrote {}", path.display());
+        }
+        Ok(())
+    }
+}
+
+fn lines(compiled: &Compiled, kind: Kind) -> u64 {
+    compiled
+        .lists
+        .iter()
+        .map(|list| list.report.by_kind.of(kind))
+        .sum()
+}
+
+/// The whole account, version 1.
+fn account(compiled: &Compiled) -> anyhow::Result<serde_json::Value> {
+    let report = compiled.image.report();
+    Ok(json!({
+        "version": 1,
+        "names": report.names,
+        "kernel_bytes": report.kernel_bytes,
+        "bytes_per_name": report.bytes_per_name(),
+        "read_s": compiled.read.as_secs_f64(),
+        "build_s": compiled.build.as_secs_f64(),
+        "lists": serde_json::to_value(&compiled.lists)?,
+        "rules": serde_json::to_value(report)?,
+    }))
+}
+
+fn print(compiled: &Compiled) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    for list in &compiled.lists {
+        writeln!(
+            out,
+            "{} ({}, {} lines)",
+            list.name, list.report.format, list.report.lines
+        )?;
+        for kind in Kind::ALL {
+            let lines = list.report.by_kind.of(kind);
+            if lines > 0 {
+                writeln!(out, "  {kind:<12} {lines:>9}")?;
+            }
+        }
+        for sample in &list.report.samples {
+            writeln!(
+                out,
+                "  {}:{}:{}: {}: {}: {}",
+                list.path.display(),
+                sample.line,
+                sample.column,
+                sample.kind,
+                sample.reason,
+                sample.text
+            )?;
+        }
+    }
+    let report = compiled.image.report();
+    let total = report.total;
+    writeln!(
+        out,
+        "{} rules: {} in the table, {} duplicate, {} redundant, {} overridden, {} deleted, {} unsupported, {} acting on others",
+        total.rules,
+        total.in_table,
+        total.duplicate,
+        total.redundant,
+        total.overridden,
+        total.deleted,
+        total.unsupported,
+        total.directive,
+    )?;
+    writeln!(
+        out,
+        "{} names, {} of kernel memory ({:.1} bytes a name), {:.2} s ({:.2} s reading, {:.2} s building)",
+        report.names,
+        human_bytes(report.kernel_bytes as usize),
+        report.bytes_per_name(),
+        (compiled.read + compiled.build).as_secs_f64(),
+        compiled.read.as_secs_f64(),
+        compiled.build.as_secs_f64(),
+    )?;
+    Ok(())
+}

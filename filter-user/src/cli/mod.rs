@@ -3,6 +3,8 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done,
 //! 1 failed, 2 bad usage or configuration.
 
+mod compile;
+mod query;
 mod run;
 mod status;
 
@@ -12,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use filter_user::{
     config::{AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
     list::{Format, ScopePolicy},
+    service,
 };
 
 /// A DNS filter inside the Linux kernel.
@@ -28,6 +31,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Compile lists into an image file and say what became of every line
+    Compile(compile::Arguments),
     /// Compile, load, attach and stay, until Ctrl-C
     ///
     /// The lists are read again on SIGHUP and when a list file changes. Ending
@@ -37,6 +42,10 @@ enum Command {
     /// interface. Try a list with `--answer observe` first: nothing is blocked
     /// and the counters tell what would have been.
     Run(run::Arguments),
+    /// Say what would happen to a name, and which list and line decide it; needs no root
+    Query(query::Arguments),
+    /// Say the same, with every other rule that touches the name and why it lost
+    Explain(query::Arguments),
     /// Show what a running nxdp is attached to and which lists are active
     Status(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
@@ -177,7 +186,10 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub(crate) fn main() -> ExitCode {
     // Clap prints its own errors and ends with 2.
     let result = match Cli::parse().command {
+        Command::Compile(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
+        Command::Query(arguments) => arguments.query(),
+        Command::Explain(arguments) => arguments.explain(),
         Command::Status(arguments) => arguments.status(),
         Command::Stats(arguments) => arguments.stats(),
     };
@@ -185,7 +197,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => Exit::Done,
         Err(failure) if is_broken_pipe(&failure.error) => Exit::Done,
         Err(failure) => {
-            eprintln!("nxdp: {:#}", failure.error);
+            eprintln!("nxdp: {}", service::error_chain(failure.error.as_ref()));
             failure.exit
         }
     };

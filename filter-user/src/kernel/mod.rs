@@ -230,6 +230,19 @@ impl Filter {
     }
 }
 
+/// Fails if there is no interface of this name: better told before lists are compiled.
+pub fn check_interface(interface: &str) -> Result<(), Error> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    );
+    match socket.and_then(|socket| rustix::net::netdevice::name_to_index(socket, interface)) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::NoInterface(interface.to_owned())),
+    }
+}
+
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())

@@ -28,6 +28,7 @@ mod zone_record;
 use std::{fmt, io::Read, str::FromStr};
 
 pub use detect::detect;
+use filter_common::name::Name;
 pub use lines::LINE_MAX_BYTES;
 pub use output::Sink;
 pub use report::{Counts, Kind, Report, SAMPLES_PER_KIND, Sample, Zone};
@@ -179,6 +180,16 @@ pub enum Error {
     /// The word names no scope policy.
     #[error("unknown scope '{0}': use as-format, exact or suffix")]
     UnknownScope(String),
+}
+
+/// The name that `text` means: Unicode becomes A-labels, as in lists.
+pub fn name(text: &str) -> Result<Name, String> {
+    name::parse(text.as_bytes()).map_err(|(_, reason)| reason.to_string())
+}
+
+/// The number of a query type: a mnemonic, or `TYPE65` (RFC 3597 §5).
+pub fn qtype(text: &str) -> Option<u16> {
+    modifiers::qtype(text.as_bytes())
 }
 
 /// Reads one list and hands its rules to `sink`.

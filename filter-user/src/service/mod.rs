@@ -56,6 +56,9 @@ pub enum Error {
 
 /// Runs until SIGINT or SIGTERM; returns after everything is detached.
 pub async fn run(config: Config) -> Result<(), Error> {
+    for interface in &config.interfaces {
+        kernel::check_interface(interface)?;
+    }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let socket = Socket::open(config.socket())?;
     let mut service = tokio::select! {
@@ -198,7 +201,7 @@ fn compile(
     progress: impl Fn(Progress) + Send + Sync + 'static,
 ) -> JoinHandle<Result<Compiled, pipeline::Error>> {
     let (config, sources) = (Arc::clone(config), Arc::clone(sources));
-    tokio::task::spawn_blocking(move || sources.compile(&config, &progress))
+    tokio::task::spawn_blocking(move || sources.compile(&config, None, &progress))
 }
 
 /// Waits for the compilation in the background, for ever if there is none.

@@ -14,7 +14,7 @@ use super::{
     key::Keys,
     list::{ListBuilder, PARTITIONS, TOP, partition_of},
     partition::{Input, Partition, Stop, without_root},
-    place::place,
+    place::{order, place},
     report::{Counts, Report, SAMPLES_PER_REASON, Sample},
     template::Templates,
     tree::{Collision, HAS_DESCENDANTS, Node, ROOT},
@@ -281,6 +281,7 @@ impl<'a> Merge<'a> {
 
     /// Lays out the records and looks every name up in them.
     fn build(mut self) -> Result<Image, Failure> {
+        order(&mut self.hashes, &mut self.hash_classes);
         let placed = place(&self.hashes, &self.hash_classes);
         let classes_used = self.classes.longest_chain;
         let classes = self.classes.into_records();

@@ -21,6 +21,34 @@ pub(super) struct Placed {
     pub(super) in_second_bucket: u64,
 }
 
+/// Puts hashes, with their classes, roughly in the order of their first buckets.
+///
+/// Placing them and looking them up then walks through memory instead of
+/// jumping about in it, which halves the time of both.
+pub(super) fn order(hashes: &mut Vec<u64>, classes: &mut Vec<u16>) {
+    let group = |hash: u64| (hash >> (64 - GROUP_BITS)) as usize;
+    let mut ends = vec![0; (1 << GROUP_BITS) + 1];
+    for &hash in &*hashes {
+        ends[group(hash) + 1] += 1;
+    }
+    for i in 1..ends.len() {
+        ends[i] += ends[i - 1];
+    }
+    let mut ordered_hashes = vec![0; hashes.len()];
+    let mut ordered_classes = vec![0; classes.len()];
+    for (&hash, &class) in hashes.iter().zip(&*classes) {
+        let at = &mut ends[group(hash)];
+        ordered_hashes[*at] = hash;
+        ordered_classes[*at] = class;
+        *at += 1;
+    }
+    *hashes = ordered_hashes;
+    *classes = ordered_classes;
+}
+
+/// A thousandth of a large table's buckets fits into the first-level cache.
+const GROUP_BITS: u32 = 10;
+
 /// Places every hash; makes more buckets if they do not fit.
 pub(super) fn place(hashes: &[u64], classes: &[u16]) -> Placed {
     let per_bucket = BUCKET_ENTRIES * LOAD_PERCENT;
@@ -181,6 +209,24 @@ mod tests {
                 assert_eq!(found, *class);
             }
         }
+    }
+
+    #[test]
+    fn ordering_keeps_each_hash_with_its_class() {
+        let mut before = hashes(5000);
+        let mut classes: Vec<_> = before.iter().map(|&hash| hash as u16).collect();
+        let mut after = before.clone();
+        order(&mut after, &mut classes);
+        assert!(after.is_sorted_by_key(|hash| hash >> (64 - GROUP_BITS)));
+        assert!(
+            after
+                .iter()
+                .zip(classes)
+                .all(|(&hash, class)| hash as u16 == class)
+        );
+        before.sort_unstable();
+        after.sort_unstable();
+        assert_eq!(before, after);
     }
 
     #[test]

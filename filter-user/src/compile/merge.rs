@@ -29,9 +29,18 @@ const KEYS_MAX: u32 = 16;
 
 pub(super) fn compile(lists: &[&ListBuilder], options: &Options) -> Result<Image, CompileError> {
     let mut keys = Keys::new(options.seed);
+    let draw = || keys.draw().map_err(CompileError::NoRandomness);
+    compile_with(lists, options, draw)
+}
+
+fn compile_with(
+    lists: &[&ListBuilder],
+    options: &Options,
+    mut draw: impl FnMut() -> Result<HashKey, CompileError>,
+) -> Result<Image, CompileError> {
     let mut combine = false;
     for drawn in 1..=KEYS_MAX {
-        let key = keys.draw().map_err(CompileError::NoRandomness)?;
+        let key = draw()?;
         match Merge::new(lists, options, key, combine)?.run() {
             Ok(mut image) => {
                 image.report.keys_drawn = drawn;
@@ -378,3 +387,109 @@ fn checks_by_partition(names: &[Name]) -> Vec<(usize, &[u8])> {
 }
 
 const _: () = assert!(TOP == PARTITIONS);
+
+#[cfg(test)]
+mod tests {
+    use filter_common::rule::Scope;
+
+    use super::*;
+    use crate::{compile::ListInfo, image::Decision, rule::Rule};
+
+    /// Under this key every label of at most eight bytes has the hash 0.
+    const BROKEN: HashKey = HashKey {
+        root: 0,
+        chunk: 0,
+        length: 0,
+    };
+    const WHOLE: HashKey = HashKey::from_words([3, 0x9e37_79b9_7f4a_7c15, 5]);
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text.as_bytes()).unwrap()
+    }
+
+    fn list(names: &[&str]) -> ListBuilder {
+        let mut list = ListBuilder::new(ListInfo::new("l", "l.txt"));
+        for text in names {
+            list.rule(1, &Rule::block(name(text), Scope::Exact));
+        }
+        list
+    }
+
+    fn image_of(
+        names: &[&str],
+        check_names: &[Name],
+        keys: &[HashKey],
+    ) -> Result<Image, CompileError> {
+        let options = Options {
+            check_names,
+            ..Options::default()
+        };
+        let mut keys = keys.iter().cycle();
+        compile_with(&[&list(names)], &options, || Ok(*keys.next().unwrap()))
+    }
+
+    #[test]
+    fn a_key_under_which_two_names_collide_is_replaced() {
+        for names in [["a.example", "b.example"], ["a.example", "a.c.example"]] {
+            let image = image_of(&names, &[], &[BROKEN, BROKEN, WHOLE]).unwrap();
+            assert_eq!(image.report().keys_drawn, 3);
+            assert_eq!(image.header().key, WHOLE);
+        }
+    }
+
+    #[test]
+    fn a_key_under_which_a_checked_name_hits_a_rule_is_replaced() {
+        // Under the broken key the halves of a label can be swapped.
+        let listed = "first-8-second-8.example";
+        let popular = [name("second-8first-8-.example")];
+        let decision = |image: &Image, name| image.query(name, 1, 1).decision;
+        let unchecked = image_of(&[listed], &[], &[BROKEN]).unwrap();
+        assert_eq!(decision(&unchecked, &popular[0]), Decision::Block);
+        let checked = image_of(&[listed], &popular, &[BROKEN, WHOLE]).unwrap();
+        assert_eq!(checked.report().keys_drawn, 2);
+        assert_eq!(decision(&checked, &popular[0]), Decision::None);
+        assert_eq!(decision(&checked, &name(listed)), Decision::Block);
+    }
+
+    #[test]
+    fn keys_are_not_drawn_for_ever() {
+        let failed = image_of(&["a.example", "b.example"], &[], &[BROKEN]);
+        assert!(matches!(
+            failed,
+            Err(CompileError::KeysExhausted { drawn: KEYS_MAX })
+        ));
+    }
+
+    #[test]
+    fn more_lists_than_a_chain_holds_are_joined_when_they_do_the_same() {
+        let lists: Vec<_> = (0..40)
+            .map(|i| {
+                let mut info = ListInfo::new(&format!("l{i}"), "");
+                info.categories = 1 << i;
+                let mut list = list(&["a.example"]);
+                list.set_info(info);
+                list
+            })
+            .collect();
+        let image = compile(&lists.iter().collect::<Vec<_>>(), &Options::default()).unwrap();
+        let blocked = |bit: u32| image.query(&name("a.example"), 1, 1 << bit).decision;
+        assert!((0..40).all(|bit| blocked(bit) == Decision::Block));
+        assert_eq!(blocked(40), Decision::None);
+    }
+
+    #[test]
+    fn rules_that_cannot_share_a_chain_are_an_error_with_the_name() {
+        let lists: Vec<_> = (0..20u8)
+            .map(|i| {
+                let mut info = ListInfo::new(&format!("l{i}"), "");
+                info.categories = 1 << i;
+                info.ttl_s = u32::from(i) + 1;
+                let mut list = list(&["a.example"]);
+                list.set_info(info);
+                list
+            })
+            .collect();
+        let error = compile(&lists.iter().collect::<Vec<_>>(), &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("a.example: 20 rules"), "{error}");
+    }
+}

@@ -1,20 +1,17 @@
 //! The way of all partitions through one key, and of keys until one fits.
 
-use filter_common::{
-    hash::HashKey,
-    layout::{HEADER_SINGLE_LABEL_RULES, Header, LAYOUT_VERSION, Record, RuleRecord},
-    name::Name,
-    table::find,
-};
+use filter_common::{hash::HashKey, layout::HEADER_SINGLE_LABEL_RULES, name::Name};
 use rustc_hash::FxHashSet;
 
 use super::{
     CompileError, Options,
+    check::Checks,
     classes::{Classes, TooMany},
     key::Keys,
-    list::{ListBuilder, PARTITIONS, TOP, partition_of},
-    partition::{Input, Partition, Stop, without_root},
+    list::{ListBuilder, TOP},
+    partition::{Input, Partition, Stop},
     place::{order, place},
+    records::Parts,
     report::{Counts, Report, SAMPLES_PER_REASON, Sample},
     template::Templates,
     tree::{Collision, HAS_DESCENDANTS, Node, ROOT},
@@ -83,9 +80,7 @@ struct Merge<'a> {
     combine: bool,
     hashes: Vec<u64>,
     hash_classes: Vec<u16>,
-    /// Hashes of the names to check with the class that they must have.
-    expected: Vec<(u64, u16)>,
-    checks: Vec<(usize, &'a [u8])>,
+    checks: Checks<'a>,
     /// Top-level domains with names in the table; known only where rules of single labels exist.
     top_domains: FxHashSet<&'a [u8]>,
     provenance: Provenance,
@@ -110,8 +105,7 @@ impl<'a> Merge<'a> {
             combine,
             hashes: Vec::with_capacity(rule_count),
             hash_classes: Vec::with_capacity(rule_count),
-            expected: Vec::new(),
-            checks: checks_by_partition(options.check_names),
+            checks: Checks::of(options.check_names),
             top_domains: FxHashSet::default(),
             provenance: Provenance {
                 starts: Vec::with_capacity(START_COUNT),
@@ -146,7 +140,12 @@ impl<'a> Merge<'a> {
             self.join_top(partition)?;
         }
         self.emit(number, partition)?;
-        self.expect(number, partition)?;
+        let key = self.input.key;
+        if number < TOP {
+            self.checks.note(number, partition, &key)?;
+        } else if self.flags & HEADER_SINGLE_LABEL_RULES != 0 {
+            self.checks.note_top(partition, &key)?;
+        }
         self.record_origins(partition);
         Ok(())
     }
@@ -201,38 +200,6 @@ impl<'a> Merge<'a> {
         if !self.input.guests.is_empty() && node.flags & HAS_DESCENDANTS != 0 {
             self.top_domains.insert(node.name);
         }
-    }
-
-    /// Notes what the finished table must say for the names to check.
-    fn expect(&mut self, number: usize, partition: &mut Partition<'a>) -> Result<(), Collision> {
-        let key = self.input.key;
-        let expected = &mut self.expected;
-        if number == TOP {
-            if self.flags & HEADER_SINGLE_LABEL_RULES != 0 {
-                for (_, labels) in &self.checks {
-                    let mut last = *labels;
-                    while last.len() > usize::from(last[0]) + 1 {
-                        last = &last[usize::from(last[0]) + 1..];
-                    }
-                    partition.tree.look_up(last, &key, |_, hash, node| {
-                        expected.push((hash, node.map_or(0, |n| n.class)));
-                    })?;
-                }
-            }
-            return Ok(());
-        }
-        let start = self.checks.partition_point(|(p, _)| *p < number);
-        for (_, labels) in self.checks[start..]
-            .iter()
-            .take_while(|(p, _)| *p == number)
-        {
-            partition.tree.look_up(labels, &key, |depth, hash, node| {
-                if depth >= 2 {
-                    expected.push((hash, node.map_or(0, |n| n.class)));
-                }
-            })?;
-        }
-        Ok(())
     }
 
     fn record_origins(&mut self, partition: &Partition<'a>) {
@@ -292,69 +259,29 @@ impl<'a> Merge<'a> {
     fn build(mut self) -> Result<Image, Failure> {
         order(&mut self.hashes, &mut self.hash_classes);
         let placed = place(&self.hashes, &self.hash_classes);
-        let classes_used = self.classes.longest_chain;
+        let report = &mut self.report;
+        report.buckets = placed.buckets.len() as u64;
+        report.in_second_bucket = placed.in_second_bucket;
+        report.longest_chain = self.classes.longest_chain as u64;
         let classes = self.classes.into_records();
-        let bucket_count = placed.buckets.len();
-        let class_base = 2 + bucket_count;
-        let text_base = class_base + classes.len();
-        let record_count = text_base + 1 + self.templates.texts().len();
-        let too_large = || CompileError::TooLarge {
-            records: record_count,
-        };
-        let header = Header {
-            layout: LAYOUT_VERSION,
-            generation: 0,
-            bucket_count: bucket_count as u32,
-            bucket_base: 2,
-            class_base: class_base as u32,
-            text_base: text_base as u32,
-            flags: self.flags,
-            record_count: u32::try_from(record_count).map_err(|_| Failure::Other(too_large()))?,
+        report.classes = classes.len() as u64 - 1;
+        let parts = Parts {
             key: self.input.key,
-            name_count: self.report.names as u32,
-            reserved: 0,
+            flags: self.flags,
+            name_count: report.names as u32,
+            settings: self.options.settings,
+            buckets: placed.buckets,
+            classes: &classes,
+            texts: self.templates.texts(),
         };
-        let mut records = placed.buckets;
-        records.reserve_exact(record_count - bucket_count);
-        records.splice(
-            0..0,
-            [
-                bytemuck::cast(header),
-                bytemuck::cast(self.options.settings),
-            ],
-        );
-        records.extend(
-            classes
-                .iter()
-                .map(|r: &RuleRecord| bytemuck::cast::<_, Record>(*r)),
-        );
-        records.push(Record::default());
-        records.extend(
-            self.templates
-                .texts()
-                .iter()
-                .map(|t| bytemuck::cast::<_, Record>(*t)),
-        );
-        let names = self
-            .hashes
-            .iter()
-            .copied()
-            .zip(self.hash_classes.iter().copied());
-        for (hash, class) in names.chain(self.expected.iter().copied()) {
-            if find(&records[..], header.bucket_base, header.bucket_count, hash) != class {
-                return Err(Failure::Collision);
-            }
-        }
-        self.report.buckets = bucket_count as u64;
-        self.report.in_second_bucket = placed.in_second_bucket;
-        self.report.classes = classes.len() as u64 - 1;
-        self.report.longest_chain = classes_used as u64;
-        self.report.kernel_bytes = (record_count * size_of::<Record>()) as u64;
-        let (shapes, _) = self.templates.into_parts();
+        let (header, records) = parts.join().map_err(Failure::Other)?;
+        report.kernel_bytes = size_of_val(&records[..]) as u64;
+        self.checks
+            .verify(&records, &header, &self.hashes, &self.hash_classes)?;
         Ok(Image {
             records,
             lists: self.input.lists.iter().map(|l| l.info().clone()).collect(),
-            shapes,
+            shapes: self.templates.into_shapes(),
             provenance: self.provenance,
             report: self.report,
         })
@@ -374,19 +301,6 @@ fn failure_of(stop: &Stop, partition: &Partition) -> Failure {
 fn name_of(labels: &[u8]) -> Name {
     Name::from_wire(&[labels, b"\0"].concat()).unwrap_or(Name::ROOT)
 }
-
-/// The names to check with their partitions, in order of these.
-fn checks_by_partition(names: &[Name]) -> Vec<(usize, &[u8])> {
-    let labels = names.iter().map(|name| without_root(name.as_wire()));
-    let mut checks: Vec<_> = labels
-        .filter(|labels| !labels.is_empty())
-        .map(|labels| (partition_of(labels), labels))
-        .collect();
-    checks.sort_unstable_by_key(|(partition, _)| *partition);
-    checks
-}
-
-const _: () = assert!(TOP == PARTITIONS);
 
 #[cfg(test)]
 mod tests {

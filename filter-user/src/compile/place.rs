@@ -11,7 +11,10 @@ use filter_common::{
 };
 
 /// Share of entries in use, in percent, that a table is made for.
-const LOAD_PERCENT: usize = 92;
+///
+/// At 92 % one name in nine is in its second bucket, at 84 % one in twelve; the entries of
+/// real lists, mere nodes included, still take less than 12 bytes a name.
+const LOAD_PERCENT: usize = 84;
 /// Moves after which the table is called full.
 const MOVES_MAX: usize = 2000;
 
@@ -230,10 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_nearly_full_and_most_names_are_in_their_first_bucket() {
+    fn a_table_is_well_filled_and_most_names_are_in_their_first_bucket() {
         let hashes = hashes(200_000);
         let placed = place(&hashes, &vec![1; hashes.len()]);
-        assert!(placed.buckets.len() * BUCKET_ENTRIES <= hashes.len() * 100 / 90);
-        assert!(placed.in_second_bucket < hashes.len() as u64 * 14 / 100);
+        assert!(placed.buckets.len() * BUCKET_ENTRIES <= hashes.len() * 100 / 83);
+        assert!(placed.in_second_bucket < hashes.len() as u64 * 9 / 100);
     }
 }

@@ -250,7 +250,7 @@ fn read_section<T: Pod>(
     let section = head.sections[number];
     let damaged = ImageError::Damaged(SECTION_NAMES[number]);
     let unit = size_of::<T>() as u64;
-    if section.len % unit != 0 {
+    if !section.len.is_multiple_of(unit) {
         return Err(damaged);
     }
     let gap = section.start - *at;

@@ -161,6 +161,19 @@ fn an_image_with_one_wrong_byte_anywhere_is_refused() {
 }
 
 #[test]
+fn a_head_that_claims_huge_sections_is_refused_without_asking_for_memory() {
+    let bytes = bytes_of(&rich_image());
+    for section in 0..4 {
+        let mut forged = bytes.clone();
+        let len_at = 24 + section * 24 + 8;
+        forged[len_at..len_at + 8].copy_from_slice(&(1u64 << 60).to_le_bytes());
+        let checksum = xxhash_rust::xxh3::xxh3_64(&forged[..120]);
+        forged[120..128].copy_from_slice(&checksum.to_le_bytes());
+        assert!(read(&forged).is_err(), "section {section}");
+    }
+}
+
+#[test]
 fn bytes_behind_an_image_are_refused() {
     let mut bytes = bytes_of(&rich_image());
     bytes.push(0);

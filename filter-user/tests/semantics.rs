@@ -399,3 +399,65 @@ fn every_case_is_decided_as_written() {
         assert_eq!(found, *expected, "{lists:?}: {queried} type {qtype}");
     }
 }
+
+fn one_list(rules: Vec<Rule>) -> Image {
+    compiled(
+        &[List {
+            categories: 1,
+            answer: None,
+            rules,
+        }],
+        7,
+    )
+}
+
+fn rewrite(text: &str, answer: Answer) -> Rule {
+    Rule {
+        effect: Effect::Rewrite(answer),
+        ..Rule::block(name(text), Scope::Suffix)
+    }
+}
+
+#[test]
+fn a_rewrite_that_is_lifted_for_some_types_only_is_reported_and_answers_nothing() {
+    let lift = Rule {
+        effect: Effect::CancelRewrite,
+        qtypes: QtypeSet::only(&[1]).unwrap(),
+        ..Rule::block(name("b.c"), Scope::Suffix)
+    };
+    let image = one_list(vec![rewrite("b.c", Answer::of(AnswerKind::Null)), lift]);
+    assert_eq!(image.report().total.unsupported, 1);
+    assert_eq!(image.report().samples[0].line, 1);
+    for qtype in [1, 28] {
+        assert_eq!(walk(image.records(), &name("b.c"), qtype, 1), None);
+    }
+}
+
+#[test]
+fn two_rewrites_of_one_name_give_its_a_and_its_aaaa_record() {
+    let (ipv4, ipv6) = ([192, 0, 2, 7].into(), "2001:db8::7".parse().unwrap());
+    let v4 = Answer {
+        ipv4: Some(ipv4),
+        ..Answer::of(AnswerKind::Address)
+    };
+    let v6 = Answer {
+        ipv6: Some(ipv6),
+        ..Answer::of(AnswerKind::Address)
+    };
+    let image = one_list(vec![rewrite("b.c", v6), rewrite("b.c", v4)]);
+    let rule = walk(image.records(), &name("a.b.c"), 1, 1).unwrap().rule;
+    assert_eq!((rule.ipv4, rule.ipv6), (ipv4.octets(), ipv6.octets()));
+    assert_eq!(image.report().total.in_table, 2);
+}
+
+#[test]
+fn a_rule_for_some_clients_never_holds_for_all() {
+    let mut rule = Rule::block(name("b.c"), Scope::Suffix);
+    rule.clients = vec![filter_user::rule::Client::Mac {
+        address: [2; 6],
+        not: false,
+    }];
+    let image = one_list(vec![rule]);
+    assert_eq!(walk(image.records(), &name("b.c"), 1, 1), None);
+    assert_eq!(image.report().total.unsupported, 1);
+}

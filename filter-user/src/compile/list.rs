@@ -106,7 +106,14 @@ impl ListBuilder {
         self.partitions.iter().map(Vec::capacity).sum()
     }
 
-    pub(super) fn shapes(&self) -> &[Shape] {
+    /// Every rule: its labels in wire format without the root label, its line, the number of its shape.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = (&[u8], u32, u32)> {
+        let rows = (0..=TOP).flat_map(|partition| self.rows(partition));
+        rows.map(|row| (row.labels, row.line, row.shape))
+    }
+
+    /// The shapes of the rules.
+    pub(crate) fn shapes(&self) -> &[Shape] {
         self.shapes.as_slice()
     }
 

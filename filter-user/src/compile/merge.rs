@@ -1,20 +1,17 @@
 //! The way of all partitions through one key, and of keys until one fits.
 
-use filter_common::{
-    hash::HashKey,
-    layout::{HEADER_SINGLE_LABEL_RULES, Header, LAYOUT_VERSION, Record, RuleRecord},
-    name::Name,
-    table::find,
-};
+use filter_common::{hash::HashKey, layout::HEADER_SINGLE_LABEL_RULES, name::Name};
 use rustc_hash::FxHashSet;
 
 use super::{
     CompileError, Options,
+    check::Checks,
     classes::{Classes, TooMany},
     key::Keys,
-    list::{ListBuilder, PARTITIONS, TOP, partition_of},
-    partition::{Input, Partition, Stop, without_root},
-    place::place,
+    list::{ListBuilder, TOP},
+    partition::{Input, Partition, Stop},
+    place::{order, place},
+    records::Parts,
     report::{Counts, Report, SAMPLES_PER_REASON, Sample},
     template::Templates,
     tree::{Collision, HAS_DESCENDANTS, Node, ROOT},
@@ -29,9 +26,18 @@ const KEYS_MAX: u32 = 16;
 
 pub(super) fn compile(lists: &[&ListBuilder], options: &Options) -> Result<Image, CompileError> {
     let mut keys = Keys::new(options.seed);
+    let draw = || keys.draw().map_err(CompileError::NoRandomness);
+    compile_with(lists, options, draw)
+}
+
+fn compile_with(
+    lists: &[&ListBuilder],
+    options: &Options,
+    mut draw: impl FnMut() -> Result<HashKey, CompileError>,
+) -> Result<Image, CompileError> {
     let mut combine = false;
     for drawn in 1..=KEYS_MAX {
-        let key = keys.draw().map_err(CompileError::NoRandomness)?;
+        let key = draw()?;
         match Merge::new(lists, options, key, combine)?.run() {
             Ok(mut image) => {
                 image.report.keys_drawn = drawn;
@@ -74,9 +80,7 @@ struct Merge<'a> {
     combine: bool,
     hashes: Vec<u64>,
     hash_classes: Vec<u16>,
-    /// Hashes of the names to check with the class that they must have.
-    expected: Vec<(u64, u16)>,
-    checks: Vec<(usize, &'a [u8])>,
+    checks: Checks<'a>,
     /// Top-level domains with names in the table; known only where rules of single labels exist.
     top_domains: FxHashSet<&'a [u8]>,
     provenance: Provenance,
@@ -101,8 +105,7 @@ impl<'a> Merge<'a> {
             combine,
             hashes: Vec::with_capacity(rule_count),
             hash_classes: Vec::with_capacity(rule_count),
-            expected: Vec::new(),
-            checks: checks_by_partition(options.check_names),
+            checks: Checks::of(options.check_names),
             top_domains: FxHashSet::default(),
             provenance: Provenance {
                 starts: Vec::with_capacity(START_COUNT),
@@ -137,7 +140,12 @@ impl<'a> Merge<'a> {
             self.join_top(partition)?;
         }
         self.emit(number, partition)?;
-        self.expect(number, partition)?;
+        let key = self.input.key;
+        if number < TOP {
+            self.checks.note(number, partition, &key)?;
+        } else if self.flags & HEADER_SINGLE_LABEL_RULES != 0 {
+            self.checks.note_top(partition, &key)?;
+        }
         self.record_origins(partition);
         Ok(())
     }
@@ -192,38 +200,6 @@ impl<'a> Merge<'a> {
         if !self.input.guests.is_empty() && node.flags & HAS_DESCENDANTS != 0 {
             self.top_domains.insert(node.name);
         }
-    }
-
-    /// Notes what the finished table must say for the names to check.
-    fn expect(&mut self, number: usize, partition: &mut Partition<'a>) -> Result<(), Collision> {
-        let key = self.input.key;
-        let expected = &mut self.expected;
-        if number == TOP {
-            if self.flags & HEADER_SINGLE_LABEL_RULES != 0 {
-                for (_, labels) in &self.checks {
-                    let mut last = *labels;
-                    while last.len() > usize::from(last[0]) + 1 {
-                        last = &last[usize::from(last[0]) + 1..];
-                    }
-                    partition.tree.look_up(last, &key, |_, hash, node| {
-                        expected.push((hash, node.map_or(0, |n| n.class)));
-                    })?;
-                }
-            }
-            return Ok(());
-        }
-        let start = self.checks.partition_point(|(p, _)| *p < number);
-        for (_, labels) in self.checks[start..]
-            .iter()
-            .take_while(|(p, _)| *p == number)
-        {
-            partition.tree.look_up(labels, &key, |depth, hash, node| {
-                if depth >= 2 {
-                    expected.push((hash, node.map_or(0, |n| n.class)));
-                }
-            })?;
-        }
-        Ok(())
     }
 
     fn record_origins(&mut self, partition: &Partition<'a>) {
@@ -281,70 +257,31 @@ impl<'a> Merge<'a> {
 
     /// Lays out the records and looks every name up in them.
     fn build(mut self) -> Result<Image, Failure> {
+        order(&mut self.hashes, &mut self.hash_classes);
         let placed = place(&self.hashes, &self.hash_classes);
-        let classes_used = self.classes.longest_chain;
+        let report = &mut self.report;
+        report.buckets = placed.buckets.len() as u64;
+        report.in_second_bucket = placed.in_second_bucket;
+        report.longest_chain = self.classes.longest_chain as u64;
         let classes = self.classes.into_records();
-        let bucket_count = placed.buckets.len();
-        let class_base = 2 + bucket_count;
-        let text_base = class_base + classes.len();
-        let record_count = text_base + 1 + self.templates.texts().len();
-        let too_large = || CompileError::TooLarge {
-            records: record_count,
-        };
-        let header = Header {
-            layout: LAYOUT_VERSION,
-            generation: 0,
-            bucket_count: bucket_count as u32,
-            bucket_base: 2,
-            class_base: class_base as u32,
-            text_base: text_base as u32,
-            flags: self.flags,
-            record_count: u32::try_from(record_count).map_err(|_| Failure::Other(too_large()))?,
+        report.classes = classes.len() as u64 - 1;
+        let parts = Parts {
             key: self.input.key,
-            name_count: self.report.names as u32,
-            reserved: 0,
+            flags: self.flags,
+            name_count: report.names as u32,
+            settings: self.options.settings,
+            buckets: placed.buckets,
+            classes: &classes,
+            texts: self.templates.texts(),
         };
-        let mut records = placed.buckets;
-        records.reserve_exact(record_count - bucket_count);
-        records.splice(
-            0..0,
-            [
-                bytemuck::cast(header),
-                bytemuck::cast(self.options.settings),
-            ],
-        );
-        records.extend(
-            classes
-                .iter()
-                .map(|r: &RuleRecord| bytemuck::cast::<_, Record>(*r)),
-        );
-        records.push(Record::default());
-        records.extend(
-            self.templates
-                .texts()
-                .iter()
-                .map(|t| bytemuck::cast::<_, Record>(*t)),
-        );
-        let names = self
-            .hashes
-            .iter()
-            .copied()
-            .zip(self.hash_classes.iter().copied());
-        for (hash, class) in names.chain(self.expected.iter().copied()) {
-            if find(&records[..], header.bucket_base, header.bucket_count, hash) != class {
-                return Err(Failure::Collision);
-            }
-        }
-        self.report.buckets = bucket_count as u64;
-        self.report.in_second_bucket = placed.in_second_bucket;
-        self.report.classes = classes.len() as u64 - 1;
-        self.report.longest_chain = classes_used as u64;
-        self.report.kernel_bytes = (record_count * size_of::<Record>()) as u64;
-        let (shapes, _) = self.templates.into_parts();
+        let (header, records) = parts.join().map_err(Failure::Other)?;
+        report.kernel_bytes = size_of_val(&records[..]) as u64;
+        self.checks
+            .verify(&records, &header, &self.hashes, &self.hash_classes)?;
         Ok(Image {
             records,
             lists: self.input.lists.iter().map(|l| l.info().clone()).collect(),
-            shapes,
+            shapes: self.templates.into_shapes(),
             provenance: self.provenance,
             report: self.report,
         })
@@ -365,15 +302,108 @@ fn name_of(labels: &[u8]) -> Name {
     Name::from_wire(&[labels, b"\0"].concat()).unwrap_or(Name::ROOT)
 }
 
-/// The names to check with their partitions, in order of these.
-fn checks_by_partition(names: &[Name]) -> Vec<(usize, &[u8])> {
-    let labels = names.iter().map(|name| without_root(name.as_wire()));
-    let mut checks: Vec<_> = labels
-        .filter(|labels| !labels.is_empty())
-        .map(|labels| (partition_of(labels), labels))
-        .collect();
-    checks.sort_unstable_by_key(|(partition, _)| *partition);
-    checks
-}
+#[cfg(test)]
+mod tests {
+    use filter_common::rule::Scope;
 
-const _: () = assert!(TOP == PARTITIONS);
+    use super::*;
+    use crate::{compile::ListInfo, image::Decision, rule::Rule};
+
+    /// Under this key every label of at most eight bytes has the hash 0.
+    const BROKEN: HashKey = HashKey {
+        root: 0,
+        chunk: 0,
+        length: 0,
+    };
+    const WHOLE: HashKey = HashKey::from_words([3, 0x9e37_79b9_7f4a_7c15, 5]);
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text.as_bytes()).unwrap()
+    }
+
+    fn list(names: &[&str]) -> ListBuilder {
+        let mut list = ListBuilder::new(ListInfo::new("l", "l.txt"));
+        for text in names {
+            list.rule(1, &Rule::block(name(text), Scope::Exact));
+        }
+        list
+    }
+
+    fn image_of(
+        names: &[&str],
+        check_names: &[Name],
+        keys: &[HashKey],
+    ) -> Result<Image, CompileError> {
+        let options = Options {
+            check_names,
+            ..Options::default()
+        };
+        let mut keys = keys.iter().cycle();
+        compile_with(&[&list(names)], &options, || Ok(*keys.next().unwrap()))
+    }
+
+    #[test]
+    fn a_key_under_which_two_names_collide_is_replaced() {
+        for names in [["a.example", "b.example"], ["a.example", "a.c.example"]] {
+            let image = image_of(&names, &[], &[BROKEN, BROKEN, WHOLE]).unwrap();
+            assert_eq!(image.report().keys_drawn, 3);
+            assert_eq!(image.header().key, WHOLE);
+        }
+    }
+
+    #[test]
+    fn a_key_under_which_a_checked_name_hits_a_rule_is_replaced() {
+        // Under the broken key the halves of a label can be swapped.
+        let listed = "first-8-second-8.example";
+        let popular = [name("second-8first-8-.example")];
+        let decision = |image: &Image, name| image.query(name, 1, 1).decision;
+        let unchecked = image_of(&[listed], &[], &[BROKEN]).unwrap();
+        assert_eq!(decision(&unchecked, &popular[0]), Decision::Block);
+        let checked = image_of(&[listed], &popular, &[BROKEN, WHOLE]).unwrap();
+        assert_eq!(checked.report().keys_drawn, 2);
+        assert_eq!(decision(&checked, &popular[0]), Decision::None);
+        assert_eq!(decision(&checked, &name(listed)), Decision::Block);
+    }
+
+    #[test]
+    fn keys_are_not_drawn_for_ever() {
+        let failed = image_of(&["a.example", "b.example"], &[], &[BROKEN]);
+        assert!(matches!(
+            failed,
+            Err(CompileError::KeysExhausted { drawn: KEYS_MAX })
+        ));
+    }
+
+    #[test]
+    fn more_lists_than_a_chain_holds_are_joined_when_they_do_the_same() {
+        let lists: Vec<_> = (0..40)
+            .map(|i| {
+                let mut info = ListInfo::new(&format!("l{i}"), "");
+                info.categories = 1 << i;
+                let mut list = list(&["a.example"]);
+                list.set_info(info);
+                list
+            })
+            .collect();
+        let image = compile(&lists.iter().collect::<Vec<_>>(), &Options::default()).unwrap();
+        let blocked = |bit: u32| image.query(&name("a.example"), 1, 1 << bit).decision;
+        assert!((0..40).all(|bit| blocked(bit) == Decision::Block));
+        assert_eq!(blocked(40), Decision::None);
+    }
+
+    #[test]
+    fn rules_that_cannot_share_a_chain_are_an_error_with_the_name() {
+        let lists: Vec<_> = (0..20u8)
+            .map(|i| {
+                let mut info = ListInfo::new(&format!("l{i}"), "");
+                info.categories = 1 << i;
+                info.ttl_s = u32::from(i) + 1;
+                let mut list = list(&["a.example"]);
+                list.set_info(info);
+                list
+            })
+            .collect();
+        let error = compile(&lists.iter().collect::<Vec<_>>(), &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("a.example: 20 rules"), "{error}");
+    }
+}

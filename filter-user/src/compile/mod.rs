@@ -10,6 +10,7 @@
 //!       -> hashes and classes -> buckets -> every name looked up again -> image
 //! ```
 
+mod check;
 mod classes;
 mod directive;
 mod error;
@@ -18,6 +19,7 @@ mod list;
 mod merge;
 mod partition;
 mod place;
+mod records;
 mod report;
 mod resolve;
 mod shape;

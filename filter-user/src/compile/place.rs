@@ -11,7 +11,10 @@ use filter_common::{
 };
 
 /// Share of entries in use, in percent, that a table is made for.
-const LOAD_PERCENT: usize = 92;
+///
+/// At 92 % one name in nine is in its second bucket, at 84 % one in twelve; the entries of
+/// real lists, mere nodes included, still take less than 12 bytes a name.
+const LOAD_PERCENT: usize = 84;
 /// Moves after which the table is called full.
 const MOVES_MAX: usize = 2000;
 
@@ -20,6 +23,34 @@ pub(super) struct Placed {
     pub(super) buckets: Vec<Record>,
     pub(super) in_second_bucket: u64,
 }
+
+/// Puts hashes, with their classes, roughly in the order of their first buckets.
+///
+/// Placing them and looking them up then walks through memory instead of
+/// jumping about in it, which halves the time of both.
+pub(super) fn order(hashes: &mut Vec<u64>, classes: &mut Vec<u16>) {
+    let group = |hash: u64| (hash >> (64 - GROUP_BITS)) as usize;
+    let mut ends = vec![0; (1 << GROUP_BITS) + 1];
+    for &hash in &*hashes {
+        ends[group(hash) + 1] += 1;
+    }
+    for i in 1..ends.len() {
+        ends[i] += ends[i - 1];
+    }
+    let mut ordered_hashes = vec![0; hashes.len()];
+    let mut ordered_classes = vec![0; classes.len()];
+    for (&hash, &class) in hashes.iter().zip(&*classes) {
+        let at = &mut ends[group(hash)];
+        ordered_hashes[*at] = hash;
+        ordered_classes[*at] = class;
+        *at += 1;
+    }
+    *hashes = ordered_hashes;
+    *classes = ordered_classes;
+}
+
+/// A thousandth of a large table's buckets fits into the first-level cache.
+const GROUP_BITS: u32 = 10;
 
 /// Places every hash; makes more buckets if they do not fit.
 pub(super) fn place(hashes: &[u64], classes: &[u16]) -> Placed {
@@ -184,10 +215,28 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_nearly_full_and_most_names_are_in_their_first_bucket() {
+    fn ordering_keeps_each_hash_with_its_class() {
+        let mut before = hashes(5000);
+        let mut classes: Vec<_> = before.iter().map(|&hash| hash as u16).collect();
+        let mut after = before.clone();
+        order(&mut after, &mut classes);
+        assert!(after.is_sorted_by_key(|hash| hash >> (64 - GROUP_BITS)));
+        assert!(
+            after
+                .iter()
+                .zip(classes)
+                .all(|(&hash, class)| hash as u16 == class)
+        );
+        before.sort_unstable();
+        after.sort_unstable();
+        assert_eq!(before, after);
+    }
+
+    #[test]
+    fn a_table_is_well_filled_and_most_names_are_in_their_first_bucket() {
         let hashes = hashes(200_000);
         let placed = place(&hashes, &vec![1; hashes.len()]);
-        assert!(placed.buckets.len() * BUCKET_ENTRIES <= hashes.len() * 100 / 90);
-        assert!(placed.in_second_bucket < hashes.len() as u64 * 14 / 100);
+        assert!(placed.buckets.len() * BUCKET_ENTRIES <= hashes.len() * 100 / 83);
+        assert!(placed.in_second_bucket < hashes.len() as u64 * 9 / 100);
     }
 }

@@ -115,8 +115,8 @@ impl Templates {
         &self.bindings[number as usize]
     }
 
-    pub(super) fn into_parts(self) -> (Vec<Shape>, Vec<TextRecord>) {
-        (self.shapes.into_vec(), self.texts)
+    pub(super) fn into_shapes(self) -> Vec<Shape> {
+        self.shapes.into_vec()
     }
 
     pub(super) fn texts(&self) -> &[TextRecord] {

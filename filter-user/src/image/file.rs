@@ -220,15 +220,26 @@ fn read_head(input: &mut impl Read, len: u64) -> Result<Head, ImageError> {
     if head.layout != LAYOUT_VERSION {
         return Err(ImageError::Layout { found: head.layout });
     }
-    let last = head.sections[3];
-    match last.start.checked_add(last.len) {
+    match end_of_sections(&head) {
         Some(end) if end > len => Err(ImageError::Truncated { len, expected: end }),
         Some(end) if end == len => Ok(head),
         _ => Err(ImageError::Damaged("head")),
     }
 }
 
-/// Reads the next section into `out`; `at` is the position in the file.
+/// Where the last section ends, if each follows the one before.
+fn end_of_sections(head: &Head) -> Option<u64> {
+    let mut end = size_of::<Head>() as u64;
+    for section in &head.sections {
+        if section.start != end.checked_next_multiple_of(ALIGNMENT)? {
+            return None;
+        }
+        end = section.start.checked_add(section.len)?;
+    }
+    Some(end)
+}
+
+/// Reads the next section into `out`; `at` is the position in the file, at most one alignment before it.
 fn read_section<T: Pod>(
     input: &mut impl Read,
     head: &Head,
@@ -238,15 +249,11 @@ fn read_section<T: Pod>(
 ) -> Result<(), ImageError> {
     let section = head.sections[number];
     let damaged = ImageError::Damaged(SECTION_NAMES[number]);
-    // The head's checksum holds, so a place that makes no sense was written so.
-    let gap = section
-        .start
-        .checked_sub(*at)
-        .filter(|gap| *gap < ALIGNMENT);
     let unit = size_of::<T>() as u64;
-    let (Some(gap), 0) = (gap, section.len % unit) else {
+    if !section.len.is_multiple_of(unit) {
         return Err(damaged);
-    };
+    }
+    let gap = section.start - *at;
     let mut padding = [0; ALIGNMENT as usize];
     input
         .read_exact(&mut padding[..gap as usize])

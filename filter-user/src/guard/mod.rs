@@ -1,0 +1,252 @@
+//! What must hold before a compiled image goes live.
+//!
+//! A finding names the rule, the list and the line. One that refuses the image
+//! can be overridden by name, with a reason; nothing else can. Owns no lists
+//! of rules and changes nothing: it only looks.
+
+mod names;
+mod sizes;
+mod suffixes;
+
+use std::fmt;
+
+use filter_common::name::Name;
+
+use crate::{
+    compile::ListBuilder,
+    image::{Image, Origin},
+};
+
+/// What is being guarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GuardKind {
+    /// A rule whose name is a single label: a whole top-level domain.
+    SingleLabel,
+    /// A rule whose name is a suffix under which registries sell names (`co.uk`).
+    PublicSuffix,
+    /// A rule whose name is a suffix under which a company's customers live (`github.io`).
+    PrivateSuffix,
+    /// A name that is protected by default.
+    Protected,
+    /// A name that the operator said must not be blocked.
+    MustNotBlock,
+    /// A name that the operator said must be blocked.
+    MustBlock,
+    /// A list that became much smaller or larger.
+    Size,
+}
+
+impl GuardKind {
+    /// The word for it in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleLabel => "single-label",
+            Self::PublicSuffix => "public-suffix",
+            Self::PrivateSuffix => "private-suffix",
+            Self::Protected => "protected",
+            Self::MustNotBlock => "must-not-block",
+            Self::MustBlock => "must-block",
+            Self::Size => "size",
+        }
+    }
+
+    /// The kind that this word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [
+            Self::SingleLabel,
+            Self::PublicSuffix,
+            Self::PrivateSuffix,
+            Self::Protected,
+            Self::MustNotBlock,
+            Self::MustBlock,
+            Self::Size,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// How bad a finding is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The image must not go live.
+    Refuse,
+    /// Somebody should look at it.
+    Warn,
+    /// It would refuse the image, but the configuration says why it may.
+    Overridden(String),
+}
+
+/// Something that a guard found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which guard.
+    pub kind: GuardKind,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The name, or the list for [`GuardKind::Size`]; what an override has to say.
+    pub subject: String,
+    /// What is wrong.
+    pub what: String,
+    /// The rule, if one is behind it.
+    pub rule: Option<String>,
+    /// The list.
+    pub list: Option<String>,
+    /// Where the list came from.
+    pub path: Option<String>,
+    /// Line in the list.
+    pub line: Option<u32>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match &self.severity {
+            Severity::Refuse => "refused",
+            Severity::Warn => "warning",
+            Severity::Overridden(_) => "overridden",
+        };
+        write!(
+            f,
+            "{severity} ({}): {}: {}",
+            self.kind.as_str(),
+            self.subject,
+            self.what
+        )?;
+        if let (Some(rule), Some(path), Some(line)) = (&self.rule, &self.path, self.line) {
+            write!(f, "; rule {rule} at {path}:{line}")?;
+        }
+        match &self.severity {
+            Severity::Overridden(reason) => write!(f, "; allowed because: {reason}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A finding that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// Which guard.
+    pub kind: GuardKind,
+    /// [`Finding::subject`].
+    pub subject: String,
+    /// Why; an override without a reason does not count.
+    pub reason: String,
+}
+
+/// A name that must, or must not, be blocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardedName {
+    /// The name.
+    pub name: Name,
+    /// Categories of the policies that this is about.
+    pub category_mask: u64,
+    /// Who says so: a file and line, for the message.
+    pub source: String,
+}
+
+/// How much a list may change at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeLimits {
+    /// Refused when more than this share of the rules is gone, in percent.
+    pub shrink_percent: u64,
+    /// Refused when more rules than this came on top, in percent of those there were.
+    pub growth_percent: u64,
+    /// Smaller lists may change as they like.
+    pub least_rules: u64,
+}
+
+impl Default for SizeLimits {
+    fn default() -> Self {
+        Self {
+            shrink_percent: 50,
+            growth_percent: 200,
+            least_rules: 100,
+        }
+    }
+}
+
+/// What to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guards {
+    /// Category masks of the policies in use: a name counts as blocked if one of them blocks it.
+    pub category_masks: Vec<u64>,
+    /// Names that must not be blocked, besides the built-in ones.
+    pub must_not_block: Vec<GuardedName>,
+    /// Names that must be blocked.
+    pub must_block: Vec<GuardedName>,
+    /// How much a list may change at once.
+    pub sizes: SizeLimits,
+    /// Findings that are accepted.
+    pub overrides: Vec<Override>,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Self {
+            category_masks: vec![u64::MAX],
+            must_not_block: Vec::new(),
+            must_block: Vec::new(),
+            sizes: SizeLimits::default(),
+            overrides: Vec::new(),
+        }
+    }
+}
+
+impl Guards {
+    /// Looks at an image, the lists it was compiled from and the image that it is to replace.
+    pub fn check(
+        &self,
+        lists: &[&ListBuilder],
+        image: &Image,
+        previous: Option<&Image>,
+    ) -> Vec<Finding> {
+        let mut findings = suffixes::check(self, lists, image);
+        findings.extend(names::check(self, image));
+        findings.extend(
+            previous
+                .into_iter()
+                .flat_map(|old| sizes::check(self, old, image)),
+        );
+        for finding in &mut findings {
+            self.apply_override(finding);
+        }
+        findings
+    }
+
+    fn apply_override(&self, finding: &mut Finding) {
+        let accepted = self.overrides.iter().find(|accepted| {
+            accepted.kind == finding.kind
+                && accepted.subject == finding.subject
+                && !accepted.reason.trim().is_empty()
+        });
+        if let (Some(accepted), Severity::Refuse) = (accepted, &finding.severity) {
+            finding.severity = Severity::Overridden(accepted.reason.clone());
+        }
+    }
+}
+
+/// Whether the image must not go live.
+pub fn refuses(findings: &[Finding]) -> bool {
+    findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Refuse)
+}
+
+/// The names that are protected by default.
+pub fn protected_names() -> impl Iterator<Item = (Name, &'static str)> {
+    names::built_in()
+}
+
+impl Finding {
+    fn of_rule(kind: GuardKind, severity: Severity, what: String, origin: &Origin) -> Self {
+        Self {
+            kind,
+            severity,
+            subject: origin.name.to_string(),
+            what,
+            rule: Some(origin.rule.clone()),
+            list: Some(origin.list_name.to_owned()),
+            path: Some(origin.path.to_owned()),
+            line: Some(origin.line),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Names that must not be blocked, and names that must be.
+
+use filter_common::name::Name;
+
+use super::{Finding, GuardKind, GuardedName, Guards, Severity};
+use crate::{
+    compile::qtype_text,
+    image::{Decision, Image, Verdict},
+};
+
+const BUILT_IN: &str = include_str!("protected.txt");
+
+/// A, AAAA and HTTPS: what applications ask.
+const QTYPES: [u16; 3] = [1, 28, 65];
+
+/// The built-in names with what depends on them.
+pub(super) fn built_in() -> impl Iterator<Item = (Name, &'static str)> {
+    BUILT_IN.lines().filter_map(|line| {
+        let (name, reason) = line.split_once(' ')?;
+        Some((Name::from_text(name.as_bytes()).ok()?, reason))
+    })
+}
+
+pub(super) fn check(guards: &Guards, image: &Image) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, reason) in built_in() {
+        for &mask in &guards.category_masks {
+            let what = format!("is blocked, but {reason} depends on it");
+            findings.extend(blocked(image, GuardKind::Protected, &name, mask, &what));
+        }
+    }
+    for (name, source) in list_servers(image) {
+        for &mask in &guards.category_masks {
+            let what = format!("is blocked, but {source} comes from there");
+            findings.extend(blocked(image, GuardKind::Protected, &name, mask, &what));
+        }
+    }
+    for GuardedName {
+        name,
+        category_mask,
+        source,
+    } in &guards.must_not_block
+    {
+        let what = format!("is blocked, but {source} says that it must not be");
+        findings.extend(blocked(
+            image,
+            GuardKind::MustNotBlock,
+            name,
+            *category_mask,
+            &what,
+        ));
+    }
+    findings.extend(
+        guards
+            .must_block
+            .iter()
+            .filter_map(|guarded| passed(image, guarded)),
+    );
+    findings.dedup();
+    findings
+}
+
+fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -> Option<Finding> {
+    let (qtype, winner) = QTYPES.iter().find_map(|&qtype| {
+        let verdict = image.query(name, qtype, mask);
+        let Verdict {
+            decision: Decision::Block,
+            winner,
+            ..
+        } = verdict
+        else {
+            return None;
+        };
+        Some((qtype, winner))
+    })?;
+    let what = format!("{what} (type {})", qtype_text(qtype));
+    Some(Finding {
+        kind,
+        severity: Severity::Refuse,
+        subject: name.to_string(),
+        what,
+        rule: winner.as_ref().map(|w| w.rule.clone()),
+        list: winner.as_ref().map(|w| w.list_name.to_owned()),
+        path: winner.as_ref().map(|w| w.path.to_owned()),
+        line: winner.as_ref().map(|w| w.line),
+    })
+}
+
+fn passed(image: &Image, guarded: &GuardedName) -> Option<Finding> {
+    let GuardedName {
+        name,
+        category_mask,
+        source,
+    } = guarded;
+    let verdict = image.query(name, QTYPES[0], *category_mask);
+    if verdict.decision == Decision::Block {
+        return None;
+    }
+    let winner = verdict.winner;
+    Some(Finding {
+        kind: GuardKind::MustBlock,
+        severity: Severity::Refuse,
+        subject: name.to_string(),
+        what: format!("is not blocked, but {source} says that it must be"),
+        rule: winner.as_ref().map(|w| w.rule.clone()),
+        list: winner.as_ref().map(|w| w.list_name.to_owned()),
+        path: winner.as_ref().map(|w| w.path.to_owned()),
+        line: winner.as_ref().map(|w| w.line),
+    })
+}
+
+/// The hosts that lists are fetched from, with the list.
+fn list_servers(image: &Image) -> impl Iterator<Item = (Name, &str)> {
+    image.lists().iter().filter_map(|list| {
+        let (scheme, rest) = list.path.split_once("://")?;
+        if !matches!(scheme, "http" | "https") {
+            return None;
+        }
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let host = authority.rsplit('@').next()?;
+        let host = host.split(':').next()?;
+        Some((Name::from_text(host.as_bytes()).ok()?, list.name.as_str()))
+    })
+}

@@ -1,0 +1,38 @@
+//! Lists that shrank or grew so much that something is wrong with them.
+
+use super::{Finding, GuardKind, Guards, Severity};
+use crate::image::Image;
+
+pub(super) fn check(guards: &Guards, old: &Image, new: &Image) -> Vec<Finding> {
+    let rules_before = |name: &str| {
+        let at = old.lists().iter().position(|list| list.name == name)?;
+        old.report().lists.get(at).map(|counts| counts.rules)
+    };
+    let lists = new.lists().iter().zip(&new.report().lists);
+    lists
+        .filter_map(|(list, counts)| {
+            let before = rules_before(&list.name)?;
+            let what = too_much(guards, before, counts.rules)?;
+            Some(Finding {
+                kind: GuardKind::Size,
+                severity: Severity::Refuse,
+                subject: list.name.clone(),
+                what,
+                rule: None,
+                list: Some(list.name.clone()),
+                path: Some(list.path.clone()),
+                line: None,
+            })
+        })
+        .collect()
+}
+
+fn too_much(guards: &Guards, before: u64, now: u64) -> Option<String> {
+    let limits = guards.sizes;
+    if before.max(now) < limits.least_rules || before == 0 {
+        return None;
+    }
+    let shrunk = before.saturating_sub(now) * 100 > before * limits.shrink_percent;
+    let grown = now.saturating_sub(before) * 100 > before * limits.growth_percent;
+    (shrunk || grown).then(|| format!("went from {before} to {now} rules at once"))
+}

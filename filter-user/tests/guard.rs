@@ -1,0 +1,207 @@
+//! What keeps an image from going live.
+
+#![expect(clippy::unwrap_used, reason = "a failed test panics")]
+
+use filter_common::{name::Name, rule::Scope};
+use filter_user::{
+    compile::{ListBuilder, ListInfo, Options, compile},
+    guard::{
+        Finding, GuardKind, GuardedName, Guards, Override, Severity, protected_names, refuses,
+    },
+    image::Image,
+    rule::{Effect, Rule},
+};
+
+fn name(text: &str) -> Name {
+    Name::from_text(text.as_bytes()).unwrap()
+}
+
+fn block(text: &str) -> Rule {
+    Rule::block(name(text), Scope::Suffix)
+}
+
+fn exact(text: &str) -> Rule {
+    Rule::block(name(text), Scope::Exact)
+}
+
+fn allow(text: &str) -> Rule {
+    Rule {
+        effect: Effect::Allow,
+        ..block(text)
+    }
+}
+
+fn list(rules: &[Rule]) -> ListBuilder {
+    let mut list = ListBuilder::new(ListInfo::new("tested", "https://lists.test:8443/a.txt"));
+    for (i, rule) in rules.iter().enumerate() {
+        list.rule(i as u32 + 1, rule);
+    }
+    list
+}
+
+fn image(list: &ListBuilder) -> Image {
+    compile(&[list], &Options::default()).unwrap()
+}
+
+fn findings(guards: &Guards, rules: &[Rule]) -> Vec<Finding> {
+    let list = list(rules);
+    guards.check(&[&list], &image(&list), None)
+}
+
+/// Kind, subject, line, refused.
+fn brief(findings: &[Finding]) -> Vec<(GuardKind, &str, Option<u32>, bool)> {
+    let brief = |f: &Finding| f.severity == Severity::Refuse;
+    findings
+        .iter()
+        .map(|f| (f.kind, f.subject.as_str(), f.line, brief(f)))
+        .collect()
+}
+
+#[test]
+fn top_level_domains_and_public_suffixes_are_refused_private_ones_warned_about() {
+    let rules = [
+        block("fine.example.com"),
+        block("zip"),
+        block("co.uk"),
+        block("github.io"),
+        exact("com.au"),
+        allow("org.uk"),
+        block("me.uk"),
+        allow("me.uk"),
+    ];
+    let mut found = findings(&Guards::default(), &rules);
+    found.sort_by_key(|f| f.line);
+    assert_eq!(
+        brief(&found)[..3],
+        [
+            (GuardKind::SingleLabel, "zip", Some(2), true),
+            (GuardKind::PublicSuffix, "co.uk", Some(3), true),
+            (GuardKind::PrivateSuffix, "github.io", Some(4), false),
+        ]
+    );
+    assert!(
+        found
+            .iter()
+            .any(|f| f.line == Some(5) && f.severity == Severity::Warn)
+    );
+    assert!(
+        found.iter().all(|f| f.line.is_some_and(|line| line <= 5)),
+        "{found:?}"
+    );
+    assert!(refuses(&found));
+}
+
+#[test]
+fn a_block_of_a_protected_name_names_rule_list_and_line() {
+    let found = findings(&Guards::default(), &[block("a.test"), block("ntp.org")]);
+    let about = found.iter().find(|f| f.subject == "pool.ntp.org").unwrap();
+    assert_eq!((about.kind, about.line), (GuardKind::Protected, Some(2)));
+    let text = about.to_string();
+    for part in [
+        "pool.ntp.org",
+        "||ntp.org^",
+        "lists.test:8443/a.txt:2",
+        "time",
+    ] {
+        assert!(text.contains(part), "{text} lacks {part}");
+    }
+    // With an exception for it, all is well.
+    assert_eq!(
+        findings(
+            &Guards::default(),
+            &[block("ntp.org"), allow("pool.ntp.org")]
+        ),
+        []
+    );
+}
+
+#[test]
+fn every_protected_name_is_caught() {
+    assert!(protected_names().count() > 60);
+    for (name, _) in protected_names() {
+        let found = findings(&Guards::default(), &[Rule::block(name, Scope::Exact)]);
+        assert!(refuses(&found), "{name}");
+    }
+}
+
+#[test]
+fn the_servers_of_the_lists_are_protected() {
+    let found = findings(&Guards::default(), &[block("lists.test")]);
+    assert_eq!(
+        brief(&found),
+        [(GuardKind::Protected, "lists.test", Some(1), true)]
+    );
+}
+
+#[test]
+fn the_operators_own_names_count() {
+    let guarded = |text| GuardedName {
+        name: name(text),
+        category_mask: u64::MAX,
+        source: "names.txt:7".to_owned(),
+    };
+    let guards = Guards {
+        must_not_block: vec![guarded("www.bank.test"), guarded("other.test")],
+        must_block: vec![guarded("order.test"), guarded("a.bank.test")],
+        ..Guards::default()
+    };
+    let found = findings(&guards, &[block("bank.test")]);
+    assert_eq!(
+        brief(&found),
+        [
+            (GuardKind::MustNotBlock, "www.bank.test", Some(1), true),
+            (GuardKind::MustBlock, "order.test", None, true),
+        ]
+    );
+    assert!(found[0].what.contains("names.txt:7"));
+}
+
+#[test]
+fn only_policies_in_use_count() {
+    let mut tested = list(&[block("ntp.org")]);
+    tested.set_info(ListInfo {
+        categories: 2,
+        ..tested.info().clone()
+    });
+    let guards = |masks: &[u64]| Guards {
+        category_masks: masks.to_vec(),
+        ..Guards::default()
+    };
+    let image = image(&tested);
+    assert!(refuses(&guards(&[1, 2]).check(&[&tested], &image, None)));
+    assert!(!refuses(&guards(&[1, 4]).check(&[&tested], &image, None)));
+}
+
+#[test]
+fn a_list_that_halves_or_triples_is_refused() {
+    let rules: Vec<_> = (0..1000)
+        .map(|i| exact(&format!("h{i}.example.test")))
+        .collect();
+    let verdict = |before: usize, now: usize| {
+        let (old, new) = (list(&rules[..before]), list(&rules[..now]));
+        refuses(&Guards::default().check(&[&new], &image(&new), Some(&image(&old))))
+    };
+    assert!(verdict(1000, 499) && !verdict(1000, 500));
+    assert!(verdict(300, 901) && !verdict(300, 900));
+    assert!(!verdict(90, 1));
+}
+
+#[test]
+fn an_override_needs_a_reason_and_covers_its_name_only() {
+    let accept = |reason: &str| Guards {
+        overrides: vec![Override {
+            kind: GuardKind::SingleLabel,
+            subject: "zip".to_owned(),
+            reason: reason.to_owned(),
+        }],
+        ..Guards::default()
+    };
+    let found = findings(&accept("nobody here uses it"), &[block("zip")]);
+    assert!(!refuses(&found));
+    assert!(found[0].to_string().contains("nobody here uses it"));
+    assert!(refuses(&findings(&accept("  "), &[block("zip")])));
+    assert!(refuses(&findings(
+        &accept("nobody here uses it"),
+        &[block("mov")]
+    )));
+}

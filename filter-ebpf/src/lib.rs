@@ -38,7 +38,6 @@ pub fn run(ctx: &XdpContext) -> u32 {
 }
 
 /// Loops, so that the verifier refuses a program that kept a path to a panic.
-#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}

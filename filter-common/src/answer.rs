@@ -54,28 +54,24 @@ pub fn compose<R: Records + ?Sized>(
     let (reason, address_len) = outcome(kind, rule, scratch.qtype as u16);
     let has_soa = matches!(reason, Reason::NxDomain | Reason::NoData);
     let has_opt = scratch.edns & EDNS_PRESENT != 0;
-    header(
-        &mut scratch.message,
-        reason,
-        address_len != 0,
-        has_soa,
-        has_opt,
-    );
+    let is_do = scratch.edns & EDNS_DO != 0;
+    let (generation, owner_at) = (scratch.generation, scratch.owner_at as u16);
     let mut at = scratch.question_end as usize;
+    let message = scratch.message_mut();
+    header(message, reason, address_len != 0, has_soa, has_opt);
     if has_soa {
-        at = soa(&mut scratch.message, at, scratch.owner_at as u16, ttl_s);
+        at = soa(message, at, owner_at, ttl_s);
     } else if address_len != 0 {
-        at = address(&mut scratch.message, at, kind, rule, address_len, ttl_s);
+        at = address(message, at, kind, rule, address_len, ttl_s);
     }
     if has_opt {
         let code = ede_code(rule, settings, reason);
-        let text = text(records, scratch.generation, rule.text);
         at = opt(
-            &mut scratch.message,
+            message,
             at,
-            scratch.edns & EDNS_DO != 0,
+            is_do,
             code,
-            text,
+            text(records, generation, rule.text),
         );
     }
     scratch.message_len = (at & (MESSAGE_MAX_BYTES - 1)) as u32;

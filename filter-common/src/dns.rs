@@ -7,7 +7,7 @@
 use crate::{
     name::{LABEL_MAX_BYTES, NAME_MAX_BYTES},
     reason::Reason,
-    scratch::{EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Message, Scratch},
+    scratch::{EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Message, Scratch, message_of},
 };
 
 /// Bytes of a DNS header (RFC 1035 §4.1.1).
@@ -21,17 +21,17 @@ const TYPE_OPT: u16 = 41;
 /// Root name, type, class, TTL, RDLENGTH (RFC 6891 §6.1.2).
 const OPT_BYTES: usize = 11;
 
-/// Reads the query in `scratch.message`, of which `scratch.message_len` bytes are there.
+/// Reads the query in `scratch`, of which `message_len` bytes are there.
 #[inline(always)]
 pub fn parse(scratch: &mut Scratch) -> Result<(), Reason> {
     let len = scratch.message_len as usize;
     if !(QUERY_MIN_BYTES..=MESSAGE_MAX_BYTES).contains(&len) {
         return Err(Reason::ShortMessage);
     }
-    let additional = header(&scratch.message)?;
+    let additional = header(scratch.message())?;
     let name_end = labels(scratch, len)?;
-    let message = &scratch.message;
-    scratch.qtype = u32::from(u16_at(message, name_end));
+    scratch.qtype = u32::from(u16_at(scratch.message(), name_end));
+    let message = message_of(&scratch.bytes);
     if u16_at(message, name_end + 2) != CLASS_IN {
         return Err(Reason::Qclass);
     }
@@ -70,7 +70,7 @@ fn labels(scratch: &mut Scratch, len: usize) -> Result<usize, Reason> {
     let mut at = HEADER_BYTES;
     let mut count = 0;
     while count <= LABELS_MAX {
-        let label_len = usize::from(byte_at(&scratch.message, at));
+        let label_len = usize::from(byte_at(scratch.message(), at));
         if label_len == 0 {
             scratch.label_count = count as u32;
             return if at + 5 > len {

@@ -1,18 +1,19 @@
-//! Turns the frame of a query into the frame of its answer.
+//! Turns the headers of a query into those of its answer.
 //!
 //! Addresses and ports change sides; lengths and checksums are made anew: the
 //! UDP checksum of a query may be no more than a pseudo-header sum that an
-//! offload was to complete.
+//! offload was to complete. All of it happens in the scratch; the frame is
+//! replaced at the end, or not at all.
 
 use network_types::{
-    ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
+    ip::{IpProto, Ipv4Hdr},
     udp::UdpHdr,
 };
 
 use crate::{
     frame::Frame,
     net::{PPPOE_BYTES, Path},
-    scratch::{MESSAGE_MAX_BYTES, Message},
+    scratch::{FrameBytes, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, Message, Scratch, message_of},
 };
 
 /// Hops that an answer may take.
@@ -22,107 +23,124 @@ const DONT_FRAGMENT: u8 = 0x40;
 /// IPv4 option "no operation" (RFC 791 §3.1).
 const NO_OPERATION: [u8; 4] = [1; 4];
 
-/// Writes the first `len` bytes of `message` and their headers; `None` if the frame has no room.
+/// Makes `frame` the answer in `scratch`, whose headers are still those of the
+/// query; `None` if the frame has no room.
 #[inline(always)]
-pub fn emit<F: Frame>(frame: &mut F, path: &Path, message: &Message, len: usize) -> Option<()> {
-    let dns_at = path.dns_at();
-    frame.resize(dns_at + len)?;
-    frame.store(dns_at, len, message)?;
-    let macs: [u8; 12] = frame.read(0)?;
-    frame.write(0, swapped::<12>(macs))?;
+pub fn emit<F: Frame>(frame: &mut F, path: &Path, scratch: &mut Scratch) -> Option<()> {
+    let len = scratch.message_len as usize;
+    // Positions in the scratch: the message starts at HEADERS_MAX_BYTES.
+    let start = HEADERS_MAX_BYTES.wrapping_sub(path.dns_at());
+    let udp_at = HEADERS_MAX_BYTES - UdpHdr::LEN;
+    let ip_at = start.wrapping_add(path.ip_at);
+    let message_sum = words(message_of(&scratch.bytes), len);
+    let bytes = &mut scratch.bytes;
+    swap::<6>(bytes, start, start.wrapping_add(6));
     if path.is_pppoe {
         // RFC 2516 §4: LENGTH counts the PPP payload with its protocol field.
-        let payload = (dns_at + len - path.ip_at + 2) as u16;
-        frame.write(path.ip_at - PPPOE_BYTES + 4, payload.to_be_bytes())?;
+        let payload = (HEADERS_MAX_BYTES - ip_at + len + 2) as u16;
+        put(
+            bytes,
+            ip_at.wrapping_sub(PPPOE_BYTES - 4),
+            payload.to_be_bytes(),
+        );
     }
     let udp_len = (UdpHdr::LEN + len) as u16;
     let addresses = if path.is_ipv6 {
-        ipv6(frame, path, udp_len)?
+        ipv6(bytes, ip_at, udp_len)
     } else {
-        ipv4(frame, path, udp_len)?
+        ipv4(bytes, ip_at, udp_at.wrapping_sub(ip_at), udp_len)
     };
-    udp(frame, path, udp_len, addresses + words(message, len))
+    udp(bytes, udp_at, udp_len, addresses + message_sum);
+    frame.replace(bytes, start, path.dns_at() + len)
 }
 
-/// The two halves of `bytes` in the other order.
+/// Writes the IPv4 header; the sum of its addresses.
 #[inline(always)]
-fn swapped<const N: usize>(bytes: [u8; N]) -> [u8; N] {
+fn ipv4(bytes: &mut FrameBytes, at: usize, header_len: usize, udp_len: u16) -> u64 {
+    let first: [u8; 2] = take(bytes, at);
+    let total_len = (header_len as u16 + udp_len).to_be_bytes();
+    put(bytes, at, [first[0], 0, total_len[0], total_len[1]]);
+    // The identification stays.
+    put(
+        bytes,
+        at + 6,
+        [DONT_FRAGMENT, 0, HOP_LIMIT, IpProto::Udp as u8, 0, 0],
+    );
+    swap::<4>(bytes, at + 12, at + 16);
+    let addresses = sum_of(&take::<8>(bytes, at + 12));
+    let mut sum = sum_of(&take::<12>(bytes, at)) + addresses;
+    // Options keep their place, so that the payload does, and say nothing.
+    let mut option_at = Ipv4Hdr::LEN;
+    while option_at < 60 {
+        if option_at < header_len {
+            put(bytes, at + option_at, NO_OPERATION);
+            sum += sum_of(&NO_OPERATION);
+        }
+        option_at += 4;
+    }
+    put(bytes, at + 10, (!folded(sum)).to_ne_bytes());
+    addresses
+}
+
+/// Writes the IPv6 header, which has no extension; the sum of its addresses.
+#[inline(always)]
+fn ipv6(bytes: &mut FrameBytes, at: usize, udp_len: u16) -> u64 {
+    let len = udp_len.to_be_bytes();
+    // Version 6, no traffic class, no flow label.
+    put(
+        bytes,
+        at,
+        [0x60, 0, 0, 0, len[0], len[1], IpProto::Udp as u8, HOP_LIMIT],
+    );
+    swap::<16>(bytes, at + 8, at + 24);
+    sum_of(&take::<32>(bytes, at + 8))
+}
+
+/// Writes the UDP header (RFC 768, RFC 8200 §8.1); `sum` covers addresses and message.
+#[inline(always)]
+fn udp(bytes: &mut FrameBytes, at: usize, udp_len: u16, sum: u64) {
+    swap::<2>(bytes, at, at + 2);
+    let len = udp_len.to_be_bytes();
+    put(bytes, at + 4, [len[0], len[1], 0, 0]);
+    let pseudo = [0, IpProto::Udp as u8, len[0], len[1]];
+    let checksum = match !folded(sum + sum_of(&take::<8>(bytes, at)) + sum_of(&pseudo)) {
+        // RFC 768: zero means "no checksum", all ones is the same sum.
+        0 => 0xffff,
+        checksum => checksum,
+    };
+    put(bytes, at + 6, checksum.to_ne_bytes());
+}
+
+/// Exchanges the `N` bytes at `a` with those at `b`.
+#[inline(always)]
+fn swap<const N: usize>(bytes: &mut FrameBytes, a: usize, b: usize) {
+    let (at_a, at_b) = (take::<N>(bytes, a), take::<N>(bytes, b));
+    put(bytes, a, at_b);
+    put(bytes, b, at_a);
+}
+
+/// The `N` header bytes at `at`; the position wraps so that the verifier sees the bound.
+#[inline(always)]
+fn take<const N: usize>(bytes: &FrameBytes, at: usize) -> [u8; N] {
+    let at = at & (HEADERS_MAX_BYTES - 1);
     let mut out = [0; N];
     let mut i = 0;
-    while i < N / 2 {
-        out[i] = bytes[i + N / 2];
-        out[i + N / 2] = bytes[i];
+    while i < N {
+        out[i] = bytes[at + i];
         i += 1;
     }
     out
 }
 
-/// Writes the IPv4 header; the sum of its addresses.
+/// Writes header bytes at `at`; the position wraps so that the verifier sees the bound.
 #[inline(always)]
-fn ipv4<F: Frame>(frame: &mut F, path: &Path, udp_len: u16) -> Option<u64> {
-    let query: [u8; Ipv4Hdr::LEN] = frame.read(path.ip_at)?;
-    let header_len = path.udp_at - path.ip_at;
-    let mut header = query;
-    header[1] = 0;
-    let total_len = (header_len as u16 + udp_len).to_be_bytes();
-    (header[2], header[3]) = (total_len[0], total_len[1]);
-    (header[6], header[7]) = (DONT_FRAGMENT, 0);
-    (header[8], header[9]) = (HOP_LIMIT, IpProto::Udp as u8);
-    (header[10], header[11]) = (0, 0);
+fn put<const N: usize>(bytes: &mut FrameBytes, at: usize, value: [u8; N]) {
+    let at = at & (HEADERS_MAX_BYTES - 1);
     let mut i = 0;
-    while i < 4 {
-        header[12 + i] = query[16 + i];
-        header[16 + i] = query[12 + i];
+    while i < N {
+        bytes[at + i] = value[i];
         i += 1;
     }
-    let mut sum = sum_of(&header);
-    // Options keep their place, so that the payload does, and say nothing.
-    let mut at = Ipv4Hdr::LEN;
-    while at < 60 {
-        if at < header_len {
-            frame.write(path.ip_at + at, NO_OPERATION)?;
-            sum += 0x0101 * 2;
-        }
-        at += 4;
-    }
-    let checksum = (!folded(sum)).to_ne_bytes();
-    (header[10], header[11]) = (checksum[0], checksum[1]);
-    frame.write(path.ip_at, header)?;
-    let addresses = [
-        header[12], header[13], header[14], header[15], header[16], header[17], header[18],
-        header[19],
-    ];
-    Some(sum_of(&addresses))
-}
-
-/// Writes the IPv6 header; the sum of its addresses.
-#[inline(always)]
-fn ipv6<F: Frame>(frame: &mut F, path: &Path, udp_len: u16) -> Option<u64> {
-    let addresses: [u8; 32] = frame.read(path.ip_at + 8)?;
-    let addresses = swapped::<32>(addresses);
-    let len = udp_len.to_be_bytes();
-    // Version 6, no traffic class, no flow label.
-    let start = [0x60, 0, 0, 0, len[0], len[1], IpProto::Udp as u8, HOP_LIMIT];
-    frame.write(path.ip_at, start)?;
-    frame.write(path.ip_at + 8, addresses)?;
-    debug_assert!(path.udp_at == path.ip_at + Ipv6Hdr::LEN);
-    Some(sum_of(&addresses))
-}
-
-/// Writes the UDP header (RFC 768, RFC 8200 §8.1); `sum` covers addresses and message.
-#[inline(always)]
-fn udp<F: Frame>(frame: &mut F, path: &Path, udp_len: u16, sum: u64) -> Option<()> {
-    let ports: [u8; 4] = frame.read(path.udp_at)?;
-    let len = udp_len.to_be_bytes();
-    let mut header = [ports[2], ports[3], ports[0], ports[1], len[0], len[1], 0, 0];
-    let pseudo = [0, IpProto::Udp as u8, len[0], len[1], 0, 0, 0, 0];
-    let checksum = match !folded(sum + sum_of(&header) + sum_of(&pseudo)) {
-        // RFC 768: zero means "no checksum", all ones is the same sum.
-        0 => 0xffff,
-        checksum => checksum,
-    };
-    (header[6], header[7]) = (checksum.to_ne_bytes()[0], checksum.to_ne_bytes()[1]);
-    frame.write(path.udp_at, header)
 }
 
 /// The Internet checksum's sum of `bytes` in the machine's byte order (RFC 1071 §2 B).
@@ -148,7 +166,7 @@ fn words(message: &Message, len: usize) -> u64 {
     }
     let left = len & 7;
     if left != 0 {
-        let word = word_at(message, at & (MESSAGE_MAX_BYTES - 8)).to_le();
+        let word = word_at(message, at).to_le();
         sum += halves(u64::from_le(word & ((1 << (left * 8)) - 1)));
     }
     sum

@@ -7,7 +7,7 @@ use crate::{
     net,
     reason::Reason,
     rule::AnswerKind,
-    scratch::{MESSAGE_MAX_BYTES, Scratch},
+    scratch::{HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, Scratch},
     verdict,
 };
 
@@ -38,13 +38,7 @@ fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, R
     if path.dns_len < dns::QUERY_MIN_BYTES {
         return Err(Reason::ShortMessage);
     }
-    let len = path.dns_len.min(MESSAGE_MAX_BYTES);
-    let scratch = stages.scratch();
-    frame
-        .load(path.dns_at(), len, &mut scratch.message)
-        .ok_or(Reason::BadFrame)?;
-    scratch.message_len = len as u32;
-    scratch.categories = u64::MAX;
+    load(frame, &path, stages.scratch()).ok_or(Reason::BadFrame)?;
     stages.parse()?;
     let kind = stages.decide()?;
     if matches!(kind, AnswerKind::Drop) {
@@ -54,10 +48,23 @@ fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, R
         return Err(Reason::Unanswerable);
     }
     let reason = stages.compose(kind)?;
-    let scratch = stages.scratch();
-    let len = scratch.message_len as usize;
-    emit::emit(frame, &path, &scratch.message, len).ok_or(Reason::NoRoom)?;
+    emit::emit(frame, &path, stages.scratch()).ok_or(Reason::NoRoom)?;
     Ok(reason)
+}
+
+/// Copies the message into the scratch, and in front of it the headers that an answer would need.
+#[inline(always)]
+fn load<F: Frame>(frame: &F, path: &net::Path, scratch: &mut Scratch) -> Option<()> {
+    let len = path.dns_len.min(MESSAGE_MAX_BYTES);
+    scratch.message_len = len as u32;
+    scratch.categories = u64::MAX;
+    let headers = if path.is_answerable { path.dns_at() } else { 0 };
+    // Longer ones are not answerable: the comparison is for the verifier.
+    if headers > HEADERS_MAX_BYTES {
+        return None;
+    }
+    let (from, to) = (path.dns_at() - headers, HEADERS_MAX_BYTES - headers);
+    frame.load(from, headers + len, &mut scratch.bytes, to)
 }
 
 /// The host's body of the stages: the functions themselves, over a slice of records.

@@ -1,6 +1,6 @@
 //! The frame that is judged: bytes at offsets, each access checked.
 
-use crate::scratch::Message;
+use crate::scratch::FrameBytes;
 
 /// One Ethernet frame, as the driver or a test hands it over.
 ///
@@ -13,17 +13,14 @@ pub trait Frame {
     /// The `N` bytes at `at`; `None` if the frame ends before.
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
-    /// Replaces the `N` bytes at `at`; `None` if the frame ends before.
-    fn write<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()>;
+    /// Copies `len` bytes from `from` to position `to` of `bytes`; `None` if they do not fit.
+    fn load(&self, from: usize, len: usize, bytes: &mut FrameBytes, to: usize) -> Option<()>;
 
-    /// Copies the `len` bytes at `at` to the start of `message`; `len` is 1 to 512.
-    fn load(&self, at: usize, len: usize, message: &mut Message) -> Option<()>;
-
-    /// Copies the first `len` bytes of `message` to `at`; `len` is 1 to 512.
-    fn store(&mut self, at: usize, len: usize, message: &Message) -> Option<()>;
-
-    /// Makes the frame `len` bytes long; `None` if there is no room.
-    fn resize(&mut self, len: usize) -> Option<()>;
+    /// Makes the frame the `len` bytes from position `from` of `bytes`; `None` if there is no room.
+    ///
+    /// The frame grows or shrinks at its start: drivers keep room for that in
+    /// front of every frame, but not always behind it.
+    fn replace(&mut self, bytes: &FrameBytes, from: usize, len: usize) -> Option<()>;
 }
 
 /// A frame in a buffer of this process, with room behind it for an answer.
@@ -48,10 +45,6 @@ impl<'a> BufferFrame<'a> {
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.len]
     }
-
-    fn place(&mut self, at: usize, len: usize) -> Option<&mut [u8]> {
-        self.buffer[..self.len].get_mut(at..at.checked_add(len)?)
-    }
 }
 
 impl Frame for BufferFrame<'_> {
@@ -63,26 +56,15 @@ impl Frame for BufferFrame<'_> {
         self.bytes().get(at..)?.first_chunk().copied()
     }
 
-    fn write<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
-        self.place(at, N)?.copy_from_slice(&bytes);
+    fn load(&self, from: usize, len: usize, bytes: &mut FrameBytes, to: usize) -> Option<()> {
+        let source = self.bytes().get(from..)?.get(..len)?;
+        bytes.get_mut(to..)?.get_mut(..len)?.copy_from_slice(source);
         Some(())
     }
 
-    fn load(&self, at: usize, len: usize, message: &mut Message) -> Option<()> {
-        let bytes = self.bytes().get(at..)?.get(..len)?;
-        message.get_mut(..len)?.copy_from_slice(bytes);
-        Some(())
-    }
-
-    fn store(&mut self, at: usize, len: usize, message: &Message) -> Option<()> {
-        self.place(at, len)?.copy_from_slice(message.get(..len)?);
-        Some(())
-    }
-
-    fn resize(&mut self, len: usize) -> Option<()> {
-        if len > self.buffer.len() {
-            return None;
-        }
+    fn replace(&mut self, bytes: &FrameBytes, from: usize, len: usize) -> Option<()> {
+        let source = bytes.get(from..)?.get(..len)?;
+        self.buffer.get_mut(..len)?.copy_from_slice(source);
         self.len = len;
         Some(())
     }

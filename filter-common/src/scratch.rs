@@ -14,13 +14,19 @@ pub const MESSAGE_MAX_BYTES: usize = 512;
 
 /// A DNS message, first the query, then the answer in its place.
 pub type Message = [u8; LABEL_BUFFER_LEN];
+/// Room for the headers in front of a message: the longest that are answered
+/// have 30 bytes of link layer, 60 of IPv4 and 8 of UDP.
+pub const HEADERS_MAX_BYTES: usize = 128;
+/// The headers and the message of a frame; the message starts at [`HEADERS_MAX_BYTES`].
+pub type FrameBytes = [u8; HEADERS_MAX_BYTES + LABEL_BUFFER_LEN];
 
 /// Everything known about the packet in hand.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct Scratch {
-    /// The message; bytes behind `message_len` are left over from earlier packets.
-    pub message: Message,
+    /// Headers, which end where the message starts, and the message. Bytes in front
+    /// of the headers and behind `message_len` are left over from earlier packets.
+    pub bytes: FrameBytes,
     /// Where each label's length byte is, from left to right, counted from the start of the qname.
     pub label_starts: [u8; 128],
     /// Categories that the client's policy blocks.
@@ -41,6 +47,32 @@ pub struct Scratch {
     pub rule: u32,
     /// Position in the message of the name that the winning rule is written for.
     pub owner_at: u32,
+}
+
+impl Scratch {
+    /// The message.
+    #[inline(always)]
+    pub fn message(&self) -> &Message {
+        message_of(&self.bytes)
+    }
+
+    /// The message, to be changed.
+    #[inline(always)]
+    pub fn message_mut(&mut self) -> &mut Message {
+        match self.bytes.last_chunk_mut() {
+            Some(message) => message,
+            None => unreachable!("a message is the end of a frame"),
+        }
+    }
+}
+
+/// The message at the end of headers and message.
+#[inline(always)]
+pub fn message_of(bytes: &FrameBytes) -> &Message {
+    match bytes.last_chunk() {
+        Some(message) => message,
+        None => unreachable!("a message is the end of a frame"),
+    }
 }
 
 /// The query has an OPT record (RFC 6891).

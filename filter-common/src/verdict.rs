@@ -150,8 +150,8 @@ fn walk<S: Steps + ?Sized>(
     while i > 0 {
         i -= 1;
         let start = usize::from(scratch.label_starts[(i & 127) as usize]) + HEADER_BYTES;
-        let len = usize::from(scratch.message[start]) & 63;
-        hash = steps.label_hash(&scratch.message, start + 1, len, &header.key, hash);
+        let len = usize::from(scratch.message()[start]) & 63;
+        hash = steps.label_hash(scratch.message(), start + 1, len, &header.key, hash);
         if is_skipped {
             is_skipped = false;
             continue;

@@ -2,12 +2,12 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
     programs::XdpContext,
 };
 use filter_common::{
     frame::Frame,
-    scratch::{MESSAGE_MAX_BYTES, Message},
+    scratch::{FrameBytes, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES},
 };
 
 /// The frame of one program run.
@@ -47,24 +47,14 @@ impl Frame for Packet<'_> {
     }
 
     #[inline(always)]
-    fn write<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
-        let place = self.bytes(at)?;
-        // SAFETY: as in `read`; the driver gave this program the frame to change.
-        unsafe { *place = bytes };
-        Some(())
-    }
-
-    #[inline(always)]
-    fn load(&self, at: usize, len: usize, message: &mut Message) -> Option<()> {
-        if len == 0 || len > MESSAGE_MAX_BYTES {
-            return None;
-        }
-        // SAFETY: `message` has room for `len` bytes; the helper checks the frame's side.
+    fn load(&self, from: usize, len: usize, bytes: &mut FrameBytes, to: usize) -> Option<()> {
+        let (to, len) = within(to, len)?;
+        // SAFETY: `within` keeps `to` and `len` inside `bytes`; the helper checks the frame's side.
         let status = unsafe {
             bpf_xdp_load_bytes(
                 self.ctx.as_ptr().cast(),
-                at as u32,
-                message.as_mut_ptr().cast(),
+                from as u32,
+                bytes.as_mut_ptr().add(to).cast(),
                 len as u32,
             )
         };
@@ -72,27 +62,42 @@ impl Frame for Packet<'_> {
     }
 
     #[inline(always)]
-    fn store(&mut self, at: usize, len: usize, message: &Message) -> Option<()> {
-        if len == 0 || len > MESSAGE_MAX_BYTES {
+    fn replace(&mut self, bytes: &FrameBytes, from: usize, len: usize) -> Option<()> {
+        let (from, len) = within(from, len)?;
+        // Opaque, or the difference of two packet pointers is taken in 32 bits,
+        // which the verifier prohibits.
+        let now = core::hint::black_box(self.len_bytes());
+        let delta = now as i32 - len as i32;
+        // SAFETY: the helper checks the room; no pointer into the packet is kept across it.
+        if unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), delta) } != 0 {
             return None;
         }
-        // SAFETY: `message` holds `len` bytes; the helper checks the frame's side and only reads.
+        // SAFETY: `within` keeps `from` and `len` inside `bytes`, which the helper only
+        // reads; it checks the frame's side.
         let status = unsafe {
             bpf_xdp_store_bytes(
                 self.ctx.as_ptr().cast(),
-                at as u32,
-                message.as_ptr().cast_mut().cast(),
+                0,
+                bytes.as_ptr().add(from).cast_mut().cast(),
                 len as u32,
             )
         };
         (status == 0).then_some(())
     }
-
-    #[inline(always)]
-    fn resize(&mut self, len: usize) -> Option<()> {
-        let delta = len as i32 - self.len_bytes() as i32;
-        // SAFETY: the helper checks the room; every access after it reads the bounds again.
-        let status = unsafe { bpf_xdp_adjust_tail(self.ctx.as_ptr().cast(), delta) };
-        (status == 0).then_some(())
-    }
 }
+
+/// A position and a length that keep inside a [`FrameBytes`], in terms that the verifier follows.
+#[inline(always)]
+fn within(at: usize, len: usize) -> Option<(usize, usize)> {
+    if at > HEADERS_MAX_BYTES || len == 0 || len > FRAME_MAX_BYTES {
+        return None;
+    }
+    // Opaque, or the compiler concludes that the bounds below are idle. The
+    // length is counted from 1, so that the verifier knows it is never 0.
+    let at = core::hint::black_box(at).min(HEADERS_MAX_BYTES);
+    let last = core::hint::black_box(len - 1).min(FRAME_MAX_BYTES - 1);
+    Some((at, last + 1))
+}
+
+/// Longest run of bytes that is loaded or stored.
+const FRAME_MAX_BYTES: usize = HEADERS_MAX_BYTES + MESSAGE_MAX_BYTES;

@@ -1,3 +1,4 @@
 //! The library behind the binary `nxdp`.
 
+pub mod features;
 pub mod rule;

@@ -23,26 +23,22 @@ const DONT_FRAGMENT: u8 = 0x40;
 /// IPv4 option "no operation" (RFC 791 §3.1).
 const NO_OPERATION: [u8; 4] = [1; 4];
 
-/// Makes `frame` the answer in `scratch`, whose headers are still those of the
-/// query; `None` if the frame has no room.
+/// Turns the headers in `scratch` from those of the query to those of the
+/// answer; `message_sum` is that of [`sum`].
 #[inline(always)]
-pub fn emit<F: Frame>(frame: &mut F, path: &Path, scratch: &mut Scratch) -> Option<()> {
+pub fn rewrite(scratch: &mut Scratch, path: &Path, message_sum: u64) {
     let len = scratch.message_len as usize;
     // Positions in the scratch: the message starts at HEADERS_MAX_BYTES.
     let start = HEADERS_MAX_BYTES.wrapping_sub(path.dns_at());
     let udp_at = HEADERS_MAX_BYTES - UdpHdr::LEN;
     let ip_at = start.wrapping_add(path.ip_at);
-    let message_sum = words(message_of(&scratch.bytes), len);
     let bytes = &mut scratch.bytes;
     swap::<6>(bytes, start, start.wrapping_add(6));
     if path.is_pppoe {
         // RFC 2516 §4: LENGTH counts the PPP payload with its protocol field.
-        let payload = (HEADERS_MAX_BYTES - ip_at + len + 2) as u16;
-        put(
-            bytes,
-            ip_at.wrapping_sub(PPPOE_BYTES - 4),
-            payload.to_be_bytes(),
-        );
+        let payload = HEADERS_MAX_BYTES.wrapping_sub(ip_at) + len + 2;
+        let length_at = ip_at.wrapping_sub(PPPOE_BYTES - 4);
+        put(bytes, length_at, (payload as u16).to_be_bytes());
     }
     let udp_len = (UdpHdr::LEN + len) as u16;
     let addresses = if path.is_ipv6 {
@@ -51,7 +47,14 @@ pub fn emit<F: Frame>(frame: &mut F, path: &Path, scratch: &mut Scratch) -> Opti
         ipv4(bytes, ip_at, udp_at.wrapping_sub(ip_at), udp_len)
     };
     udp(bytes, udp_at, udp_len, addresses + message_sum);
-    frame.replace(bytes, start, path.dns_at() + len)
+}
+
+/// Makes `frame` the answer in `scratch`; `None` if the frame has no room.
+#[inline(always)]
+pub fn replace<F: Frame>(frame: &mut F, path: &Path, scratch: &Scratch) -> Option<()> {
+    let start = HEADERS_MAX_BYTES.wrapping_sub(path.dns_at());
+    let len = path.dns_at() + scratch.message_len as usize;
+    frame.replace(&scratch.bytes, start, len)
 }
 
 /// Writes the IPv4 header; the sum of its addresses.
@@ -155,9 +158,11 @@ fn sum_of<const N: usize>(bytes: &[u8; N]) -> u64 {
     sum
 }
 
-/// The sum of the first `len` bytes of `message`, an odd last byte padded with zero.
+/// The Internet checksum's sum of the message, an odd last byte padded with zero.
 #[inline(always)]
-fn words(message: &Message, len: usize) -> u64 {
+pub fn sum(scratch: &Scratch) -> u64 {
+    let message = message_of(&scratch.bytes);
+    let len = scratch.message_len as usize;
     let mut sum = 0;
     let mut at = 0;
     while at + 8 <= len && at < MESSAGE_MAX_BYTES {

@@ -22,6 +22,10 @@ pub trait Stages {
     fn decide(&mut self) -> Result<AnswerKind, Reason>;
     /// [`answer::compose`].
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason>;
+    /// [`emit::sum`].
+    fn sum(&mut self) -> u64;
+    /// [`emit::rewrite`].
+    fn rewrite(&mut self, path: &net::Path, message_sum: u64);
 }
 
 /// Judges one frame and, if its answer is to be sent, replaces it with the answer.
@@ -48,7 +52,9 @@ fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, R
         return Err(Reason::Unanswerable);
     }
     let reason = stages.compose(kind)?;
-    emit::emit(frame, &path, stages.scratch()).ok_or(Reason::NoRoom)?;
+    let message_sum = stages.sum();
+    stages.rewrite(&path, message_sum);
+    emit::replace(frame, &path, stages.scratch()).ok_or(Reason::NoRoom)?;
     Ok(reason)
 }
 
@@ -95,5 +101,13 @@ impl Stages for Host<'_> {
 
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
         answer::compose(self.records, self.scratch, kind)
+    }
+
+    fn sum(&mut self) -> u64 {
+        emit::sum(self.scratch)
+    }
+
+    fn rewrite(&mut self, path: &net::Path, message_sum: u64) {
+        emit::rewrite(self.scratch, path, message_sum);
     }
 }

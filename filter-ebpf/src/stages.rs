@@ -6,9 +6,10 @@
 //! a call is integers and pointers to map values.
 
 use filter_common::{
-    answer, dns,
+    answer, dns, emit,
     filter::Stages,
     hash::{self, HashKey},
+    net::Path,
     reason::Reason,
     rule::AnswerKind,
     scratch::{Message, Scratch},
@@ -59,6 +60,20 @@ impl Stages for Kernel {
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
         Ok(reason_of(nxdp_compose(self.scratch, kind as u32)))
     }
+
+    #[inline(always)]
+    fn sum(&mut self) -> u64 {
+        nxdp_sum(self.scratch)
+    }
+
+    #[inline(always)]
+    fn rewrite(&mut self, path: &Path, message_sum: u64) {
+        let packed = (path.ip_at as u32 & 0xff) << 24
+            | (path.udp_at as u32 & 0xff) << 16
+            | u32::from(path.is_ipv6) << 1
+            | u32::from(path.is_pppoe);
+        nxdp_rewrite(self.scratch, packed, message_sum);
+    }
 }
 
 /// No reason has this number.
@@ -105,6 +120,33 @@ pub extern "C" fn nxdp_compose(scratch: *mut Scratch, kind: u32) -> u32 {
         Some(Ok(reason) | Err(reason)) => reason as u32,
         None => Reason::Inconsistent as u32,
     }
+}
+
+/// [`emit::sum`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_sum(scratch: *const Scratch) -> u64 {
+    // SAFETY: as in `nxdp_parse`.
+    unsafe { scratch.as_ref() }.map_or(0, emit::sum)
+}
+
+/// [`emit::rewrite`] with an answerable path, whose positions fit a byte, in one word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_rewrite(scratch: *mut Scratch, packed: u32, message_sum: u64) -> u32 {
+    let path = Path {
+        ip_at: (packed >> 24) as usize,
+        udp_at: (packed >> 16 & 0xff) as usize,
+        is_ipv6: packed & 2 != 0,
+        is_pppoe: packed & 1 != 0,
+        dns_len: 0,
+        is_answerable: true,
+    };
+    // SAFETY: as in `nxdp_parse`.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        emit::rewrite(scratch, &path, message_sum);
+    }
+    DONE
 }
 
 /// [`hash::label_hash`].

@@ -8,6 +8,7 @@
 pub mod compile;
 pub mod config;
 pub mod control;
+pub mod features;
 pub mod guard;
 pub mod image;
 pub mod kernel;

@@ -125,34 +125,39 @@ impl<'a> Demo<'a> {
 
     fn show(mut self, out: &mut dyn Write) -> Result<()> {
         self.wait_until_attached()?;
-        let plan = Plan::make(&self.options.nxdp, &self.lists.paths())?;
+        let shown = self.ask_and_swap(out);
+        // Its counters are worth most when something went wrong.
+        let ended = self.end_filter(out);
+        shown.and(ended)
+    }
+
+    fn ask_and_swap(&self, out: &mut dyn Write) -> Result<()> {
+        let plan = Plan::make(&self.options.nxdp, self.lists.shown(), &self.lists.paths())?;
         let table = self.ask_all(&plan)?;
         write!(out, "{table}")?;
         out.flush()?;
-        talk("rewriting one list; the running filter shall notice by itself");
-        let swap = swap::show(&self.lab, &self.lists, &|| self.check_going_on())?;
-        writeln!(out, "\n{swap}")?;
-        self.end_filter(out)?;
         let wrong = table.wrong_rows();
         ensure!(
             wrong == 0,
             "{wrong} answers are not what `nxdp query` says they should be"
         );
+        talk("rewriting one list; the running filter shall notice by itself");
+        let swap = swap::show(&self.lab, &self.lists, &|| self.check_going_on())?;
+        write!(out, "\n{swap}")?;
         Ok(())
     }
 
     fn wait_until_attached(&self) -> Result<()> {
         let end = Instant::now() + ATTACH_TIMEOUT;
         loop {
-            match self
+            let line = self
                 .filter
-                .wait_for_line(0, "attached", Duration::from_millis(200))
-            {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() >= end || !self.filter.is_writing() => {
-                    return Err(error);
-                }
+                .wait_for_line(0, "attached", Duration::from_millis(200));
+            let is_over = Instant::now() >= end || !self.filter.is_writing();
+            match line {
+                Err(error) if is_over => return Err(error),
                 Err(_) => self.check_going_on()?,
+                Ok(_) => return Ok(()),
             }
         }
     }

@@ -18,7 +18,7 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::xdp_action,
-    helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_store_bytes},
+    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_store_bytes},
     macros::{map, xdp},
     maps::Array,
     programs::XdpContext,
@@ -89,7 +89,8 @@ fn put_back(ctx: &XdpContext) {
     // Opaque for the verifier's sake, as in the filter.
     let now = core::hint::black_box(ctx.data_end() - ctx.data());
     // SAFETY: the helper checks the room.
-    unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), len as i32 - now as i32) };
+    // Answers grow at their start.
+    unsafe { bpf_xdp_adjust_head(ctx.as_ptr().cast(), now as i32 - len as i32) };
     // SAFETY: the map value holds `len` bytes, which the helper only reads.
     unsafe {
         bpf_xdp_store_bytes(

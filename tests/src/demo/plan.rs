@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -28,6 +29,11 @@ const EVERYDAY_NAMES: [&str; 4] = [
     "kernel.org",
     "www.rfc-editor.org",
 ];
+
+/// How long to wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Put before a name to ask for one below it.
+const BELOW: &str = "below.";
 
 /// What the lists say about a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -61,19 +67,18 @@ struct Judged {
 }
 
 impl Plan {
-    /// Samples the lists and asks `nxdp query` about the names found.
-    pub(super) fn make(nxdp: &Path, lists: &[PathBuf]) -> Result<Self> {
-        let mut names: Vec<String> = Vec::new();
-        for list in lists {
+    /// Samples some lists and asks `nxdp query` what all lists together say about the names found.
+    pub(super) fn make(nxdp: &Path, sampled: &[PathBuf], all: &[PathBuf]) -> Result<Self> {
+        let mut asked: Vec<String> = EVERYDAY_NAMES.map(str::to_owned).into();
+        for list in sampled {
             let content =
                 fs::read(list).with_context(|| format!("cannot read {}", list.display()))?;
-            names.extend(candidates(&String::from_utf8_lossy(&content)));
+            for name in candidates(&String::from_utf8_lossy(&content)) {
+                asked.extend([format!("{BELOW}{name}"), name]);
+            }
         }
-        let below = names.iter().map(|name| format!("below.{name}"));
-        let mut asked: Vec<String> = names.iter().cloned().chain(below).collect();
-        asked.extend(EVERYDAY_NAMES.map(str::to_owned));
         asked.retain(|name| name.len() <= 253);
-        let judged = judge(nxdp, lists, &asked)?;
+        let judged = judge(nxdp, all, &asked)?;
         let questions = choose(&judged);
         let blocked = questions
             .iter()
@@ -97,7 +102,9 @@ impl Question {
     }
 
     pub(super) fn query(&self) -> Result<Query, QueryError> {
-        let query = Query::new(&self.name, self.record_type)?.edns();
+        let query = Query::new(&self.name, self.record_type)?
+            .edns()
+            .timeout(TIMEOUT);
         Ok(if self.mixed_case {
             query.mixed_case()
         } else {
@@ -108,31 +115,60 @@ impl Question {
 
 /// Picks blocked names of every list, then allowed ones, then those no rule is for.
 fn choose(judged: &[Judged]) -> Vec<Question> {
-    let mut seen = HashSet::new();
-    let mut of = |verdict, list: Option<&str>, is_below: bool, count| -> Vec<Question> {
-        let fits = |judged: &&Judged| {
-            judged.verdict == verdict
-                && (list.is_none() || judged.list.as_deref() == list)
-                && judged.name.starts_with("below.") == is_below
+    let is_below = |judged: &Judged| judged.name.starts_with(BELOW);
+    let blocked = |list: &str, below: bool, count| {
+        let of_list = move |judged: &Judged| {
+            judged.list.as_deref() == Some(list) && is_below(judged) == below
         };
-        let new = judged
-            .iter()
-            .filter(fits)
-            .filter(|judged| seen.insert(judged.name.clone()));
-        new.take(count)
-            .map(|judged| Question::new(&judged.name, verdict))
-            .collect()
+        pick(judged, Verdict::Block, of_list, count)
     };
     let mut questions = Vec::new();
     for list in lists_in_order(judged) {
-        questions.extend(of(Verdict::Block, Some(list), false, BLOCKED_PER_LIST));
-        questions.extend(of(Verdict::Block, Some(list), true, 1));
+        questions.extend(blocked(list, false, BLOCKED_PER_LIST));
+        questions.extend(blocked(list, true, 1));
     }
     vary(&mut questions);
-    questions.extend(of(Verdict::Allow, None, false, ALLOWED));
-    questions.extend(of(Verdict::None, None, true, 1));
-    questions.extend(of(Verdict::None, None, false, EVERYDAY_NAMES.len()));
+    questions.extend(pick(
+        judged,
+        Verdict::Allow,
+        |judged| !is_below(judged),
+        ALLOWED,
+    ));
+    // A name that is not blocked although the one above it is: the rule was for that one alone.
+    let names_blocked: HashSet<&str> = names_of(judged, Verdict::Block);
+    let parent_is_blocked = |judged: &Judged| {
+        let parent = judged.name.strip_prefix(BELOW);
+        parent.is_some_and(|parent| names_blocked.contains(parent))
+    };
+    questions.extend(pick(judged, Verdict::None, parent_is_blocked, 1));
+    questions.extend(pick(
+        judged,
+        Verdict::None,
+        |judged| !is_below(judged),
+        EVERYDAY_NAMES.len(),
+    ));
     questions
+}
+
+fn pick(
+    judged: &[Judged],
+    verdict: Verdict,
+    fits: impl Fn(&Judged) -> bool,
+    count: usize,
+) -> Vec<Question> {
+    let mut seen = HashSet::new();
+    let fitting = judged
+        .iter()
+        .filter(|judged| judged.verdict == verdict && fits(judged));
+    let new = fitting.filter(|judged| seen.insert(&judged.name));
+    new.take(count)
+        .map(|judged| Question::new(&judged.name, verdict))
+        .collect()
+}
+
+fn names_of(judged: &[Judged], verdict: Verdict) -> HashSet<&str> {
+    let of_verdict = judged.iter().filter(|judged| judged.verdict == verdict);
+    of_verdict.map(|judged| judged.name.as_str()).collect()
 }
 
 /// Asks the first blocked names for another type and in mixed case as well.

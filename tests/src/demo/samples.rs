@@ -36,6 +36,11 @@ impl Lists {
         Ok(lists)
     }
 
+    /// The files to take names from: all but the rewritten one.
+    pub(super) fn shown(&self) -> &[PathBuf] {
+        &self.shown
+    }
+
     /// All files, the rewritten one last.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         let all = self.shown.iter().chain([&self.rewritten]);

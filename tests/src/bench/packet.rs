@@ -184,11 +184,9 @@ impl Bench {
         let mut costs = Sample::default();
         for _ in 0..arguments.rounds {
             let floor = self.restore.test_run(frame, arguments.repeat)?.duration_ns as f64;
-            let cost = self
-                .restore_filter
-                .test_run(frame, arguments.repeat)?
-                .duration_ns as f64;
-            costs.push(cost - floor);
+            let last = self.restore_filter.test_run(frame, arguments.repeat)?;
+            ensure!(last.action == XDP_TX, "the frame is not answered each time");
+            costs.push(last.duration_ns as f64 - floor);
         }
         Ok(costs)
     }

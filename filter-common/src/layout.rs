@@ -71,8 +71,8 @@ pub struct Header {
     pub key: HashKey,
     /// Number of distinct names with a rule.
     pub name_count: u32,
-    /// Unused, zero.
-    pub reserved: u32,
+    /// The class of names that only lead to names below them; 0 if there are none.
+    pub node_class: u32,
 }
 
 /// A rule for a name of one label exists; without it look-ups start at two labels.

@@ -160,6 +160,9 @@ fn walk<S: Steps + ?Sized>(
         if class == 0 {
             break;
         }
+        if u32::from(class) == header.node_class {
+            continue;
+        }
         let asked = Asked {
             categories: scratch.categories,
             qtype: scratch.qtype as u16,

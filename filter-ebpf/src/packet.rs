@@ -49,12 +49,15 @@ impl Frame for Packet<'_> {
     #[inline(always)]
     fn load(&self, from: usize, len: usize, bytes: &mut FrameBytes, to: usize) -> Option<()> {
         let (to, len) = within(to, len)?;
-        // SAFETY: `within` keeps `to` and `len` inside `bytes`; the helper checks the frame's side.
+        // SAFETY: `within` keeps `to` inside `bytes`.
+        let place = unsafe { bytes.as_mut_ptr().add(to) };
+        // SAFETY: `within` keeps `len` bytes from there inside `bytes`; the helper checks the
+        // frame's side.
         let status = unsafe {
             bpf_xdp_load_bytes(
                 self.ctx.as_ptr().cast(),
                 from as u32,
-                bytes.as_mut_ptr().add(to).cast(),
+                place.cast(),
                 len as u32,
             )
         };
@@ -72,13 +75,15 @@ impl Frame for Packet<'_> {
         if unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), delta) } != 0 {
             return None;
         }
-        // SAFETY: `within` keeps `from` and `len` inside `bytes`, which the helper only
+        // SAFETY: `within` keeps `from` inside `bytes`.
+        let source = unsafe { bytes.as_ptr().add(from) };
+        // SAFETY: `within` keeps `len` bytes from there inside `bytes`, which the helper only
         // reads; it checks the frame's side.
         let status = unsafe {
             bpf_xdp_store_bytes(
                 self.ctx.as_ptr().cast(),
                 0,
-                bytes.as_ptr().add(from).cast_mut().cast(),
+                source.cast_mut().cast(),
                 len as u32,
             )
         };

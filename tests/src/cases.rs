@@ -1,13 +1,27 @@
 //! The table of cases: a frame, and why it must leave as it does.
 //!
 //! A case is data. The host test and the kernel test read the same table.
+// tidy: long because a table of cases is read in one place.
 
 use filter_common::reason::Reason;
 
 use crate::frame::{ETHERTYPE_SERVICE_VLAN, Extension, UdpChecksum, UdpFrame};
 
-/// The list that the cases are judged by.
-pub const LIST: &str = "\
+/// The lists that the cases are judged by, with their names.
+pub const LISTS: [(&str, &str); 2] = [("cases", LIST), ("zone", ZONE)];
+
+/// Actions that only response policy zones have.
+const ZONE: &str = "\
+$ORIGIN rpz.test.
+@ 60 IN SOA localhost. nobody.invalid. 1 3600 600 86400 60
+@ 60 IN NS localhost.
+drop.test 60 IN CNAME rpz-drop.
+tcp.test 60 IN CNAME rpz-tcp-only.
+empty.test 60 IN CNAME *.
+passthru.blocked.test 60 IN CNAME rpz-passthru.
+";
+
+const LIST: &str = "\
 ||blocked.test^
 |exact.test^
 *.below.test^
@@ -17,6 +31,11 @@ pub const LIST: &str = "\
 ||dropped.test^$dnstype=AAAA
 ||xn--mnchen-3ya.test^
 _dns.underscore.test
+||refused.test^$dnsrewrite=REFUSED
+||null.test^$dnsrewrite=0.0.0.0
+||address.test^$dnsrewrite=192.0.2.7
+||address6.test^$dnsrewrite=2001:db8::7
+||skips.test^$denyallow=this.skips.test
 ||one.two.three.four.five.six.seven.eight.nine.ten.deep.test^
 ";
 
@@ -160,6 +179,18 @@ fn names(cases: &mut Vec<Case>) {
         ("xn--mnchen-3ya.test", Reason::NxDomain),
         ("_dns.underscore.test", Reason::NxDomain),
         ("underscore.test", Reason::NoRule),
+        ("drop.test", Reason::Dropped),
+        ("tcp.test", Reason::Truncated),
+        ("empty.test", Reason::NoData),
+        ("passthru.blocked.test", Reason::Allowed),
+        ("www.refused.test", Reason::Refused),
+        ("www.null.test", Reason::Address),
+        ("www.address.test", Reason::Address),
+        ("www.address6.test", Reason::NoData),
+        ("skips.test", Reason::NxDomain),
+        ("that.skips.test", Reason::NxDomain),
+        ("this.skips.test", Reason::NoRule),
+        ("and.this.skips.test", Reason::NoRule),
         (deep, Reason::NxDomain),
         (
             "two.three.four.five.six.seven.eight.nine.ten.deep.test",
@@ -179,6 +210,20 @@ fn names(cases: &mut Vec<Case>) {
             let description = format!("'{short}' over {over} is {}", reason.name());
             push(cases, &description, frame.build(), reason);
         }
+    }
+    for (name, qtype, reason) in [
+        ("address.test", 28, Reason::NoData),
+        ("address6.test", 28, Reason::Address),
+        ("null.test", 28, Reason::Address),
+        ("address.test", 255, Reason::NoData),
+        ("address.test", 65, Reason::NoData),
+        ("blocked.test", 65, Reason::NxDomain),
+        ("blocked.test", 255, Reason::NxDomain),
+        ("refused.test", 64, Reason::Refused),
+    ] {
+        let message = Message::new(name).qtype(qtype).opt(0, &[]);
+        let description = format!("'{name}' of query type {qtype}");
+        push(cases, &description, v6(&message).build(), reason);
     }
     for (qtype, reason) in [
         (28, Reason::NxDomain),
@@ -294,7 +339,7 @@ fn messages(cases: &mut Vec<Case>) {
                 "{}.{}",
                 "z".repeat(51),
                 [63, 63, 63, 10].map(|l| "x".repeat(l)).join(".")
-            ))
+            ));
         }),
         Reason::LongName,
     );
@@ -541,7 +586,7 @@ fn other_traffic(cases: &mut Vec<Case>) {
         "TCP to another port passes",
         with(&|f| {
             f[23] = 6;
-            f[37] = 80
+            f[37] = 80;
         }),
         Reason::OtherPort,
     );

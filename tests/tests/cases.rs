@@ -9,7 +9,7 @@ use nxdp_tests::{
 };
 
 fn image() -> filter_user::image::Image {
-    compile_texts(&[("cases", cases::LIST)]).unwrap()
+    compile_texts(&cases::LISTS).unwrap()
 }
 
 #[test]
@@ -122,11 +122,21 @@ fn check_answer(case: &Case, frame: &[u8]) -> Result<(), String> {
             parsed.edns.is_some()
         ));
     }
-    if parsed.authorities.len() != usize::from(case.reason == Reason::NxDomain) {
+    let has_soa = matches!(case.reason, Reason::NxDomain | Reason::NoData);
+    if parsed.authorities.len() != usize::from(has_soa) {
         return Err(format!(
             "{} records in the authority section",
             parsed.authorities.len()
         ));
+    }
+    if parsed.answers.len() != usize::from(case.reason == Reason::Address) {
+        return Err(format!(
+            "{} records in the answer section",
+            parsed.answers.len()
+        ));
+    }
+    if parsed.metadata.truncation != (case.reason == Reason::Truncated) {
+        return Err("TC is wrong".into());
     }
     Ok(())
 }

@@ -8,7 +8,8 @@
 #![no_main]
 #![allow(
     missing_docs,
-    reason = "the attribute of a program drops its documentation"
+    clippy::needless_pass_by_value,
+    reason = "the attribute of a program drops its documentation and wants its context by value"
 )]
 #![allow(
     unsafe_code,

@@ -4,7 +4,8 @@
 #![no_main]
 #![allow(
     missing_docs,
-    reason = "the attribute of a program drops its documentation"
+    clippy::needless_pass_by_value,
+    reason = "the attribute of a program drops its documentation and wants its context by value"
 )]
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};

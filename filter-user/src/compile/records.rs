@@ -2,7 +2,7 @@
 
 use filter_common::{
     hash::HashKey,
-    layout::{Header, LAYOUT_VERSION, Record, RuleRecord, Settings, TextRecord},
+    layout::{Header, LAYOUT_VERSION, RULE_IS_NODE, Record, RuleRecord, Settings, TextRecord},
 };
 
 use super::CompileError;
@@ -42,7 +42,7 @@ impl Parts<'_> {
             })?,
             key: self.key,
             name_count: self.name_count,
-            reserved: 0,
+            node_class: self.node_class(),
         };
         let mut records = self.buckets;
         records.reserve_exact(record_count - records.len());
@@ -57,5 +57,11 @@ impl Parts<'_> {
                 .map(|text| -> Record { bytemuck::cast(*text) }),
         );
         Ok((header, records))
+    }
+
+    /// The one class without a rule, which every name that only leads on shares.
+    fn node_class(&self) -> u32 {
+        let is_node = |class: &RuleRecord| class.flags & RULE_IS_NODE != 0;
+        self.classes.iter().position(is_node).unwrap_or(0) as u32
     }
 }

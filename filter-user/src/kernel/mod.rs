@@ -76,7 +76,7 @@ impl Filter {
             .map_max_entries("TABLE", capacity)
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(object)
-            .map_err(|error| Error::load(error.into()))?;
+            .map_err(Error::load)?;
         let map = ebpf.map("TABLE").ok_or(Error::Object("TABLE"))?;
         let Map::Array(data) = map else {
             return Err(Error::Object("TABLE"));

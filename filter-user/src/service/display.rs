@@ -103,6 +103,9 @@ impl Display {
     }
 }
 
+/// A heading and the reasons that are summed below it.
+type Column = (&'static str, fn(Reason) -> bool);
+
 /// One line of counters, with what came since the last one.
 fn summary(counters: &Counters, since: Option<Counters>) -> String {
     let sum = |counters: &Counters, wanted: fn(Reason) -> bool| -> u64 {
@@ -112,7 +115,7 @@ fn summary(counters: &Counters, since: Option<Counters>) -> String {
             .map(|(_, packets)| packets)
             .sum()
     };
-    let columns: [(&str, fn(Reason) -> bool); 4] = [
+    let columns: [Column; 4] = [
         ("answered", |reason| reason.action() == Action::Transmit),
         ("dropped", |reason| reason.action() == Action::Drop),
         ("allowed or no rule", |reason| {

@@ -1,11 +1,12 @@
 //! The answer to a blocked query, made in the place of the query.
 //!
-//! The header and the question stay, byte for byte; a SOA or an address and an
-//! OPT record with an extended error follow. The longest answer has 271 bytes
-//! of header and question, 54 of SOA and 75 of OPT.
+//! The question stays, byte for byte; a SOA or an address and an OPT record
+//! with an extended error follow. The longest answer has 271 bytes of header
+//! and question, 48 of SOA and 77 of OPT.
 
 use crate::{
     dns::HEADER_BYTES,
+    emit::{folded, halves},
     layout::{RuleRecord, Settings, TEXT_MAX_BYTES, TextRecord},
     reason::Reason,
     rule::AnswerKind,
@@ -15,12 +16,10 @@ use crate::{
 
 /// UDP payload size that an answer's OPT record announces, in bytes (DNS flag day 2020).
 pub const UDP_PAYLOAD_BYTES: u16 = 1232;
-/// Name of the primary server in a SOA: no server has it.
-const MNAME: [u8; 14] = *b"\x04nxdp\x07invalid\0";
-/// Refresh, retry and expire of a SOA in seconds; nobody transfers the zone.
-const SOA_TIMERS: [u8; 12] = [0, 0, 0x0e, 0x10, 0, 0, 0x02, 0x58, 0, 0x01, 0x51, 0x80];
+/// RDATA of a SOA: MNAME as a pointer, RNAME, five numbers.
+const SOA_RDATA_BYTES: u8 = 2 + 14 + 20;
 const TYPE_A: u16 = 1;
-const TYPE_SOA: u16 = 6;
+const TYPE_SOA: u8 = 6;
 const TYPE_AAAA: u16 = 28;
 const TYPE_OPT: u8 = 41;
 const CLASS_IN: u8 = 1;
@@ -33,7 +32,8 @@ const EDE_FORGED: u8 = 4;
 /// RFC 8914 §4.16.
 const EDE_BLOCKED: u8 = 15;
 
-/// Turns the query in `scratch` into the answer of `kind`; `message_len` becomes its length.
+/// Turns the query in `scratch` into the answer of `kind`; `message_len` and
+/// `message_sum`, which [`sum_question`] started, become those of the answer.
 #[inline(always)]
 pub fn compose<R: Records + ?Sized>(
     records: &R,
@@ -41,11 +41,9 @@ pub fn compose<R: Records + ?Sized>(
     kind: AnswerKind,
 ) -> Result<Reason, Reason> {
     let rule = RuleRecord::of(records.record(scratch.rule).ok_or(Reason::Inconsistent)?);
-    let settings = Settings::of(
-        records
-            .record(scratch.generation.wrapping_add(1))
-            .ok_or(Reason::Inconsistent)?,
-    );
+    let generation = scratch.generation;
+    let settings = records.record(generation.wrapping_add(1));
+    let settings = Settings::of(settings.ok_or(Reason::Inconsistent)?);
     let ttl_s = if rule.ttl_s == 0 {
         settings.ttl_s
     } else {
@@ -55,26 +53,32 @@ pub fn compose<R: Records + ?Sized>(
     let has_soa = matches!(reason, Reason::NxDomain | Reason::NoData);
     let has_opt = scratch.edns & EDNS_PRESENT != 0;
     let is_do = scratch.edns & EDNS_DO != 0;
-    let (generation, owner_at) = (scratch.generation, scratch.owner_at as u16);
-    let mut at = scratch.question_end as usize;
-    let message = scratch.message_mut();
-    header(message, reason, address_len != 0, has_soa, has_opt);
+    let owner = pointer(scratch.owner_at as u16);
+    let end = scratch.question_end as usize;
+    let head_sum = header(
+        scratch.message_mut(),
+        reason,
+        address_len != 0,
+        has_soa,
+        has_opt,
+    );
+    let mut tail = Tail {
+        message: scratch.message_mut(),
+        at: end,
+        sum: 0,
+    };
     if has_soa {
-        at = soa(message, at, owner_at, ttl_s);
+        soa(&mut tail, owner, ttl_s);
     } else if address_len != 0 {
-        at = address(message, at, kind, rule, address_len, ttl_s);
+        address(&mut tail, kind, rule, address_len, ttl_s);
     }
     if has_opt {
         let code = ede_code(rule, settings, reason);
-        at = opt(
-            message,
-            at,
-            is_do,
-            code,
-            text(records, generation, rule.text),
-        );
+        opt(&mut tail, is_do, code, text(records, generation, rule.text));
     }
+    let (at, tail_sum) = (tail.at, tail.sum);
     scratch.message_len = (at & (MESSAGE_MAX_BYTES - 1)) as u32;
+    scratch.message_sum += head_sum + placed(tail_sum, end);
     Ok(reason)
 }
 
@@ -93,9 +97,15 @@ fn outcome(kind: AnswerKind, rule: &RuleRecord, qtype: u16) -> (Reason, u8) {
     }
 }
 
-/// RFC 1035 §4.1.1: QR and RA set, RD and CD as asked, AA, AD and Z clear.
+/// RFC 1035 §4.1.1: QR and RA set, RD and CD as asked, AA, AD and Z clear. The header's sum.
 #[inline(always)]
-fn header(message: &mut Message, reason: Reason, has_answer: bool, has_soa: bool, has_opt: bool) {
+fn header(
+    message: &mut Message,
+    reason: Reason,
+    has_answer: bool,
+    has_soa: bool,
+    has_opt: bool,
+) -> u64 {
     let truncated = if matches!(reason, Reason::Truncated) {
         2
     } else {
@@ -106,124 +116,143 @@ fn header(message: &mut Message, reason: Reason, has_answer: bool, has_soa: bool
         Reason::Refused => RCODE_REFUSED,
         _ => 0,
     };
-    message[2] = 0x80 | truncated | message[2] & 0x01;
-    message[3] = 0x80 | message[3] & 0x10 | rcode;
-    put(
-        message,
-        4,
-        [
-            0,
-            1,
-            0,
-            u8::from(has_answer),
-            0,
-            u8::from(has_soa),
-            0,
-            u8::from(has_opt),
-        ],
-    );
-}
-
-/// RFC 2308 §3: the TTL of the SOA and its MINIMUM bound negative caching.
-#[inline(always)]
-fn soa(message: &mut Message, at: usize, owner_at: u16, ttl_s: u32) -> usize {
-    let owner = pointer(owner_at);
-    let ttl = ttl_s.to_be_bytes();
-    let fixed = [
-        owner[0],
-        owner[1],
-        0,
-        TYPE_SOA as u8,
-        0,
-        CLASS_IN,
-        ttl[0],
-        ttl[1],
-        ttl[2],
-        ttl[3],
-        0,
-        SOA_RDATA_BYTES,
+    let flags = [
+        0x80 | truncated | message[2] & 0x01,
+        0x80 | message[3] & 0x10 | rcode,
     ];
-    put(message, at, fixed);
-    let mname_at = at + fixed.len();
-    put(message, mname_at, MNAME);
-    let rname_at = mname_at + MNAME.len();
-    // "nobody" in the domain of MNAME, whose last label starts behind "nxdp".
-    let domain = pointer((mname_at + 5) as u16);
-    put(
-        message,
-        rname_at,
-        [6, b'n', b'o', b'b', b'o', b'd', b'y', domain[0], domain[1]],
-    );
-    let serial_at = rname_at + 9;
-    put(message, serial_at, [0, 0, 0, 1]);
-    put(message, serial_at + 4, SOA_TIMERS);
-    put(message, serial_at + 16, ttl);
-    serial_at + 20
+    let first = [message[0], message[1], flags[0], flags[1], 0, 1, 0, 0];
+    let first =
+        u64::from_ne_bytes(first) | u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, u8::from(has_answer)]);
+    let second = u32::from_ne_bytes([0, u8::from(has_soa), 0, u8::from(has_opt)]);
+    put(message, 0, first.to_ne_bytes());
+    put(message, 8, second.to_ne_bytes());
+    halves(first) + u64::from(second)
 }
 
-const SOA_RDATA_BYTES: u8 = MNAME.len() as u8 + 9 + 20;
+/// Starts `message_sum` with the sum of the question.
+#[inline(always)]
+pub fn sum_question(scratch: &mut Scratch) {
+    let end = scratch.question_end as usize;
+    let message = scratch.message();
+    let mut sum = 0;
+    let mut at = HEADER_BYTES;
+    while at + 8 <= end && at < MESSAGE_MAX_BYTES {
+        sum += halves(word_at(message, at));
+        at += 8;
+    }
+    let left = end.wrapping_sub(at) & 7;
+    let last = word_at(message, at).to_le() & ((1 << (left * 8)) - 1);
+    scratch.message_sum = sum + halves(u64::from_le(last));
+}
+
+#[inline(always)]
+fn word_at(message: &Message, at: usize) -> u64 {
+    let at = at & (MESSAGE_MAX_BYTES - 1);
+    u64::from_ne_bytes([
+        message[at],
+        message[at + 1],
+        message[at + 2],
+        message[at + 3],
+        message[at + 4],
+        message[at + 5],
+        message[at + 6],
+        message[at + 7],
+    ])
+}
+
+/// A sum of 16-bit words as it counts at position `at` of the message: behind an
+/// odd number of bytes, every word lies across two (RFC 1071 §2 B).
+#[inline(always)]
+const fn placed(sum: u64, at: usize) -> u64 {
+    if at & 1 == 0 {
+        sum
+    } else {
+        folded(sum).swap_bytes() as u64
+    }
+}
+
+/// What follows the question. It is written in words, and summed as it is
+/// written: reading it back would wait for the stores.
+struct Tail<'a> {
+    message: &'a mut Message,
+    at: usize,
+    sum: u64,
+}
+
+impl Tail<'_> {
+    /// Adds eight bytes.
+    #[inline(always)]
+    fn word(&mut self, bytes: [u8; 8]) {
+        put(self.message, self.at, bytes);
+        self.sum += halves(u64::from_ne_bytes(bytes));
+        self.at += 8;
+    }
+}
+
+/// A SOA as RFC 6303 §3 gives empty zones: MNAME is the zone itself. TTL and
+/// MINIMUM bound negative caching (RFC 2308 §3).
+#[inline(always)]
+fn soa(tail: &mut Tail<'_>, [o0, o1]: [u8; 2], ttl_s: u32) {
+    let [t0, t1, t2, t3] = ttl_s.to_be_bytes();
+    tail.word([o0, o1, 0, TYPE_SOA, 0, CLASS_IN, t0, t1]);
+    tail.word([t2, t3, 0, SOA_RDATA_BYTES, o0, o1, 4, b'n']);
+    tail.word(*b"xdp\x07inva");
+    tail.word(*b"lid\0\0\0\0\x01");
+    // Refresh after an hour, retry after ten minutes, expire after a day: nobody transfers it.
+    tail.word([0, 0, 0x0e, 0x10, 0, 0, 0x02, 0x58]);
+    tail.word([0, 0x01, 0x51, 0x80, t0, t1, t2, t3]);
+}
 
 /// One A or AAAA record for the qname.
 #[inline(always)]
-fn address(
-    message: &mut Message,
-    at: usize,
-    kind: AnswerKind,
-    rule: &RuleRecord,
-    len: u8,
-    ttl_s: u32,
-) -> usize {
-    let owner = pointer(HEADER_BYTES as u16);
-    let ttl = ttl_s.to_be_bytes();
-    let qtype = if len == 4 { TYPE_A } else { TYPE_AAAA } as u8;
-    put(
-        message,
-        at,
-        [
-            owner[0], owner[1], 0, qtype, 0, CLASS_IN, ttl[0], ttl[1], ttl[2], ttl[3], 0, len,
-        ],
-    );
-    let at = at + 12;
+fn address(tail: &mut Tail<'_>, kind: AnswerKind, rule: &RuleRecord, len: u8, ttl_s: u32) {
+    let [o0, o1] = pointer(HEADER_BYTES as u16);
+    let [t0, t1, t2, t3] = ttl_s.to_be_bytes();
     let is_null = matches!(kind, AnswerKind::Null);
-    if len == 4 {
-        put(message, at, if is_null { [0; 4] } else { rule.ipv4 });
-        at + 4
-    } else {
-        put(message, at, if is_null { [0; 16] } else { rule.ipv6 });
-        at + 16
+    let is_ipv4 = len == 4;
+    let qtype = if is_ipv4 { TYPE_A } else { TYPE_AAAA } as u8;
+    let ipv6 = if is_null { [0; 16] } else { rule.ipv6 };
+    let [a, b, c, d] = match (is_ipv4, is_null) {
+        (true, true) => [0; 4],
+        (true, false) => rule.ipv4,
+        (false, _) => [ipv6[0], ipv6[1], ipv6[2], ipv6[3]],
+    };
+    tail.word([o0, o1, 0, qtype, 0, CLASS_IN, t0, t1]);
+    tail.word([t2, t3, 0, len, a, b, c, d]);
+    if !is_ipv4 {
+        tail.word([
+            ipv6[4], ipv6[5], ipv6[6], ipv6[7], ipv6[8], ipv6[9], ipv6[10], ipv6[11],
+        ]);
+        // What follows overwrites the second half.
+        tail.word([ipv6[12], ipv6[13], ipv6[14], ipv6[15], 0, 0, 0, 0]);
+        tail.at -= 4;
     }
 }
 
 /// RFC 6891 §6.1.2 with one option, RFC 8914 §2.
 #[inline(always)]
-fn opt(message: &mut Message, at: usize, is_do: bool, code: u8, text: &TextRecord) -> usize {
-    let size = UDP_PAYLOAD_BYTES.to_be_bytes();
+fn opt(tail: &mut Tail<'_>, is_do: bool, code: u8, text: &TextRecord) {
+    let [s0, s1] = UDP_PAYLOAD_BYTES.to_be_bytes();
     let dnssec = if is_do { 0x80 } else { 0 };
     let len = if text.len as usize > TEXT_MAX_BYTES {
         0
     } else {
         text.len
     };
-    put(
-        message,
-        at,
-        [
-            0,
-            0,
-            TYPE_OPT,
-            size[0],
-            size[1],
-            0,
-            0,
-            dnssec,
-            0,
-            0,
-            len + 6,
-        ],
-    );
-    put(message, at + 11, [0, OPTION_EDE, 0, len + 2, 0, code]);
-    put(message, at + 17, text.bytes);
-    at + 17 + usize::from(len)
+    tail.word([0, 0, TYPE_OPT, s0, s1, 0, 0, dnssec]);
+    tail.word([0, 0, len + 6, 0, OPTION_EDE, 0, len + 2, 0]);
+    // The text's length is in its record where the INFO-CODE is in the option.
+    // Bytes behind the text are zero in the record and no part of the message.
+    let start = tail.at;
+    let words: &[[u8; 8]; 8] = bytemuck::cast_ref(text);
+    let [_, b, c, d, e, f, g, h] = words[0];
+    tail.word([code, b, c, d, e, f, g, h]);
+    let mut i = 1;
+    while i < words.len() {
+        tail.word(words[i]);
+        i += 1;
+    }
+    tail.at = start + 1 + usize::from(len);
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ use network_types::{
 use crate::{
     frame::Frame,
     net::{PPPOE_BYTES, Path},
-    scratch::{FrameBytes, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, Message, Scratch, message_of},
+    scratch::{FrameBytes, HEADERS_MAX_BYTES, Scratch},
 };
 
 /// Hops that an answer may take.
@@ -24,9 +24,9 @@ const DONT_FRAGMENT: u8 = 0x40;
 const NO_OPERATION: [u8; 4] = [1; 4];
 
 /// Turns the headers in `scratch` from those of the query to those of the
-/// answer; `message_sum` is that of [`sum`].
+/// answer, whose message is in its place.
 #[inline(always)]
-pub fn rewrite(scratch: &mut Scratch, path: &Path, message_sum: u64) {
+pub fn rewrite(scratch: &mut Scratch, path: &Path) {
     let len = scratch.message_len as usize;
     // Positions in the scratch: the message starts at HEADERS_MAX_BYTES.
     let start = HEADERS_MAX_BYTES.wrapping_sub(path.dns_at());
@@ -46,7 +46,7 @@ pub fn rewrite(scratch: &mut Scratch, path: &Path, message_sum: u64) {
     } else {
         ipv4(bytes, ip_at, udp_at.wrapping_sub(ip_at), udp_len)
     };
-    udp(bytes, udp_at, udp_len, addresses + message_sum);
+    udp(bytes, udp_at, udp_len, addresses + scratch.message_sum);
 }
 
 /// Makes `frame` the answer in `scratch`; `None` if the frame has no room.
@@ -158,48 +158,15 @@ fn sum_of<const N: usize>(bytes: &[u8; N]) -> u64 {
     sum
 }
 
-/// The Internet checksum's sum of the message, an odd last byte padded with zero.
+/// The sum of the four 16-bit words of `word`, for [`folded`].
 #[inline(always)]
-pub fn sum(scratch: &Scratch) -> u64 {
-    let message = message_of(&scratch.bytes);
-    let len = scratch.message_len as usize;
-    let mut sum = 0;
-    let mut at = 0;
-    while at + 8 <= len && at < MESSAGE_MAX_BYTES {
-        sum += halves(word_at(message, at));
-        at += 8;
-    }
-    let left = len & 7;
-    if left != 0 {
-        let word = word_at(message, at).to_le();
-        sum += halves(u64::from_le(word & ((1 << (left * 8)) - 1)));
-    }
-    sum
-}
-
-#[inline(always)]
-fn word_at(message: &Message, at: usize) -> u64 {
-    let at = at & (MESSAGE_MAX_BYTES - 8);
-    u64::from_ne_bytes([
-        message[at],
-        message[at + 1],
-        message[at + 2],
-        message[at + 3],
-        message[at + 4],
-        message[at + 5],
-        message[at + 6],
-        message[at + 7],
-    ])
-}
-
-#[inline(always)]
-const fn halves(word: u64) -> u64 {
+pub const fn halves(word: u64) -> u64 {
     (word >> 32) + (word & 0xffff_ffff)
 }
 
 /// Folds a sum to 16 bits with end-around carry.
 #[inline(always)]
-const fn folded(sum: u64) -> u16 {
+pub const fn folded(sum: u64) -> u16 {
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16) + (sum & 0xffff);
     let sum = (sum >> 16) + (sum & 0xffff);

@@ -20,12 +20,12 @@ pub trait Stages {
     fn parse(&mut self) -> Result<(), Reason>;
     /// [`verdict::decide`].
     fn decide(&mut self) -> Result<AnswerKind, Reason>;
+    /// [`answer::sum_question`].
+    fn sum_question(&mut self);
     /// [`answer::compose`].
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason>;
-    /// [`emit::sum`].
-    fn sum(&mut self) -> u64;
     /// [`emit::rewrite`].
-    fn rewrite(&mut self, path: &net::Path, message_sum: u64);
+    fn rewrite(&mut self, path: &net::Path);
 }
 
 /// Judges one frame and, if its answer is to be sent, replaces it with the answer.
@@ -51,9 +51,9 @@ fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, R
     if !path.is_answerable {
         return Err(Reason::Unanswerable);
     }
+    stages.sum_question();
     let reason = stages.compose(kind)?;
-    let message_sum = stages.sum();
-    stages.rewrite(&path, message_sum);
+    stages.rewrite(&path);
     emit::replace(frame, &path, stages.scratch()).ok_or(Reason::NoRoom)?;
     Ok(reason)
 }
@@ -99,15 +99,15 @@ impl Stages for Host<'_> {
         verdict::decide(self.records, self.scratch)
     }
 
+    fn sum_question(&mut self) {
+        answer::sum_question(self.scratch);
+    }
+
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
         answer::compose(self.records, self.scratch, kind)
     }
 
-    fn sum(&mut self) -> u64 {
-        emit::sum(self.scratch)
-    }
-
-    fn rewrite(&mut self, path: &net::Path, message_sum: u64) {
-        emit::rewrite(self.scratch, path, message_sum);
+    fn rewrite(&mut self, path: &net::Path) {
+        emit::rewrite(self.scratch, path);
     }
 }

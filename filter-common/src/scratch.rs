@@ -31,7 +31,9 @@ pub struct Scratch {
     pub label_starts: [u8; 128],
     /// Categories that the client's policy blocks.
     pub categories: u64,
-    /// Bytes of `message` in use.
+    /// The Internet checksum's sum of the answer, not folded.
+    pub message_sum: u64,
+    /// Bytes of the message in use.
     pub message_len: u32,
     /// Labels of the qname, the root not counted.
     pub label_count: u32,

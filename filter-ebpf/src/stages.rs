@@ -57,22 +57,22 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
+    fn sum_question(&mut self) {
+        nxdp_sum_question(self.scratch);
+    }
+
+    #[inline(always)]
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
         Ok(reason_of(nxdp_compose(self.scratch, kind as u32)))
     }
 
     #[inline(always)]
-    fn sum(&mut self) -> u64 {
-        nxdp_sum(self.scratch)
-    }
-
-    #[inline(always)]
-    fn rewrite(&mut self, path: &Path, message_sum: u64) {
+    fn rewrite(&mut self, path: &Path) {
         let packed = (path.ip_at as u32 & 0xff) << 24
             | (path.udp_at as u32 & 0xff) << 16
             | u32::from(path.is_ipv6) << 1
             | u32::from(path.is_pppoe);
-        nxdp_rewrite(self.scratch, packed, message_sum);
+        nxdp_rewrite(self.scratch, packed);
     }
 }
 
@@ -108,6 +108,17 @@ pub extern "C" fn nxdp_decide(scratch: *mut Scratch) -> u32 {
     }
 }
 
+/// [`answer::sum_question`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_sum_question(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as in `nxdp_parse`.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        answer::sum_question(scratch);
+    }
+    DONE
+}
+
 /// [`answer::compose`]: a reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -122,18 +133,10 @@ pub extern "C" fn nxdp_compose(scratch: *mut Scratch, kind: u32) -> u32 {
     }
 }
 
-/// [`emit::sum`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_sum(scratch: *const Scratch) -> u64 {
-    // SAFETY: as in `nxdp_parse`.
-    unsafe { scratch.as_ref() }.map_or(0, emit::sum)
-}
-
 /// [`emit::rewrite`] with an answerable path, whose positions fit a byte, in one word.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn nxdp_rewrite(scratch: *mut Scratch, packed: u32, message_sum: u64) -> u32 {
+pub extern "C" fn nxdp_rewrite(scratch: *mut Scratch, packed: u32) -> u32 {
     let path = Path {
         ip_at: (packed >> 24) as usize,
         udp_at: (packed >> 16 & 0xff) as usize,
@@ -144,7 +147,7 @@ pub extern "C" fn nxdp_rewrite(scratch: *mut Scratch, packed: u32, message_sum: 
     };
     // SAFETY: as in `nxdp_parse`.
     if let Some(scratch) = unsafe { scratch.as_mut() } {
-        emit::rewrite(scratch, &path, message_sum);
+        emit::rewrite(scratch, &path);
     }
     DONE
 }

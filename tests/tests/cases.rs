@@ -9,7 +9,7 @@ use nxdp_tests::{
 };
 
 fn image() -> filter_user::image::Image {
-    compile_texts(&cases::LISTS).unwrap()
+    compile_texts(&cases::LISTS).expect("the lists of the cases compile")
 }
 
 #[test]

@@ -54,6 +54,9 @@ const UNREACHABLE: &[Reason] = &[
     Reason::NoRoom,
 ];
 
+/// Values where parsers change their mind.
+const EDGES: [u8; 8] = [0, 1, 0x3f, 0x40, 0x7f, 0x80, 0xc0, 0xff];
+
 /// A frame with a few bytes changed, cut, repeated or replaced.
 fn mutated(seed: &[u8], random: &mut StdRng) -> Vec<u8> {
     let mut frame = seed.to_vec();
@@ -62,11 +65,7 @@ fn mutated(seed: &[u8], random: &mut StdRng) -> Vec<u8> {
         match random.random_range(0..8) {
             0..=2 => frame[at] ^= 1 << random.random_range(0..8),
             3 => frame[at] = random.random(),
-            4 => {
-                frame[at] = *[0, 1, 0x3f, 0x40, 0x7f, 0x80, 0xc0, 0xff]
-                    .choose(random)
-                    .unwrap()
-            }
+            4 => frame[at] = EDGES[random.random_range(0..EDGES.len())],
             5 => frame.truncate(at.max(14)),
             6 => {
                 let byte = frame[at];

@@ -30,6 +30,8 @@ pub fn run(ctx: &XdpContext) -> u32 {
         None => Reason::Inconsistent,
     };
     maps::count(reason);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::info!(ctx, "{}", reason.name());
     match reason.action() {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,

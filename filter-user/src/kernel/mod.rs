@@ -10,6 +10,7 @@
 )]
 
 mod error;
+mod log;
 mod table;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use filter_common::{
 };
 
 pub use self::error::Error;
-use self::table::TableMap;
+use self::{log::PacketLog, table::TableMap};
 
 /// The object that `cargo xtask build` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NXDP_BPF_OBJECT"));
@@ -53,6 +54,7 @@ pub struct Filter {
     generation: u32,
     before: Counters,
     links: BTreeMap<String, (Mode, XdpLink)>,
+    log: Option<PacketLog>,
 }
 
 impl Filter {
@@ -77,6 +79,7 @@ impl Filter {
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(object)
             .map_err(Error::load)?;
+        let log = PacketLog::of(&mut ebpf);
         let map = ebpf.map("TABLE").ok_or(Error::Object("TABLE"))?;
         let Map::Array(data) = map else {
             return Err(Error::Object("TABLE"));
@@ -93,6 +96,7 @@ impl Filter {
             generation: 0,
             before: Counters([0; COUNTER_COUNT]),
             links: BTreeMap::new(),
+            log,
         })
     }
 
@@ -185,6 +189,13 @@ impl Filter {
             }
         }
         Ok(Counters(sums))
+    }
+
+    /// Writes the lines that a program built for debugging left, to standard error.
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// Runs the program over `frame` in the kernel (BPF_PROG_TEST_RUN).

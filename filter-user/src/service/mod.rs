@@ -134,6 +134,7 @@ impl Service {
                     Order::Reload => self.start_reload("SIGHUP"),
                 },
                 _ = watch.tick() => {
+                    self.filter.flush_log();
                     if self.watch.has_settled_change() {
                         self.start_reload("a list changed");
                     }

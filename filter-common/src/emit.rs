@@ -13,7 +13,7 @@ use network_types::{
 use crate::{
     frame::Frame,
     net::{PPPOE_BYTES, Path},
-    scratch::{FrameBytes, HEADERS_MAX_BYTES, Scratch},
+    scratch::{FrameBytes, HEADERS_MAX_BYTES, Scratch, header_bytes},
 };
 
 /// Hops that an answer may take.
@@ -60,7 +60,7 @@ pub fn replace<F: Frame>(frame: &mut F, path: &Path, scratch: &Scratch) -> Optio
 /// Writes the IPv4 header; the sum of its addresses.
 #[inline(always)]
 fn ipv4(bytes: &mut FrameBytes, at: usize, header_len: usize, udp_len: u16) -> u64 {
-    let first: [u8; 2] = take(bytes, at);
+    let first: [u8; 2] = header_bytes(bytes, at);
     let total_len = (header_len as u16 + udp_len).to_be_bytes();
     put(bytes, at, [first[0], 0, total_len[0], total_len[1]]);
     // The identification stays.
@@ -70,8 +70,8 @@ fn ipv4(bytes: &mut FrameBytes, at: usize, header_len: usize, udp_len: u16) -> u
         [DONT_FRAGMENT, 0, HOP_LIMIT, IpProto::Udp as u8, 0, 0],
     );
     swap::<4>(bytes, at + 12, at + 16);
-    let addresses = sum_of(&take::<8>(bytes, at + 12));
-    let mut sum = sum_of(&take::<12>(bytes, at)) + addresses;
+    let addresses = sum_of(&header_bytes::<8>(bytes, at + 12));
+    let mut sum = sum_of(&header_bytes::<12>(bytes, at)) + addresses;
     // Options keep their place, so that the payload does, and say nothing.
     let mut option_at = Ipv4Hdr::LEN;
     while option_at < 60 {
@@ -96,7 +96,7 @@ fn ipv6(bytes: &mut FrameBytes, at: usize, udp_len: u16) -> u64 {
         [0x60, 0, 0, 0, len[0], len[1], IpProto::Udp as u8, HOP_LIMIT],
     );
     swap::<16>(bytes, at + 8, at + 24);
-    sum_of(&take::<32>(bytes, at + 8))
+    sum_of(&header_bytes::<32>(bytes, at + 8))
 }
 
 /// Writes the UDP header (RFC 768, RFC 8200 §8.1); `sum` covers addresses and message.
@@ -106,7 +106,7 @@ fn udp(bytes: &mut FrameBytes, at: usize, udp_len: u16, sum: u64) {
     let len = udp_len.to_be_bytes();
     put(bytes, at + 4, [len[0], len[1], 0, 0]);
     let pseudo = [0, IpProto::Udp as u8, len[0], len[1]];
-    let checksum = match !folded(sum + sum_of(&take::<8>(bytes, at)) + sum_of(&pseudo)) {
+    let checksum = match !folded(sum + sum_of(&header_bytes::<8>(bytes, at)) + sum_of(&pseudo)) {
         // RFC 768: zero means "no checksum", all ones is the same sum.
         0 => 0xffff,
         checksum => checksum,
@@ -117,22 +117,9 @@ fn udp(bytes: &mut FrameBytes, at: usize, udp_len: u16, sum: u64) {
 /// Exchanges the `N` bytes at `a` with those at `b`.
 #[inline(always)]
 fn swap<const N: usize>(bytes: &mut FrameBytes, a: usize, b: usize) {
-    let (at_a, at_b) = (take::<N>(bytes, a), take::<N>(bytes, b));
+    let (at_a, at_b) = (header_bytes::<N>(bytes, a), header_bytes::<N>(bytes, b));
     put(bytes, a, at_b);
     put(bytes, b, at_a);
-}
-
-/// The `N` header bytes at `at`; the position wraps so that the verifier sees the bound.
-#[inline(always)]
-fn take<const N: usize>(bytes: &FrameBytes, at: usize) -> [u8; N] {
-    let at = at & (HEADERS_MAX_BYTES - 1);
-    let mut out = [0; N];
-    let mut i = 0;
-    while i < N {
-        out[i] = bytes[at + i];
-        i += 1;
-    }
-    out
 }
 
 /// Writes header bytes at `at`; the position wraps so that the verifier sees the bound.

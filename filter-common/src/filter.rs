@@ -1,7 +1,9 @@
 //! A packet's way from end to end.
 
 use crate::{
-    answer, dns, emit,
+    answer,
+    client::{self, Clients},
+    dns, emit,
     frame::Frame,
     layout::Record,
     net,
@@ -20,6 +22,8 @@ pub trait Stages {
     fn parse(&mut self) -> Result<(), Reason>;
     /// [`verdict::decide`].
     fn decide(&mut self) -> Result<AnswerKind, Reason>;
+    /// [`client::is_client`].
+    fn is_client(&mut self, path: &net::Path) -> bool;
     /// [`answer::sum_question`].
     fn sum_question(&mut self);
     /// [`answer::compose`].
@@ -51,6 +55,9 @@ fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, R
     if !path.is_answerable {
         return Err(Reason::Unanswerable);
     }
+    if !stages.is_client(&path) {
+        return Err(Reason::NotClient);
+    }
     stages.sum_question();
     let reason = stages.compose(kind)?;
     stages.rewrite(&path);
@@ -76,13 +83,18 @@ fn load<F: Frame>(frame: &F, path: &net::Path, scratch: &mut Scratch) -> Option<
 /// The host's body of the stages: the functions themselves, over a slice of records.
 pub struct Host<'a> {
     records: &'a [Record],
+    clients: &'a dyn Clients,
     scratch: &'a mut Scratch,
 }
 
 impl<'a> Host<'a> {
-    /// Runs over `records` with `scratch` as working memory.
-    pub fn new(records: &'a [Record], scratch: &'a mut Scratch) -> Self {
-        Self { records, scratch }
+    /// Runs over `records` with `scratch` as working memory and answers `clients`.
+    pub fn new(records: &'a [Record], clients: &'a dyn Clients, scratch: &'a mut Scratch) -> Self {
+        Self {
+            records,
+            clients,
+            scratch,
+        }
     }
 }
 
@@ -97,6 +109,10 @@ impl Stages for Host<'_> {
 
     fn decide(&mut self) -> Result<AnswerKind, Reason> {
         verdict::decide(self.records, self.scratch)
+    }
+
+    fn is_client(&mut self, path: &net::Path) -> bool {
+        client::is_client(self.clients, self.scratch, path)
     }
 
     fn sum_question(&mut self) {

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod client;
 pub mod dns;
 pub mod emit;
 pub mod filter;

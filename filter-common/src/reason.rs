@@ -114,6 +114,8 @@ reasons! {
     Unanswerable = 30, "drop_unanswerable", Drop;
     /// Blocked and dropped, because the frame has no room for an answer.
     NoRoom = 31, "drop_no_room", Drop;
+    /// Blocked, but asked by nobody who may be answered: neither a private address nor a listed client.
+    NotClient = 32, "pass_not_client", Pass;
 }
 
 /// Counters a CPU: one for every number that a reason's byte can have, so that

@@ -77,6 +77,19 @@ pub fn message_of(bytes: &FrameBytes) -> &Message {
     }
 }
 
+/// The `N` header bytes at `at`; the position wraps so that the verifier sees the bound.
+#[inline(always)]
+pub fn header_bytes<const N: usize>(bytes: &FrameBytes, at: usize) -> [u8; N] {
+    let at = at & (HEADERS_MAX_BYTES - 1);
+    let mut out = [0; N];
+    let mut i = 0;
+    while i < N {
+        out[i] = bytes[at + i];
+        i += 1;
+    }
+    out
+}
+
 /// The query has an OPT record (RFC 6891).
 pub const EDNS_PRESENT: u32 = 1;
 /// The OPT record has the DO bit (RFC 3225).

@@ -1,11 +1,15 @@
 //! The maps, and the only places where their values become references.
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, PerCpuArray},
+    maps::{
+        Array, PerCpuArray,
+        lpm_trie::{Key, LpmTrie},
+    },
 };
 use filter_common::{
+    client::{Address, Clients},
     layout::Record,
     reason::{COUNTER_COUNT, Reason},
     scratch::Scratch,
@@ -23,6 +27,10 @@ static COUNTERS: PerCpuArray<[u64; COUNTER_COUNT]> = PerCpuArray::with_max_entri
 
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Prefixes of clients that are not private; the value says nothing.
+#[map]
+static CLIENTS: LpmTrie<Address, u8> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
 /// Counts one packet.
 #[inline(always)]
@@ -49,6 +57,13 @@ impl Records for Table {
     #[inline(always)]
     fn record(&self, index: u32) -> Option<&Record> {
         TABLE.get(index)
+    }
+}
+
+impl Clients for Table {
+    #[inline(always)]
+    fn covers(&self, address: &Address) -> bool {
+        CLIENTS.get(Key::new(128, *address)).is_some()
     }
 }
 

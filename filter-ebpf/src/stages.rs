@@ -6,7 +6,7 @@
 //! a call is integers and pointers to map values.
 
 use filter_common::{
-    answer, dns, emit,
+    answer, client, dns, emit,
     filter::Stages,
     hash::{self, HashKey},
     net::Path,
@@ -67,12 +67,13 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
+    fn is_client(&mut self, path: &Path) -> bool {
+        nxdp_is_client(self.scratch, packed(path)) != 0
+    }
+
+    #[inline(always)]
     fn rewrite(&mut self, path: &Path) {
-        let packed = (path.ip_at as u32 & 0xff) << 24
-            | (path.udp_at as u32 & 0xff) << 16
-            | u32::from(path.is_ipv6) << 1
-            | u32::from(path.is_pppoe);
-        nxdp_rewrite(self.scratch, packed);
+        nxdp_rewrite(self.scratch, packed(path));
     }
 }
 
@@ -133,21 +134,45 @@ pub extern "C" fn nxdp_compose(scratch: *mut Scratch, kind: u32) -> u32 {
     }
 }
 
-/// [`emit::rewrite`] with an answerable path, whose positions fit a byte, in one word.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_rewrite(scratch: *mut Scratch, packed: u32) -> u32 {
-    let path = Path {
+/// An answerable path, whose positions fit a byte, in one word.
+#[inline(always)]
+const fn packed(path: &Path) -> u32 {
+    (path.ip_at as u32 & 0xff) << 24
+        | (path.udp_at as u32 & 0xff) << 16
+        | (path.is_ipv6 as u32) << 1
+        | path.is_pppoe as u32
+}
+
+#[inline(always)]
+const fn unpacked(packed: u32) -> Path {
+    Path {
         ip_at: (packed >> 24) as usize,
         udp_at: (packed >> 16 & 0xff) as usize,
         is_ipv6: packed & 2 != 0,
         is_pppoe: packed & 1 != 0,
         dns_len: 0,
         is_answerable: true,
-    };
+    }
+}
+
+/// [`client::is_client`] with a path as [`packed`] makes it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_is_client(scratch: *const Scratch, path: u32) -> u32 {
+    // SAFETY: as in `nxdp_parse`.
+    match unsafe { scratch.as_ref() } {
+        Some(scratch) => u32::from(client::is_client(&Table, scratch, &unpacked(path))),
+        None => 0,
+    }
+}
+
+/// [`emit::rewrite`] with a path as [`packed`] makes it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_rewrite(scratch: *mut Scratch, path: u32) -> u32 {
     // SAFETY: as in `nxdp_parse`.
     if let Some(scratch) = unsafe { scratch.as_mut() } {
-        emit::rewrite(scratch, &path);
+        emit::rewrite(scratch, &unpacked(path));
     }
     DONE
 }

@@ -533,6 +533,24 @@ fn third_parties(cases: &mut Vec<Case>) {
             Reason::Unanswerable,
         );
     }
+    for (source, destination, reason) in [
+        ("203.0.113.9:40000", "192.168.1.1:53", Reason::NotClient),
+        ("100.127.255.255:40000", "192.168.1.1:53", Reason::NxDomain),
+        ("100.128.0.0:40000", "192.168.1.1:53", Reason::NotClient),
+        ("172.32.0.1:40000", "8.8.8.8:53", Reason::NotClient),
+        ("172.31.0.1:40000", "8.8.8.8:53", Reason::NxDomain),
+        ("[2001:db8::9]:40000", "[fd00::1]:53", Reason::NotClient),
+        ("[fe80::9]:40000", "[fe80::1]:53", Reason::NxDomain),
+        ("[fd00::9]:40000", "[2001:db8::53]:53", Reason::NxDomain),
+    ] {
+        let frame = UdpFrame::new(
+            source.parse().expect("an address"),
+            destination.parse().expect("an address"),
+            &bytes,
+        );
+        let description = format!("a blocked query from {source}: {}", reason.name());
+        push(cases, &description, frame.build(), reason);
+    }
     let group = UdpFrame::query_v4(40_000, &bytes).macs([2, 0, 0, 0, 0, 9], [0xff; 6]);
     push(
         cases,

@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use filter_common::{
+    client::NoClients,
     filter::{Host, filter},
     frame::BufferFrame,
     layout::{Control, Record},
@@ -76,7 +77,10 @@ impl HostEngine {
         let mut buffer = frame.to_vec();
         buffer.resize(FRAME_ROOM_BYTES.max(frame.len()), 0);
         let mut frame = BufferFrame::new(&mut buffer, frame.len());
-        let reason = filter(&mut frame, &mut Host::new(&self.records, &mut self.scratch));
+        let reason = filter(
+            &mut frame,
+            &mut Host::new(&self.records, &NoClients, &mut self.scratch),
+        );
         Verdict {
             reason,
             frame: frame.bytes().to_vec(),

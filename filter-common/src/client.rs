@@ -1,0 +1,108 @@
+//! Who may be answered: an answer to a forged source would hit a third party.
+//!
+//! Addresses that are not routed on the Internet are clients always; others
+//! must be in a prefix that the operator lists or that is on the attached
+//! interface itself.
+
+use crate::{
+    net::Path,
+    scratch::{HEADERS_MAX_BYTES, Scratch, header_bytes},
+};
+
+/// An IPv6 address, or an IPv4 address as an IPv4-mapped one (RFC 4291 §2.5.5.2).
+pub type Address = [u8; 16];
+
+/// Where prefixes of clients are looked up.
+pub trait Clients {
+    /// Whether a listed prefix covers `address`.
+    fn covers(&self, address: &Address) -> bool;
+}
+
+/// No prefix is listed.
+pub struct NoClients;
+
+impl Clients for NoClients {
+    fn covers(&self, _address: &Address) -> bool {
+        false
+    }
+}
+
+/// Whether the sender of the query in `scratch` may be answered.
+#[inline(always)]
+pub fn is_client<C: Clients + ?Sized>(clients: &C, scratch: &Scratch, path: &Path) -> bool {
+    let ip_at = (HEADERS_MAX_BYTES + path.ip_at).wrapping_sub(path.dns_at());
+    let bytes = &scratch.bytes;
+    if path.is_ipv6 {
+        let source: Address = header_bytes(bytes, ip_at.wrapping_add(8));
+        return is_private_ipv6(source) || clients.covers(&source);
+    }
+    let source: [u8; 4] = header_bytes(bytes, ip_at.wrapping_add(12));
+    is_private_ipv4(source) || clients.covers(&mapped(source))
+}
+
+/// RFC 1918, RFC 6598 (shared address space) and RFC 3927 (link-local).
+#[inline(always)]
+const fn is_private_ipv4([a, b, _, _]: [u8; 4]) -> bool {
+    match a {
+        10 => true,
+        100 => b & 0xc0 == 64,
+        169 => b == 254,
+        172 => b & 0xf0 == 16,
+        192 => b == 168,
+        _ => false,
+    }
+}
+
+/// RFC 4193 (unique local) and RFC 4291 §2.5.6 (link-local).
+#[inline(always)]
+const fn is_private_ipv6(address: Address) -> bool {
+    address[0] & 0xfe == 0xfc || (address[0] == 0xfe && address[1] & 0xc0 == 0x80)
+}
+
+/// An IPv4 address in the form of all keys.
+#[inline(always)]
+pub const fn mapped([a, b, c, d]: [u8; 4]) -> Address {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_ranges_end_where_their_rfcs_say() {
+        for (address, private) in [
+            ([9, 255, 255, 255], false),
+            ([10, 0, 0, 0], true),
+            ([11, 0, 0, 0], false),
+            ([100, 63, 255, 255], false),
+            ([100, 64, 0, 0], true),
+            ([100, 127, 255, 255], true),
+            ([100, 128, 0, 0], false),
+            ([169, 254, 1, 1], true),
+            ([172, 15, 0, 0], false),
+            ([172, 16, 0, 0], true),
+            ([172, 31, 255, 255], true),
+            ([172, 32, 0, 0], false),
+            ([192, 168, 0, 0], true),
+            ([192, 169, 0, 0], false),
+            ([8, 8, 8, 8], false),
+        ] {
+            assert_eq!(is_private_ipv4(address), private, "{address:?}");
+        }
+        for (start, private) in [
+            ([0xfb, 0xff], false),
+            ([0xfc, 0], true),
+            ([0xfd, 0xff], true),
+            ([0xfe, 0x7f], false),
+            ([0xfe, 0x80], true),
+            ([0xfe, 0xbf], true),
+            ([0xfe, 0xc0], false),
+            ([0x20, 0x01], false),
+        ] {
+            let mut address = [0; 16];
+            address[..2].copy_from_slice(&start);
+            assert_eq!(is_private_ipv6(address), private, "{start:?}");
+        }
+    }
+}

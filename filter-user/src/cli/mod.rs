@@ -4,6 +4,7 @@
 //! 1 failed, 2 bad usage or configuration.
 
 mod compile;
+mod features;
 mod query;
 mod run;
 mod status;
@@ -46,6 +47,8 @@ enum Command {
     Query(query::Arguments),
     /// Say the same, with every other rule that touches the name and why it lost
     Explain(query::Arguments),
+    /// Say what this machine and an interface can do, what stands in the way and what to do about it
+    Features(features::Arguments),
     /// Show what a running nxdp is attached to and which lists are active
     Status(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
@@ -190,6 +193,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(arguments) => arguments.run(),
         Command::Query(arguments) => arguments.query(),
         Command::Explain(arguments) => arguments.explain(),
+        Command::Features(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
         Command::Stats(arguments) => arguments.stats(),
     };

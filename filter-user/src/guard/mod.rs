@@ -5,20 +5,25 @@
 //! of rules and changes nothing: it only looks.
 
 mod names;
+mod refusal;
 mod sizes;
 mod suffixes;
 
 use std::fmt;
 
 use filter_common::name::Name;
+use serde::Serialize;
 
+pub use self::refusal::Refusal;
 use crate::{
     compile::ListBuilder,
     image::{Image, Origin},
+    list,
 };
 
 /// What is being guarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum GuardKind {
     /// A rule whose name is a single label: a whole top-level domain.
     SingleLabel,
@@ -49,24 +54,11 @@ impl GuardKind {
             Self::Size => "size",
         }
     }
-
-    /// The kind that this word stands for.
-    pub fn from_word(word: &str) -> Option<Self> {
-        let all = [
-            Self::SingleLabel,
-            Self::PublicSuffix,
-            Self::PrivateSuffix,
-            Self::Protected,
-            Self::MustNotBlock,
-            Self::MustBlock,
-            Self::Size,
-        ];
-        all.into_iter().find(|kind| kind.as_str() == word)
-    }
 }
 
 /// How bad a finding is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The image must not go live.
     Refuse,
@@ -77,7 +69,7 @@ pub enum Severity {
 }
 
 /// Something that a guard found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Which guard.
     pub kind: GuardKind,
@@ -104,16 +96,8 @@ impl fmt::Display for Finding {
             Severity::Warn => "warning",
             Severity::Overridden(_) => "overridden",
         };
-        write!(
-            f,
-            "{severity} ({}): {}: {}",
-            self.kind.as_str(),
-            self.subject,
-            self.what
-        )?;
-        if let (Some(rule), Some(path), Some(line)) = (&self.rule, &self.path, self.line) {
-            write!(f, "; rule {rule} at {path}:{line}")?;
-        }
+        write!(f, "{severity} ({}): ", self.kind.as_str())?;
+        self.write_matter(f)?;
         match &self.severity {
             Severity::Overridden(reason) => write!(f, "; allowed because: {reason}"),
             _ => Ok(()),
@@ -124,9 +108,7 @@ impl fmt::Display for Finding {
 /// A finding that is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// Which guard.
-    pub kind: GuardKind,
-    /// [`Finding::subject`].
+    /// [`Finding::subject`], in any case and as Unicode or not.
     pub subject: String,
     /// Why; an override without a reason does not count.
     pub reason: String,
@@ -214,13 +196,18 @@ impl Guards {
 
     fn apply_override(&self, finding: &mut Finding) {
         let accepted = self.overrides.iter().find(|accepted| {
-            accepted.kind == finding.kind
-                && accepted.subject == finding.subject
-                && !accepted.reason.trim().is_empty()
+            accepted.is_about(&finding.subject) && !accepted.reason.trim().is_empty()
         });
         if let (Some(accepted), Severity::Refuse) = (accepted, &finding.severity) {
             finding.severity = Severity::Overridden(accepted.reason.clone());
         }
+    }
+}
+
+impl Override {
+    fn is_about(&self, subject: &str) -> bool {
+        self.subject.eq_ignore_ascii_case(subject)
+            || list::name(&self.subject).is_ok_and(|name| name.to_string() == subject)
     }
 }
 
@@ -237,6 +224,17 @@ pub fn protected_names() -> impl Iterator<Item = (Name, &'static str)> {
 }
 
 impl Finding {
+    /// What is wrong with what, and the rule behind it, without the severity.
+    fn write_matter(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.what)?;
+        if let (Some(rule), Some(list)) = (&self.rule, &self.list)
+            && let (Some(path), Some(line)) = (&self.path, self.line)
+        {
+            write!(f, "; rule {rule} of list '{list}' at {path}:{line}")?;
+        }
+        Ok(())
+    }
+
     fn of_rule(kind: GuardKind, severity: Severity, what: String, origin: &Origin) -> Self {
         Self {
             kind,

@@ -65,13 +65,13 @@ fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -
         let verdict = image.query(name, qtype, mask);
         let Verdict {
             decision: Decision::Block,
+            record: Some(record),
             winner,
-            ..
         } = verdict
         else {
             return None;
         };
-        Some((qtype, winner))
+        (!image.is_observed(&record)).then_some((qtype, winner))
     })?;
     let what = format!("{what} (type {})", qtype_text(qtype));
     Some(Finding {

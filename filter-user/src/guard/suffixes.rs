@@ -76,7 +76,11 @@ fn is_blocked(guards: &Guards, image: &Image, name: &Name, scope: Scope) -> bool
     };
     let Ok(queried) = queried else { return false };
     let mut masks = guards.category_masks.iter();
-    masks.any(|&mask| image.query(&queried, 1, mask).decision == Decision::Block)
+    masks.any(|&mask| {
+        let verdict = image.query(&queried, 1, mask);
+        let observed = verdict.record.is_some_and(|rule| image.is_observed(&rule));
+        verdict.decision == Decision::Block && !observed
+    })
 }
 
 fn finding(kind: GuardKind, scope: Scope, origin: &Origin) -> Finding {

@@ -99,14 +99,12 @@ fn outcome(list: &List, rule: &Rule) -> Seen {
         let v6 = answer.ipv6.map_or([0; 16], |a| a.octets());
         Seen::Answered(answer.kind as u8, v4, v6)
     };
-    match &rule.effect {
-        Effect::Allow => Seen::Allowed,
-        Effect::Block(Some(answer)) | Effect::Rewrite(answer) => answered(answer),
-        _ => list
-            .answer
-            .map_or(Seen::Answered(0, [0; 4], [0; 16]), |kind| {
-                answered(&Answer::of(kind))
-            }),
+    // The answer of the list goes before that of the rule.
+    match (&rule.effect, list.answer) {
+        (Effect::Allow, _) => Seen::Allowed,
+        (_, Some(kind)) => answered(&Answer::of(kind)),
+        (Effect::Block(Some(answer)) | Effect::Rewrite(answer), None) => answered(answer),
+        _ => Seen::Answered(0, [0; 4], [0; 16]),
     }
 }
 

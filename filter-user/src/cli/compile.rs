@@ -9,13 +9,14 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use filter_user::{
     config,
+    image::Image,
     list::Kind,
-    pipeline::{Compiled, Sources},
+    pipeline::{Compiled, Guarding, Request, Sources},
     service::{human_bytes, progress_bar},
 };
 use serde_json::json;
 
-use super::{Failure, ListArguments};
+use super::{Failure, ListArguments, print_findings};
 
 /// Flags of `nxdp compile`.
 #[derive(Debug, Args)]
@@ -37,6 +38,9 @@ pub(super) struct Arguments {
     /// Fail if a line of a list is invalid, and write no image
     #[arg(long)]
     strict: bool,
+    /// Image that the new one is to replace: refuse if a list shrank or grew too much
+    #[arg(long, value_name = "IMAGE")]
+    previous: Option<PathBuf>,
     /// Draw the hash key from this number, for reproducible images; whoever knows it can make colliding names
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -49,7 +53,13 @@ impl Arguments {
         if config.lists.is_empty() {
             return Err(Failure::usage(config::Error::NoList));
         }
-        let compiled = Sources::default().compile(&config, self.seed, &progress_bar())?;
+        let previous = self.previous.as_deref().map(Image::open).transpose()?;
+        let request = Request {
+            seed: self.seed,
+            previous: previous.as_ref(),
+            guarding: Guarding::Tell,
+        };
+        let compiled = Sources::default().compile(&config, &request, &progress_bar())?;
         let account = account(&compiled)?;
         if let Some(path) = &self.report {
             std::fs::write(path, format!("{account:#}\n"))
@@ -67,6 +77,7 @@ impl Arguments {
             )
             .into());
         }
+        compiled.admit()?;
         if let Some(path) = &self.output {
             compiled.image.save(path)?;
             eprintln!("wrote {}", path.display());
@@ -94,6 +105,7 @@ fn account(compiled: &Compiled) -> anyhow::Result<serde_json::Value> {
         "read_s": compiled.read.as_secs_f64(),
         "build_s": compiled.build.as_secs_f64(),
         "lists": serde_json::to_value(&compiled.lists)?,
+        "findings": serde_json::to_value(&compiled.findings)?,
         "rules": serde_json::to_value(report)?,
     }))
 }
@@ -125,6 +137,7 @@ fn print(compiled: &Compiled) -> anyhow::Result<()> {
             )?;
         }
     }
+    print_findings(&mut out, &compiled.findings)?;
     let report = compiled.image.report();
     let total = report.total;
     writeln!(

@@ -3,16 +3,20 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done,
 //! 1 failed, 2 bad usage or configuration.
 
+mod check;
 mod compile;
+mod diff;
+mod features;
 mod query;
 mod run;
 mod status;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use filter_user::{
     config::{AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
+    guard::{Finding, Severity},
     list::{Format, ScopePolicy},
     service,
 };
@@ -33,6 +37,13 @@ struct Cli {
 enum Command {
     /// Compile lists into an image file and say what became of every line
     Compile(compile::Arguments),
+    /// Say whether a configuration and its lists are fit to run; needs no root
+    ///
+    /// Reads everything, asks the guards and shows the lists as they take effect.
+    /// Exit code 2 if `nxdp run` would refuse.
+    Check(check::Arguments),
+    /// Say which names a new image adds, removes or changes
+    Diff(diff::Arguments),
     /// Compile, load, attach and stay, until Ctrl-C
     ///
     /// The lists are read again on SIGHUP and when a list file changes. Ending
@@ -46,6 +57,8 @@ enum Command {
     Query(query::Arguments),
     /// Say the same, with every other rule that touches the name and why it lost
     Explain(query::Arguments),
+    /// Say what this machine and an interface can do, what stands in the way and what to do about it
+    Features(features::Arguments),
     /// Show what a running nxdp is attached to and which lists are active
     Status(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
@@ -67,6 +80,9 @@ struct ListArguments {
     /// Scope of the lists named by flags: as-format, exact or suffix
     #[arg(long, value_name = "SCOPE")]
     scope: Option<ScopePolicy>,
+    /// File of popular names, `name` or `rank,name` a line, that no hash collision may hit
+    #[arg(long, value_name = "FILE")]
+    popular: Option<PathBuf>,
 }
 
 impl ListArguments {
@@ -83,6 +99,9 @@ impl ListArguments {
                 scope: self.scope,
                 ..ListConfig::of_path(path)
             }));
+        if let Some(path) = &self.popular {
+            config.guard.popular = Some(path.clone());
+        }
         Ok(config)
     }
 }
@@ -187,9 +206,12 @@ pub(crate) fn main() -> ExitCode {
     // Clap prints its own errors and ends with 2.
     let result = match Cli::parse().command {
         Command::Compile(arguments) => arguments.run(),
+        Command::Check(arguments) => arguments.run(),
+        Command::Diff(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
         Command::Query(arguments) => arguments.query(),
         Command::Explain(arguments) => arguments.explain(),
+        Command::Features(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
         Command::Stats(arguments) => arguments.stats(),
     };
@@ -202,6 +224,27 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// So many findings that refuse nothing are shown.
+const FINDINGS_SHOWN: usize = 10;
+
+/// Shows what the guards found; what refuses is told by the refusal.
+fn print_findings(out: &mut dyn io::Write, findings: &[Finding]) -> io::Result<()> {
+    let others = || findings.iter().filter(|f| f.severity != Severity::Refuse);
+    for finding in others().take(FINDINGS_SHOWN) {
+        writeln!(out, "{finding}")?;
+    }
+    match others().count() {
+        count if count > FINDINGS_SHOWN => {
+            let more = count - FINDINGS_SHOWN;
+            writeln!(
+                out,
+                "and {more} more warnings; `nxdp check --json` tells all of them"
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether whoever read the output has enough of it.

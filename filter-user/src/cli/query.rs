@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufRead as _, BufWriter, Write},
     path::PathBuf,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -13,7 +14,7 @@ use filter_user::{
     config,
     image::{Explanation, Image, Origin, Verdict},
     list,
-    pipeline::Sources,
+    pipeline::{Guarding, Request, Sources},
     service::progress_bar,
 };
 use serde_json::json;
@@ -84,16 +85,20 @@ impl Arguments {
         Ok(())
     }
 
-    fn image(&self) -> Result<Image, Failure> {
+    fn image(&self) -> Result<Arc<Image>, Failure> {
         if let Some(path) = &self.image {
-            return Ok(Image::open(path)?);
+            return Ok(Arc::new(Image::open(path)?));
         }
         let config = self.lists.config()?;
         if config.lists.is_empty() {
             return Err(Failure::usage(config::Error::NoList));
         }
+        let request = Request {
+            guarding: Guarding::Skip,
+            ..Request::default()
+        };
         Ok(Sources::default()
-            .compile(&config, None, &progress_bar())?
+            .compile(&config, &request, &progress_bar())?
             .image)
     }
 
@@ -117,7 +122,7 @@ impl Arguments {
 }
 
 /// Every list applies: policies choose among categories, and there is one policy.
-const EVERY_CATEGORY: u64 = u64::MAX;
+pub(super) const EVERY_CATEGORY: u64 = u64::MAX;
 
 fn print_verdict(
     image: &Image,

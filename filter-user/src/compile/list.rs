@@ -15,6 +15,9 @@ pub(crate) const PARTITIONS: usize = 512;
 /// The partition of names with less than two labels.
 pub(crate) const TOP: usize = PARTITIONS;
 
+/// Number of categories that can be told apart.
+pub const CATEGORY_MAX: usize = u64::BITS as usize;
+
 /// What is true of every rule of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListInfo {
@@ -24,7 +27,10 @@ pub struct ListInfo {
     pub path: String,
     /// Categories its rules belong to, one bit each; no bit means that no policy selects it.
     pub categories: u64,
-    /// Answer of block rules that name none; `None` leaves it to the settings.
+    /// What people call the category that the list belongs to.
+    pub category: Option<String>,
+    /// Answer of all blocks and rewrites, whatever they say themselves; `None` leaves it to
+    /// them, and to the settings for those that say nothing.
     pub answer: Option<Answer>,
     /// EDE INFO-CODE (RFC 8914 §4); 0 leaves it to the settings.
     pub ede_code: u8,
@@ -41,6 +47,7 @@ impl ListInfo {
             name: name.to_owned(),
             path: path.to_owned(),
             categories: u64::MAX,
+            category: None,
             answer: None,
             ede_code: 0,
             ede_text: None,

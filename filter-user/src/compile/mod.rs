@@ -30,7 +30,7 @@ use filter_common::{layout::Settings, name::Name, rule::AnswerKind};
 
 pub use classes::CHAIN_MAX;
 pub use error::CompileError;
-pub use list::{ListBuilder, ListInfo};
+pub use list::{CATEGORY_MAX, ListBuilder, ListInfo};
 pub(crate) use list::{PARTITIONS, partition_of};
 pub use report::{Counts, Report, Sample, Unsupported};
 pub use shape::{Shape, qtype_text};

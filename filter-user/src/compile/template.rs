@@ -221,13 +221,14 @@ fn record_of(shape: &Shape, info: &ListInfo, list: u32, text: u32) -> RuleRecord
     record.ede_code = info.ede_code;
     record.text = text;
     record.ttl_s = info.ttl_s;
-    match &shape.effect {
-        Effect::Block(Some(answer)) | Effect::Rewrite(answer) => set_answer(&mut record, answer),
-        _ => {
-            if let Some(answer) = &info.answer {
-                set_answer(&mut record, answer);
-            }
-        }
+    let own = match &shape.effect {
+        Effect::Block(own) => own.as_ref(),
+        Effect::Rewrite(own) => Some(own),
+        _ => None,
+    };
+    // The operator's word for the list goes before its author's.
+    if let Some(answer) = info.answer.as_ref().or(own) {
+        set_answer(&mut record, answer);
     }
     record
 }

@@ -5,20 +5,25 @@
 //! of rules and changes nothing: it only looks.
 
 mod names;
+mod refusal;
 mod sizes;
 mod suffixes;
 
 use std::fmt;
 
 use filter_common::name::Name;
+use serde::Serialize;
 
+pub use self::refusal::Refusal;
 use crate::{
     compile::ListBuilder,
     image::{Image, Origin},
+    list,
 };
 
 /// What is being guarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum GuardKind {
     /// A rule whose name is a single label: a whole top-level domain.
     SingleLabel,
@@ -49,24 +54,11 @@ impl GuardKind {
             Self::Size => "size",
         }
     }
-
-    /// The kind that this word stands for.
-    pub fn from_word(word: &str) -> Option<Self> {
-        let all = [
-            Self::SingleLabel,
-            Self::PublicSuffix,
-            Self::PrivateSuffix,
-            Self::Protected,
-            Self::MustNotBlock,
-            Self::MustBlock,
-            Self::Size,
-        ];
-        all.into_iter().find(|kind| kind.as_str() == word)
-    }
 }
 
 /// How bad a finding is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The image must not go live.
     Refuse,
@@ -77,14 +69,16 @@ pub enum Severity {
 }
 
 /// Something that a guard found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Which guard.
     pub kind: GuardKind,
     /// How bad it is.
     pub severity: Severity,
-    /// The name, or the list for [`GuardKind::Size`]; what an override has to say.
+    /// The name, or the list for [`GuardKind::Size`].
     pub subject: String,
+    /// The name that the rule behind it is written for, if there is one.
+    pub rule_name: Option<String>,
     /// What is wrong.
     pub what: String,
     /// The rule, if one is behind it.
@@ -104,16 +98,8 @@ impl fmt::Display for Finding {
             Severity::Warn => "warning",
             Severity::Overridden(_) => "overridden",
         };
-        write!(
-            f,
-            "{severity} ({}): {}: {}",
-            self.kind.as_str(),
-            self.subject,
-            self.what
-        )?;
-        if let (Some(rule), Some(path), Some(line)) = (&self.rule, &self.path, self.line) {
-            write!(f, "; rule {rule} at {path}:{line}")?;
-        }
+        write!(f, "{severity} ({}): ", self.kind.as_str())?;
+        self.write_matter(f)?;
         match &self.severity {
             Severity::Overridden(reason) => write!(f, "; allowed because: {reason}"),
             _ => Ok(()),
@@ -124,10 +110,9 @@ impl fmt::Display for Finding {
 /// A finding that is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// Which guard.
-    pub kind: GuardKind,
-    /// [`Finding::subject`].
-    pub subject: String,
+    /// [`Finding::subject`] or [`Finding::rule_name`], in any case and as Unicode or not: one
+    /// override accepts all that a rule does.
+    pub name: String,
     /// Why; an override without a reason does not count.
     pub reason: String,
 }
@@ -213,14 +198,23 @@ impl Guards {
     }
 
     fn apply_override(&self, finding: &mut Finding) {
-        let accepted = self.overrides.iter().find(|accepted| {
-            accepted.kind == finding.kind
-                && accepted.subject == finding.subject
-                && !accepted.reason.trim().is_empty()
-        });
+        let accepted = self
+            .overrides
+            .iter()
+            .find(|accepted| accepted.is_about(finding) && !accepted.reason.trim().is_empty());
         if let (Some(accepted), Severity::Refuse) = (accepted, &finding.severity) {
             finding.severity = Severity::Overridden(accepted.reason.clone());
         }
+    }
+}
+
+impl Override {
+    fn is_about(&self, finding: &Finding) -> bool {
+        let spelled = list::name(&self.name).map(|name| name.to_string());
+        let is_this = |told: &String| {
+            self.name.eq_ignore_ascii_case(told) || spelled.as_ref().is_ok_and(|name| name == told)
+        };
+        is_this(&finding.subject) || finding.rule_name.as_ref().is_some_and(is_this)
     }
 }
 
@@ -237,11 +231,32 @@ pub fn protected_names() -> impl Iterator<Item = (Name, &'static str)> {
 }
 
 impl Finding {
+    /// What an override has to name.
+    pub fn override_name(&self) -> &str {
+        match (self.kind, &self.rule_name) {
+            // The rule in the way of a block is the one that should go.
+            (GuardKind::MustBlock, _) | (_, None) => &self.subject,
+            (_, Some(name)) => name,
+        }
+    }
+
+    /// What is wrong with what, and the rule behind it, without the severity.
+    fn write_matter(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.what)?;
+        if let (Some(rule), Some(list)) = (&self.rule, &self.list)
+            && let (Some(path), Some(line)) = (&self.path, self.line)
+        {
+            write!(f, "; rule {rule} of list '{list}' at {path}:{line}")?;
+        }
+        Ok(())
+    }
+
     fn of_rule(kind: GuardKind, severity: Severity, what: String, origin: &Origin) -> Self {
         Self {
             kind,
             severity,
             subject: origin.name.to_string(),
+            rule_name: Some(origin.name.to_string()),
             what,
             rule: Some(origin.rule.clone()),
             list: Some(origin.list_name.to_owned()),

@@ -1,22 +1,25 @@
 //! Lists that shrank or grew so much that something is wrong with them.
 
 use super::{Finding, GuardKind, Guards, Severity};
-use crate::image::Image;
+use crate::{compile::ListInfo, image::Image};
 
 pub(super) fn check(guards: &Guards, old: &Image, new: &Image) -> Vec<Finding> {
-    let rules_before = |name: &str| {
-        let at = old.lists().iter().position(|list| list.name == name)?;
+    // Files of one name in several folders are several lists.
+    let rules_before = |new: &ListInfo| {
+        let is_same = |old: &ListInfo| old.name == new.name && old.path == new.path;
+        let at = old.lists().iter().position(is_same)?;
         old.report().lists.get(at).map(|counts| counts.rules)
     };
     let lists = new.lists().iter().zip(&new.report().lists);
     lists
         .filter_map(|(list, counts)| {
-            let before = rules_before(&list.name)?;
+            let before = rules_before(list)?;
             let what = too_much(guards, before, counts.rules)?;
             Some(Finding {
                 kind: GuardKind::Size,
                 severity: Severity::Refuse,
                 subject: list.name.clone(),
+                rule_name: None,
                 what,
                 rule: None,
                 list: Some(list.name.clone()),

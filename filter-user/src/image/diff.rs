@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 
 use filter_common::name::Name;
 use rustc_hash::FxHashMap;
+use serde::Serialize;
 
 use super::{Decision, Image};
 use crate::{
-    compile::PARTITIONS,
+    compile::{ListInfo, PARTITIONS},
     provenance::{Fate, Row},
     rule::Effect,
 };
 
 /// Numbers of names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// Names with a rule in the old image.
     pub old: u64,
@@ -31,7 +32,7 @@ pub struct Change {
 }
 
 /// What changed in one list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ListDiff {
     /// Names.
     pub names: Change,
@@ -42,14 +43,14 @@ pub struct ListDiff {
 }
 
 /// What a new image changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diff {
     /// All lists together.
     pub total: Change,
     /// By name of the list.
     pub lists: BTreeMap<String, ListDiff>,
-    /// By category bit.
-    pub categories: BTreeMap<u8, Change>,
+    /// By category; lists that belong to every category count under none.
+    pub categories: BTreeMap<String, Change>,
 }
 
 /// A name whose verdict changes.
@@ -123,7 +124,8 @@ impl Diff {
 struct Ruled {
     list: u32,
     meaning: u32,
-    categories: u64,
+    /// Bits of [`Comparison::categories`].
+    categories: u128,
     line: u32,
 }
 
@@ -132,6 +134,8 @@ struct Side<'a> {
     image: &'a Image,
     /// Number of each list in the comparison.
     lists: Vec<u32>,
+    /// Categories of each list in the comparison.
+    categories: Vec<u128>,
     /// Number of the meaning of a shape in a list.
     meanings: FxHashMap<(usize, usize), u32>,
     /// The rules of the name at hand.
@@ -145,9 +149,12 @@ impl<'a> Side<'a> {
             .iter()
             .map(|list| comparison.list(&list.name))
             .collect();
+        let categories = image.lists.iter();
+        let categories = categories.map(|list| comparison.mask_of(list)).collect();
         Self {
             image,
             lists,
+            categories,
             meanings: FxHashMap::default(),
             rules: Vec::new(),
         }
@@ -167,7 +174,7 @@ impl<'a> Side<'a> {
                 self.rules.push(Ruled {
                     list: self.lists[row.list()],
                     meaning,
-                    categories: image.lists[row.list()].categories,
+                    categories: self.categories[row.list()],
                     line: row.line,
                 });
             }
@@ -179,7 +186,7 @@ impl<'a> Side<'a> {
 fn spell(image: &Image, (list, shape): (usize, usize)) -> String {
     let shape = &image.shapes[shape];
     let answer = match shape.effect {
-        Effect::Block(None) => image.lists[list].answer.as_ref(),
+        Effect::Block(_) | Effect::Rewrite(_) => image.lists[list].answer.as_ref(),
         _ => None,
     };
     format!("{} {answer:?}", shape.display(&Name::ROOT))
@@ -238,11 +245,13 @@ impl Change {
 #[derive(Default)]
 struct Comparison {
     list_numbers: BTreeMap<String, u32>,
+    /// By bit; two images have at most twice as many as one.
+    categories: Vec<String>,
     meanings: FxHashMap<String, u32>,
     total: Change,
     lists: Vec<ListDiff>,
     /// By the categories that all rules of a name share: nearly all names.
-    by_mask: FxHashMap<u64, Change>,
+    by_mask: FxHashMap<u128, Change>,
     by_bit: BTreeMap<u8, Change>,
 }
 
@@ -254,6 +263,25 @@ impl Comparison {
             self.lists.push(ListDiff::default());
         }
         number
+    }
+
+    /// The bits of a list's categories: an image numbers them as it likes.
+    fn mask_of(&mut self, list: &ListInfo) -> u128 {
+        match &list.category {
+            Some(name) => self.category(name),
+            None if list.categories == u64::MAX => 0,
+            None => bits_of(list.categories.into())
+                .fold(0, |mask, bit| mask | self.category(&bit.to_string())),
+        }
+    }
+
+    fn category(&mut self, name: &str) -> u128 {
+        let known = self.categories.iter().position(|known| known == name);
+        let bit = known.unwrap_or_else(|| {
+            self.categories.push(name.to_owned());
+            self.categories.len() - 1
+        });
+        1u128.checked_shl(bit as u32).unwrap_or(0)
     }
 
     fn meaning(&mut self, spelled: &str) -> u32 {
@@ -306,13 +334,15 @@ impl Comparison {
         Diff {
             total: self.total,
             lists: self.list_numbers.into_iter().map(take).collect(),
-            categories: self.by_bit,
+            categories: (self.by_bit.into_iter())
+                .map(|(bit, change)| (self.categories[usize::from(bit)].clone(), change))
+                .collect(),
         }
     }
 }
 
-fn bits_of(mask: u64) -> impl Iterator<Item = u8> {
-    (0..64).filter(move |bit| mask >> bit & 1 == 1)
+fn bits_of(mask: u128) -> impl Iterator<Item = u8> {
+    (0..128).filter(move |bit| mask >> bit & 1 == 1)
 }
 
 fn smallest(old: &[Row], new: &[Row]) -> Option<u64> {

@@ -9,7 +9,8 @@ mod validate;
 mod walk;
 
 use filter_common::{
-    layout::{Header, Record},
+    layout::{Header, Record, RuleRecord, Settings},
+    rule::AnswerKind,
     table::Records,
 };
 
@@ -45,6 +46,19 @@ impl Image {
         self.records[..]
             .record(0)
             .map_or_else(bytemuck::Zeroable::zeroed, |r| *Header::of(r))
+    }
+
+    /// Whether a query that this rule decides passes and is only counted.
+    pub fn is_observed(&self, rule: &RuleRecord) -> bool {
+        let settings = self.records[..]
+            .record(1)
+            .map_or(0, |r| Settings::of(r).answer);
+        let answer = if rule.answer == 0 {
+            settings
+        } else {
+            rule.answer
+        };
+        answer == AnswerKind::Observe as u8
     }
 
     /// The lists, by number.

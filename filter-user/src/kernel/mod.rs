@@ -254,6 +254,14 @@ pub fn check_interface(interface: &str) -> Result<(), Error> {
     }
 }
 
+/// The name of the loaded program with this id; `None` without the capability to ask, or when it is gone.
+pub fn program_name(id: u32) -> Option<String> {
+    let program = aya::programs::loaded_programs()
+        .flatten()
+        .find(|program| program.id() == id)?;
+    program.name_as_str().map(str::to_owned)
+}
+
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())

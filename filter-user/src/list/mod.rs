@@ -18,6 +18,7 @@ mod lines;
 mod mixed;
 mod modifiers;
 mod name;
+mod names;
 mod output;
 mod report;
 mod rpz;
@@ -30,6 +31,7 @@ use std::{fmt, io::Read, str::FromStr};
 pub use detect::detect;
 use filter_common::name::Name;
 pub use lines::LINE_MAX_BYTES;
+pub use names::names;
 pub use output::Sink;
 pub use report::{Counts, Kind, Report, SAMPLES_PER_KIND, Sample, Zone};
 use serde::{Deserialize, Serialize};
@@ -110,6 +112,16 @@ pub enum ScopePolicy {
     Exact,
     /// Every rule is for its name and everything below.
     Suffix,
+}
+
+impl fmt::Display for ScopePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::AsFormat => "as-format",
+            Self::Exact => "exact",
+            Self::Suffix => "suffix",
+        })
+    }
 }
 
 impl FromStr for ScopePolicy {
@@ -246,12 +258,16 @@ fn each_line<R: Read, S: Sink>(
 ) -> Result<(), Error> {
     while let Some(line) = lines.next_line()? {
         output.line = line.number;
+        let rules_before = output.rules();
         let judgement = if line.is_whole {
             judge(line.text.trim_ascii(), output)
         } else {
             Judgement::at(Kind::Invalid, 0, report::Reason::LineTooLong)
         };
         report.count(line.number, line.text, judgement);
+        if judgement.kind != Kind::Rule && output.rules() != rules_before {
+            report.note_rules_of(line.number);
+        }
     }
     Ok(())
 }

@@ -134,6 +134,11 @@ impl<'s, S: Sink> Output<'s, S> {
         true
     }
 
+    /// Rules handed out so far.
+    pub(super) const fn rules(&self) -> u64 {
+        self.rules
+    }
+
     /// Hands out what is left and says how many rules there were.
     pub(super) fn finish(mut self) -> u64 {
         self.flush();

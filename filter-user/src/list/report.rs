@@ -157,6 +157,9 @@ pub struct Report {
     /// Where the list is a response policy zone with a SOA: which one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<Zone>,
+    /// Lines that gave rules and are counted under another kind than [`Kind::Rule`].
+    #[serde(skip)]
+    other_kinds: Vec<u32>,
 }
 
 impl Report {
@@ -168,15 +171,41 @@ impl Report {
             by_kind: Counts::default(),
             samples: Vec::new(),
             zone: None,
+            other_kinds: Vec::new(),
         }
     }
 
     /// Moves lines from the rules to the redundant ones, once the compiler
     /// found that others cover all they say.
     pub fn mark_redundant(&mut self, lines: u64) {
+        self.move_rules(Kind::Redundant, lines);
+    }
+
+    /// Moves lines from the rules to the unsupported ones, once the compiler
+    /// found that they have no form in the kernel.
+    pub fn mark_unsupported(&mut self, lines: u64) {
+        self.move_rules(Kind::Unsupported, lines);
+    }
+
+    fn move_rules(&mut self, kind: Kind, lines: u64) {
         let lines = lines.min(self.by_kind.of(Kind::Rule));
         self.by_kind.0[Kind::Rule as usize] -= lines;
-        self.by_kind.add_lines(Kind::Redundant, lines);
+        self.by_kind.add_lines(kind, lines);
+    }
+
+    /// Lines that gave rules and are counted under another kind than [`Kind::Rule`].
+    pub fn lines_of_other_kinds(&self) -> &[u32] {
+        &self.other_kinds
+    }
+
+    /// Keeps a sample that was found later.
+    pub fn add_sample(&mut self, sample: Sample) {
+        self.samples.push(sample);
+    }
+
+    /// Notes that a line gave rules although it is none.
+    pub(super) fn note_rules_of(&mut self, line: u32) {
+        self.other_kinds.push(line);
     }
 
     /// Accounts for one line; `text` is all of it.

@@ -20,6 +20,9 @@ const TERMINAL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a pipe gets a line.
 const PIPE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// So many warnings of the guards are shown.
+const FINDINGS_SHOWN: usize = 3;
+
 /// The service's voice.
 #[derive(Debug, Default)]
 pub struct Display {
@@ -44,6 +47,13 @@ impl Display {
                 list.report.rules,
                 list.path.display()
             );
+        }
+        for finding in compiled.findings.iter().take(FINDINGS_SHOWN) {
+            eprintln!("{finding}");
+        }
+        if compiled.findings.len() > FINDINGS_SHOWN {
+            let more = compiled.findings.len() - FINDINGS_SHOWN;
+            eprintln!("and {more} more warnings; `nxdp check` tells all of them");
         }
         let image = &compiled.image;
         let records = image.records().len();

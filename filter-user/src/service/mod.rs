@@ -25,8 +25,9 @@ pub use self::display::{human_bytes, progress_bar};
 use self::{answerer::answer, display::Display, socket::Socket, watch::Watch};
 use crate::{
     config::{Config, ModeChoice},
+    image::Image,
     kernel::{self, Filter, Mode},
-    pipeline::{self, Compiled, Progress, Sources},
+    pipeline::{self, Compiled, Progress, Request, Sources},
 };
 
 /// How often list files are looked at.
@@ -90,7 +91,7 @@ impl Service {
         let sources = Arc::new(Sources::default());
         let watch = Watch::new(config.lists.iter().map(|list| list.path.clone()));
         let display = Display::default();
-        let compiled = compile(&config, &sources, progress_bar())
+        let compiled = compile(&config, &sources, None, progress_bar())
             .await
             .map_err(Error::Background)??;
         let records = compiled.image.records();
@@ -153,7 +154,12 @@ impl Service {
             return;
         }
         self.display.reloading(why);
-        self.reload = Some(compile(&self.config, &self.sources, |_| {}));
+        self.reload = Some(compile(
+            &self.config,
+            &self.sources,
+            Some(Arc::clone(&self.compiled.image)),
+            |_| {},
+        ));
     }
 
     fn finish_reload(&mut self, compiled: Result<Compiled, Error>) {
@@ -199,10 +205,17 @@ fn capacity_for(records: usize) -> u32 {
 fn compile(
     config: &Arc<Config>,
     sources: &Arc<Sources>,
+    previous: Option<Arc<Image>>,
     progress: impl Fn(Progress) + Send + Sync + 'static,
 ) -> JoinHandle<Result<Compiled, pipeline::Error>> {
     let (config, sources) = (Arc::clone(config), Arc::clone(sources));
-    tokio::task::spawn_blocking(move || sources.compile(&config, None, &progress))
+    tokio::task::spawn_blocking(move || {
+        let request = Request {
+            previous: previous.as_deref(),
+            ..Request::default()
+        };
+        sources.compile(&config, &request, &progress)
+    })
 }
 
 /// Waits for the compilation in the background, for ever if there is none.

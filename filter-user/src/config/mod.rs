@@ -2,15 +2,23 @@
 //!
 //! Owns the words and their defaults; knows neither clap nor the kernel.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
+mod error;
+mod guard;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use self::{
+    error::Error,
+    guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
+    words::{AnswerChoice, EdeCode, ModeChoice},
 };
-
-use filter_common::rule::AnswerKind;
-use serde::{Deserialize, Serialize};
-
-use crate::list::{Format, ScopePolicy};
+use crate::{
+    compile::CATEGORY_MAX,
+    list::{Format, ScopePolicy},
+};
 
 /// Seconds for which an answer may be cached, unless the configuration says otherwise.
 pub const TTL_DEFAULT_S: u32 = 60;
@@ -32,11 +40,16 @@ pub struct Config {
     pub answer: AnswerChoice,
     /// Seconds for which an answer may be cached.
     pub ttl_s: Option<u32>,
+    /// INFO-CODE of the extended error (RFC 8914) in an answer; Blocked by default.
+    pub ede: Option<EdeCode>,
     /// The control socket.
     pub socket: Option<PathBuf>,
     /// The lists.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
+    /// What must hold before lists go live.
+    #[serde(default)]
+    pub guard: GuardConfig,
 }
 
 /// One list.
@@ -51,8 +64,14 @@ pub struct ListConfig {
     pub format: Option<Format>,
     /// Whether rules match as their format says, or all as one scope.
     pub scope: Option<ScopePolicy>,
-    /// Answer of this list's rules.
+    /// Category, by which policies choose lists; a list without one belongs to every category.
+    pub category: Option<String>,
+    /// Answer of all blocks of this list, whatever its lines say; what they say by default.
     pub answer: Option<AnswerChoice>,
+    /// Seconds for which an answer may be cached; the configuration's by default.
+    pub ttl_s: Option<u32>,
+    /// INFO-CODE of the extended error; the configuration's by default.
+    pub ede: Option<EdeCode>,
     /// EXTRA-TEXT of the extended error (RFC 8914), 60 bytes at most; the list's name by default.
     pub text: Option<String>,
 }
@@ -65,7 +84,10 @@ impl ListConfig {
             name: None,
             format: None,
             scope: None,
+            category: None,
             answer: None,
+            ttl_s: None,
+            ede: None,
             text: None,
         }
     }
@@ -82,95 +104,6 @@ impl ListConfig {
     }
 }
 
-/// Where the program runs, in the configuration's words.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum ModeChoice {
-    /// In the driver.
-    #[default]
-    Native,
-    /// Behind the driver, on any device, slower.
-    Skb,
-}
-
-/// An answer in the configuration's words.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum AnswerChoice {
-    /// NXDOMAIN with a SOA.
-    #[default]
-    Nxdomain,
-    /// NODATA with a SOA.
-    Nodata,
-    /// REFUSED.
-    Refused,
-    /// 0.0.0.0 and ::.
-    Null,
-    /// TC=1: ask again over TCP.
-    Truncate,
-    /// No answer.
-    Drop,
-    /// The query passes and is counted.
-    Observe,
-}
-
-impl From<AnswerChoice> for AnswerKind {
-    fn from(choice: AnswerChoice) -> Self {
-        match choice {
-            AnswerChoice::Nxdomain => Self::NxDomain,
-            AnswerChoice::Nodata => Self::NoData,
-            AnswerChoice::Refused => Self::Refused,
-            AnswerChoice::Null => Self::Null,
-            AnswerChoice::Truncate => Self::Truncate,
-            AnswerChoice::Drop => Self::Drop,
-            AnswerChoice::Observe => Self::Observe,
-        }
-    }
-}
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file cannot be read.
-    #[error("read configuration '{path}'")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is no valid configuration.
-    #[error("parse configuration '{path}'")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// Nothing to attach to.
-    #[error(
-        "no interface given: name one with `--interface IF` or `interfaces = [\"IF\"]`; `ip link` lists them"
-    )]
-    NoInterface,
-    /// Nothing to block.
-    #[error("no list given: name one with `--list FILE` or a `[[list]]` table with `path`")]
-    NoList,
-    /// A text that no answer can carry.
-    #[error(
-        "list '{name}': text of {len} bytes is too long for an answer: shorten it to {max} bytes"
-    )]
-    LongText {
-        /// The list.
-        name: String,
-        /// Length of the text in bytes.
-        len: usize,
-        /// Longest possible, in bytes.
-        max: usize,
-    },
-}
-
 impl Config {
     /// Reads a file; paths in it become relative to its folder.
     pub fn read(path: &Path) -> Result<Self, Error> {
@@ -178,14 +111,12 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        let mut config: Self = toml::from_str(&text).map_err(|source| Error::Parse {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| Error::parse(path, &error))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for list in &mut config.lists {
             list.path = folder.join(&list.path);
         }
+        config.guard.relocate(folder);
         config.check()?;
         Ok(config)
     }
@@ -205,7 +136,34 @@ impl Config {
                 _ => {}
             }
         }
-        Ok(())
+        match self.categories().len() {
+            count if count > CATEGORY_MAX => Err(Error::TooManyCategories { count }),
+            _ => self.guard.check(self),
+        }
+    }
+
+    /// The categories of the lists, in the order of their bits.
+    pub fn categories(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for name in self
+            .lists
+            .iter()
+            .filter_map(|list| list.category.as_deref())
+        {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The bit of a category; `None` if no list has it.
+    pub fn category_mask(&self, category: &str) -> Option<u64> {
+        let bit = self
+            .categories()
+            .iter()
+            .position(|name| *name == category)?;
+        1u64.checked_shl(bit as u32)
     }
 
     /// The control socket, given or by default.

@@ -4,6 +4,8 @@
 //! and one that did not change is not read again. What lines mean is `list`'s
 //! business, what rules mean together is `compile`'s.
 
+mod account;
+
 use std::{
     collections::HashMap,
     fs::File,
@@ -12,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,26 +25,23 @@ use serde::Serialize;
 
 use crate::{
     compile::{self, CompileError, ListBuilder, ListInfo},
-    config::{Config, ListConfig, TTL_DEFAULT_S},
+    config::{self, Config, EdeCode, ListConfig, TTL_DEFAULT_S},
+    guard::{Finding, Refusal},
     image::Image,
     list,
     rule::Answer,
 };
 
-/// EDE INFO-CODE of a block that the operator decided (RFC 8914 §4.16).
-const EDE_BLOCKED: u8 = 15;
-
 /// Why no image came out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be opened.
-    #[error("open list '{path}'")]
+    #[error("open list '{path}': {}", told(error))]
     Open {
         /// The file.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: io::Error,
+        error: io::Error,
     },
     /// A file is no list.
     #[error("read list '{path}'")]
@@ -66,6 +65,45 @@ pub enum Error {
     /// The rules do not fit together.
     #[error("compile lists")]
     Compile(#[source] CompileError),
+    /// Files of names that the configuration refers to cannot be read.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The guards refuse what came out.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+fn told(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::IsADirectory => "it is a folder; name the files in it".to_owned(),
+        io::ErrorKind::NotFound => {
+            "there is no such file; paths in a configuration start at its folder".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// What is wanted besides the configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    /// Makes the image reproducible.
+    pub seed: Option<u64>,
+    /// The image that the new one is to replace: lists may not differ from it too much.
+    pub previous: Option<&'a Image>,
+    /// What the guards do.
+    pub guarding: Guarding,
+}
+
+/// What the guards do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guarding {
+    /// They refuse: for images that go live.
+    #[default]
+    Refuse,
+    /// They tell, in [`Compiled::findings`]; the caller refuses.
+    Tell,
+    /// They are not asked: for images that are only looked at.
+    Skip,
 }
 
 /// How far reading is.
@@ -83,13 +121,25 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Compiled {
     /// The image.
-    pub image: Image,
+    pub image: Arc<Image>,
     /// The account of each list, in the order of the configuration.
     pub lists: Vec<ListOutcome>,
+    /// What the guards found.
+    pub findings: Vec<Finding>,
     /// Reading.
     pub read: Duration,
     /// Merging, building and checking.
     pub build: Duration,
+}
+
+impl Compiled {
+    /// Fails if the image must not go live.
+    pub fn admit(&self) -> Result<(), Error> {
+        match Refusal::of(&self.findings) {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The account of one list.
@@ -107,6 +157,7 @@ pub struct ListOutcome {
 #[derive(Debug, Default)]
 pub struct Sources {
     read: Mutex<HashMap<PathBuf, Arc<ReadList>>>,
+    reads: AtomicUsize,
 }
 
 /// A list that was read.
@@ -122,58 +173,88 @@ struct ReadList {
 type Stamp = (u64, u64, i64, i64);
 
 impl Sources {
-    /// Reads what changed and compiles everything; `seed` makes the image reproducible.
+    /// Reads what changed and compiles everything.
+    ///
+    /// # Errors
+    ///
+    /// When a list cannot be read, the rules do not fit into an image, or the guards refuse it.
     pub fn compile(
         &self,
         config: &Config,
-        seed: Option<u64>,
+        request: &Request<'_>,
         progress: &(impl Fn(Progress) + Sync),
     ) -> Result<Compiled, Error> {
         let start = Instant::now();
+        let guards = config.guards()?;
+        let check_names = config.popular_names()?;
         let meter = Meter::new(config, progress);
         let lists: Vec<Arc<ReadList>> = config
             .lists
             .par_iter()
-            .map(|list| self.list(list, &meter))
+            .map(|list| self.list(config, list, &meter))
             .collect::<Result<_, _>>()?;
         let read = start.elapsed();
         let start = Instant::now();
         let builders: Vec<&ListBuilder> = lists.iter().map(|list| &list.builder).collect();
         let options = compile::Options {
-            seed,
+            seed: request.seed,
             settings: settings(config),
-            ..compile::Options::default()
+            check_names: &check_names,
         };
         let image = compile::compile(&builders, &options).map_err(Error::Compile)?;
-        Ok(Compiled {
-            image,
-            lists: lists.iter().map(|list| list.outcome()).collect(),
+        let findings = match request.guarding {
+            Guarding::Skip => Vec::new(),
+            Guarding::Refuse | Guarding::Tell => guards.check(&builders, &image, request.previous),
+        };
+        let mut outcomes: Vec<_> = lists.iter().map(|list| list.outcome()).collect();
+        account::settle(&mut outcomes, &image);
+        let compiled = Compiled {
+            image: Arc::new(image),
+            lists: outcomes,
+            findings,
             read,
             build: start.elapsed(),
-        })
+        };
+        if request.guarding == Guarding::Refuse {
+            compiled.admit()?;
+        }
+        Ok(compiled)
+    }
+
+    /// How many times a list was read, over all compilations.
+    pub fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// The list as it is now, read again only if its file or its settings changed.
     fn list<P: Fn(Progress) + Sync>(
         &self,
+        all: &Config,
         config: &ListConfig,
         meter: &Meter<'_, P>,
     ) -> Result<Arc<ReadList>, Error> {
-        let open = |source| Error::Open {
+        let info = info(all, config);
+        let open = |error| Error::Open {
             path: config.path.clone(),
-            source,
+            error,
         };
         let file = File::open(&config.path).map_err(open)?;
-        let stamp = stamp(&file).map_err(open)?;
+        let metadata = file.metadata().map_err(open)?;
+        if metadata.is_dir() {
+            return Err(open(io::ErrorKind::IsADirectory.into()));
+        }
+        let stamp = stamp(&metadata);
         let known = self.known().get(&config.path).cloned();
         if let Some(known) = known
             && known.stamp == stamp
             && known.config == *config
+            && *known.builder.info() == info
         {
             meter.skip(config, stamp.1);
             return Ok(known);
         }
-        let list = Arc::new(ReadList::read(config, file, stamp, meter)?);
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let list = Arc::new(ReadList::read(config, info, file, stamp, meter)?);
         self.known().insert(config.path.clone(), Arc::clone(&list));
         Ok(list)
     }
@@ -187,11 +268,12 @@ impl Sources {
 impl ReadList {
     fn read<P: Fn(Progress) + Sync>(
         config: &ListConfig,
+        info: ListInfo,
         file: File,
         stamp: Stamp,
         meter: &Meter<'_, P>,
     ) -> Result<Self, Error> {
-        let mut builder = ListBuilder::new(info(config));
+        let mut builder = ListBuilder::new(info);
         let options = list::Options {
             format: config.format,
             scope: config.scope.unwrap_or_default(),
@@ -235,12 +317,20 @@ impl ReadList {
     }
 }
 
-fn info(config: &ListConfig) -> ListInfo {
+fn info(all: &Config, config: &ListConfig) -> ListInfo {
     let name = config.name();
+    let mask = config
+        .category
+        .as_deref()
+        .and_then(|name| all.category_mask(name));
     let text = config.text.clone().unwrap_or_else(|| truncated(&name));
     ListInfo {
         answer: config.answer.map(|answer| Answer::of(answer.into())),
         ede_text: Some(text),
+        categories: mask.unwrap_or(u64::MAX),
+        category: config.category.clone(),
+        ede_code: config.ede.map_or(0, |code| code.0),
+        ttl_s: config.ttl_s.unwrap_or(0),
         ..ListInfo::new(&name, &config.path.to_string_lossy())
     }
 }
@@ -255,19 +345,18 @@ fn settings(config: &Config) -> Settings {
     Settings {
         ttl_s: config.ttl_s.unwrap_or(TTL_DEFAULT_S),
         answer: AnswerKind::from(config.answer) as u8,
-        ede_code: EDE_BLOCKED,
+        ede_code: config.ede.unwrap_or(EdeCode::BLOCKED).0,
         ..Settings::default()
     }
 }
 
-fn stamp(file: &File) -> io::Result<Stamp> {
-    let metadata = file.metadata()?;
-    Ok((
+fn stamp(metadata: &std::fs::Metadata) -> Stamp {
+    (
         metadata.ino(),
         metadata.size(),
         metadata.mtime(),
         metadata.mtime_nsec(),
-    ))
+    )
 }
 
 /// Counts bytes over all lists and tells.

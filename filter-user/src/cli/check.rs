@@ -1,0 +1,139 @@
+//! `nxdp check`.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use clap::Args;
+use filter_user::{
+    config::{self, Config, ListConfig},
+    list::Kind,
+    pipeline::{Compiled, Guarding, ListOutcome, Request, Sources},
+    service::progress_bar,
+};
+use serde_json::json;
+
+use super::{Failure, ListArguments, print_findings};
+
+/// Flags of `nxdp check`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// List files; the same as `--list`
+    #[arg(value_name = "LIST")]
+    more_lists: Vec<PathBuf>,
+    #[command(flatten)]
+    lists: ListArguments,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        self.lists.lists.append(&mut self.more_lists);
+        let config = self.lists.config()?;
+        if config.lists.is_empty() {
+            return Err(Failure::usage(config::Error::NoList));
+        }
+        let request = Request {
+            guarding: Guarding::Tell,
+            ..Request::default()
+        };
+        let compiled = Sources::default()
+            .compile(&config, &request, &progress_bar())
+            .map_err(Failure::usage)?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", account(&config, &compiled)?)?;
+        } else {
+            print(&config, &compiled, &mut out)?;
+        }
+        compiled.admit().map_err(Failure::usage)
+    }
+}
+
+/// A list as it takes effect.
+struct Effective<'a> {
+    config: &'a ListConfig,
+    outcome: &'a ListOutcome,
+}
+
+impl Effective<'_> {
+    fn answer(&self, all: &Config) -> String {
+        match self.config.answer {
+            Some(answer) => answer.to_string(),
+            None => format!("{}*", all.answer),
+        }
+    }
+}
+
+fn lists<'a>(config: &'a Config, compiled: &'a Compiled) -> impl Iterator<Item = Effective<'a>> {
+    let pairs = config.lists.iter().zip(&compiled.lists);
+    pairs.map(|(config, outcome)| Effective { config, outcome })
+}
+
+fn print(config: &Config, compiled: &Compiled, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(
+        out,
+        "{:<20} {:<9} {:<10} {:<12} {:<10} {:>9} {:>9} {:>9} {:>8} {:>7}  file",
+        "list",
+        "format",
+        "scope",
+        "category",
+        "answer",
+        "lines",
+        "rules",
+        "redundant",
+        "unsupp.",
+        "invalid"
+    )?;
+    for list in lists(config, compiled) {
+        let report = &list.outcome.report;
+        writeln!(
+            out,
+            "{:<20} {:<9} {:<10} {:<12} {:<10} {:>9} {:>9} {:>9} {:>8} {:>7}  {}",
+            list.outcome.name,
+            report.format,
+            list.config.scope.unwrap_or_default(),
+            list.config.category.as_deref().unwrap_or("every"),
+            list.answer(config),
+            report.lines,
+            report.rules,
+            report.by_kind.of(Kind::Redundant),
+            report.by_kind.of(Kind::Unsupported),
+            report.by_kind.of(Kind::Invalid),
+            list.outcome.path.display(),
+        )?;
+    }
+    if config.lists.iter().any(|list| list.answer.is_none()) {
+        writeln!(out, "* for lines that name no answer of their own")?;
+    }
+    print_findings(out, &compiled.findings)?;
+    writeln!(out, "{} names", compiled.image.report().names)?;
+    Ok(())
+}
+
+fn account(config: &Config, compiled: &Compiled) -> anyhow::Result<serde_json::Value> {
+    let entries: Vec<_> = lists(config, compiled)
+        .map(|list| {
+            json!({
+                "name": list.outcome.name,
+                "path": list.outcome.path,
+                "format": list.outcome.report.format,
+                "scope": list.config.scope.unwrap_or_default(),
+                "category": list.config.category,
+                "answer": list.config.answer,
+                "lines": list.outcome.report.lines,
+                "rules": list.outcome.report.rules,
+                "by_kind": list.outcome.report.by_kind,
+            })
+        })
+        .collect();
+    Ok(json!({
+        "version": 1,
+        "names": compiled.image.report().names,
+        "lists": entries,
+        "findings": serde_json::to_value(&compiled.findings)?,
+    }))
+}

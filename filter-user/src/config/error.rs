@@ -1,0 +1,139 @@
+//! Why a configuration cannot be used.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{compile::CATEGORY_MAX, list};
+
+/// How alike a wrong word and a known one must be to be told together, of 1.
+const LIKENESS_MIN: f64 = 0.6;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("read configuration '{path}'")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no valid configuration.
+    #[error("parse configuration '{path}': {reason}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why, and what may have been meant.
+        reason: String,
+    },
+    /// Nothing to attach to.
+    #[error(
+        "no interface given: name one with `--interface IF` or `interfaces = [\"IF\"]`; `ip link` lists them"
+    )]
+    NoInterface,
+    /// Nothing to block.
+    #[error("no list given: name one with `--list FILE` or a `[[list]]` table with `path`")]
+    NoList,
+    /// A text that no answer can carry.
+    #[error(
+        "list '{name}': text of {len} bytes is too long for an answer: shorten it to {max} bytes"
+    )]
+    LongText {
+        /// The list.
+        name: String,
+        /// Length of the text in bytes.
+        len: usize,
+        /// Longest possible, in bytes.
+        max: usize,
+    },
+    /// More categories than a policy can tell apart.
+    #[error(
+        "lists have {count} categories, at most {CATEGORY_MAX} can be told apart: give some lists the same one"
+    )]
+    TooManyCategories {
+        /// Number of distinct categories.
+        count: usize,
+    },
+    /// Names for a category that no list has.
+    #[error(
+        "guard.must_block names the category '{0}', which no list has: write it as a list's `category`"
+    )]
+    UnknownCategory(String),
+    /// An override that names nothing or gives no reason.
+    #[error(
+        "guard.allow for '{0}' has no reason: say in `reason` why the guard may be overridden there"
+    )]
+    NoReason(String),
+    /// A file of names cannot be read.
+    #[error("open names '{path}'")]
+    OpenNames {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of names is no such file.
+    #[error("read names '{path}'")]
+    ReadNames {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: list::Error,
+    },
+    /// A line that is no name, where each one counts.
+    #[error("read names '{path}': line {line}: {reason}; write one name a line, comments behind #")]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u32,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(super) fn parse(path: &Path, error: &toml::de::Error) -> Self {
+        let mut reason = error.to_string().trim_end().to_owned();
+        if let Some(word) = nearest(error.message()) {
+            reason.push_str(&format!("; did you mean `{word}`?"));
+        }
+        Self::Parse {
+            path: path.to_owned(),
+            reason,
+        }
+    }
+}
+
+/// The known word that is most like the unknown one; both stand in back quotes in serde's message.
+fn nearest(message: &str) -> Option<&str> {
+    let is_unknown = ["unknown field ", "unknown variant "]
+        .iter()
+        .any(|start| message.contains(start));
+    let mut words = message.split('`').skip(1).step_by(2);
+    let wrong = words.next().filter(|_| is_unknown)?;
+    let likeness = |word: &str| strsim::jaro_winkler(wrong, word);
+    words
+        .filter(|word| likeness(word) >= LIKENESS_MIN)
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_known_word_is_found_and_a_strange_one_has_none() {
+        let message = "unknown field `categry`, expected one of `path`, `category`, `text`";
+        assert_eq!(nearest(message), Some("category"));
+        let message = "unknown field `zzz`, expected one of `path`, `category`";
+        assert_eq!(nearest(message), None);
+        assert_eq!(nearest("missing field `path`"), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! Why an image does not go live, and the way out.
+
+use std::fmt;
+
+use super::{Finding, Severity};
+
+/// So many findings are told; an error is read on a terminal.
+const TOLD_MAX: usize = 10;
+
+/// The findings for which an image does not go live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    findings: Vec<Finding>,
+}
+
+impl Refusal {
+    /// The refusal that follows from some findings, if one does.
+    pub fn of(findings: &[Finding]) -> Option<Self> {
+        let refused = |finding: &&Finding| finding.severity == Severity::Refuse;
+        let findings: Vec<_> = findings.iter().filter(refused).cloned().collect();
+        (!findings.is_empty()).then_some(Self { findings })
+    }
+
+    /// The findings.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.findings.len();
+        let noun = if count == 1 { "finding" } else { "findings" };
+        write!(f, "{count} {noun} of the guards, nothing was changed:")?;
+        for finding in self.findings.iter().take(TOLD_MAX) {
+            f.write_str("\n  ")?;
+            finding.write_matter(f)?;
+        }
+        if count > TOLD_MAX {
+            let more = count - TOLD_MAX;
+            write!(f, "\n  and {more} more; `nxdp check` tells all of them")?;
+        }
+        f.write_str(
+            "\nmend the lists, or accept what you want in the configuration (`--config FILE`):",
+        )?;
+        let mut names: Vec<_> = self.findings.iter().map(Finding::override_name).collect();
+        names.dedup();
+        for name in names.iter().take(TOLD_MAX) {
+            write!(
+                f,
+                "\n  [[guard.allow]]\n  name = {name:?}\n  reason = \"say why\""
+            )?;
+        }
+        Ok(())
+    }
+}

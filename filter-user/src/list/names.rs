@@ -1,0 +1,55 @@
+//! Files of names that are no blocklists: popular names, names that must or must not be blocked.
+
+use std::io::Read;
+
+use filter_common::name::Name;
+use memchr::{memchr, memrchr};
+
+use super::{Error, lines::Lines, name, source};
+
+/// Reads one name a line: `name` or `rank,name`, comments behind `#`; unpacks gzip and zstd.
+///
+/// # Errors
+///
+/// When the reader fails or gives no text. A line that is no name is no error here: `each`
+/// gets the reason.
+pub fn names<R: Read>(
+    reader: R,
+    mut each: impl FnMut(u32, Result<Name, String>),
+) -> Result<(), Error> {
+    let mut lines = Lines::new(source::open(reader).map_err(|source| Error::of(source, 0))?);
+    lines.head()?;
+    while let Some(line) = lines.next_line()? {
+        let text = match memchr(b'#', line.text) {
+            Some(at) => &line.text[..at],
+            None => line.text,
+        };
+        let text = text.trim_ascii();
+        let text = memrchr(b',', text).map_or(text, |at| &text[at + 1..]);
+        if !text.is_empty() {
+            let name = name::parse(text).map_err(|(_, reason)| reason.to_string());
+            each(line.number, name);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_comments_and_blank_lines_are_not_names() {
+        let text = "# popular\n\n1,Example.com\n  a.example # why\nnot a name\n";
+        let mut seen = Vec::new();
+        let read = names(text.as_bytes(), |line, name| {
+            seen.push((line, name.map(|name| name.to_string()).ok()));
+        });
+        assert!(read.is_ok());
+        let name = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            seen,
+            [(3, name("example.com")), (4, name("a.example")), (5, None)]
+        );
+    }
+}

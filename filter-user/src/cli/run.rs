@@ -13,6 +13,10 @@ pub(super) struct Arguments {
     /// Interface that faces the clients; may be repeated
     #[arg(long = "interface", short = 'i', value_name = "IF")]
     interfaces: Vec<String>,
+    /// Prefix of clients with public addresses, such as 203.0.113.0/24; may be repeated.
+    /// Private addresses and the interface's own prefixes are always answered
+    #[arg(long = "client", value_name = "PREFIX")]
+    clients: Vec<ipnet::IpNet>,
     #[command(flatten)]
     lists: ListArguments,
     /// Where the program runs; there is no silent fall-back [default: native]
@@ -43,6 +47,7 @@ impl Arguments {
         if !self.interfaces.is_empty() {
             config.interfaces = self.interfaces;
         }
+        config.clients.extend(self.clients);
         if let Some(mode) = self.mode {
             config.mode = mode.into();
         }

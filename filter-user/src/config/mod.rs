@@ -8,6 +8,7 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use self::{
@@ -32,6 +33,10 @@ pub struct Config {
     /// Interfaces that face the clients.
     #[serde(default)]
     pub interfaces: Vec<String>,
+    /// Prefixes of clients that may be answered, besides private addresses and the
+    /// prefixes on the interfaces themselves.
+    #[serde(default)]
+    pub clients: Vec<IpNet>,
     /// Where the program runs.
     #[serde(default)]
     pub mode: ModeChoice,

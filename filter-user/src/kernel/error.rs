@@ -40,6 +40,9 @@ pub enum Error {
     /// The counters cannot be read.
     #[error("read the counters")]
     Counters(#[source] MapError),
+    /// The prefixes of clients cannot be changed; the map holds 4096.
+    #[error("change the prefixes of clients: at most 4096 fit")]
+    Clients(#[source] MapError),
     /// No interface has this name.
     #[error("attach to '{0}': no such interface; `ip link` lists them")]
     NoInterface(String),

@@ -9,11 +9,12 @@
     reason = "table.rs maps kernel memory and proves each use"
 )]
 
+mod clients;
 mod error;
 mod log;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
@@ -25,7 +26,7 @@ use filter_common::{
     reason::{COUNTER_COUNT, Reason},
 };
 
-pub use self::error::Error;
+pub use self::{clients::ClientPrefix, error::Error};
 use self::{log::PacketLog, table::TableMap};
 
 /// The object that `cargo xtask build` made.
@@ -53,6 +54,7 @@ pub struct Filter {
     capacity: u32,
     generation: u32,
     before: Counters,
+    clients: BTreeSet<ClientPrefix>,
     links: BTreeMap<String, (Mode, XdpLink)>,
     log: Option<PacketLog>,
 }
@@ -95,6 +97,7 @@ impl Filter {
             capacity,
             generation: 0,
             before: Counters([0; COUNTER_COUNT]),
+            clients: BTreeSet::new(),
             links: BTreeMap::new(),
             log,
         })
@@ -149,8 +152,23 @@ impl Filter {
         Ok(())
     }
 
-    /// Goes on counting where `other` is: generations and packets.
+    /// Answers these prefixes and private addresses from now on, and nobody else.
+    pub fn set_clients(&mut self, wanted: BTreeSet<ClientPrefix>) -> Result<(), Error> {
+        if wanted == self.clients {
+            return Ok(());
+        }
+        let map = self
+            .ebpf
+            .map_mut("CLIENTS")
+            .ok_or(Error::Object("CLIENTS"))?;
+        clients::change(map, &self.clients, &wanted)?;
+        self.clients = wanted;
+        Ok(())
+    }
+
+    /// Goes on where `other` is: clients, and the counts of generations and packets.
     pub fn continue_from(&mut self, other: &Self) -> Result<(), Error> {
+        self.set_clients(other.clients.clone())?;
         self.generation = other.generation;
         self.before = other.counters()?;
         Ok(())

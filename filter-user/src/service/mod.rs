@@ -5,6 +5,7 @@
 //! detached when the service ends. It knows neither flags nor list syntax.
 
 mod answerer;
+mod clients;
 mod display;
 mod socket;
 mod watch;
@@ -96,6 +97,7 @@ impl Service {
             .map_err(Error::Background)??;
         let records = compiled.image.records();
         let mut filter = Filter::load(capacity_for(records.len()))?;
+        filter.set_clients(clients::prefixes(&config))?;
         let generation = filter.activate(records)?;
         display.compiled(&compiled, generation);
         Ok(Self {
@@ -136,6 +138,7 @@ impl Service {
                 },
                 _ = watch.tick() => {
                     self.filter.flush_log();
+                    self.filter.set_clients(clients::prefixes(&self.config))?;
                     if self.watch.has_settled_change() {
                         self.start_reload("a list changed");
                     }

@@ -388,8 +388,10 @@ fn dig_sees_names_blocked_inside_a_vlan_in_generic_mode() {
     dig_inside_a_vlan("skb");
 }
 
-/// The ways in which a datagram can be wrapped.
-fn wrappings() -> Vec<(&'static str, fn(UdpFrame) -> UdpFrame)> {
+/// One way to wrap a datagram, with its name.
+type Wrapping = (&'static str, fn(UdpFrame) -> UdpFrame);
+
+fn wrappings() -> Vec<Wrapping> {
     vec![
         ("plain", |frame| frame),
         ("vlan", |frame| frame.vlan(0xa007)),

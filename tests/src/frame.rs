@@ -56,6 +56,8 @@ pub enum UdpChecksum {
     Absent,
     /// A wrong sum.
     Wrong,
+    /// The sum of the pseudo-header alone: what a sender writes that leaves the rest to its device.
+    PseudoHeader,
 }
 
 /// A UDP datagram in an Ethernet frame.
@@ -280,8 +282,28 @@ impl UdpFrame {
             UdpChecksum::Absent => 0,
             // Never 0, which would mean "absent".
             UdpChecksum::Wrong => right.wrapping_add(1).max(1),
+            UdpChecksum::PseudoHeader => self.pseudo_header_sum(header.length),
         };
         [header.to_bytes().as_slice(), &self.payload].concat()
+    }
+}
+
+impl UdpFrame {
+    /// RFC 768 and RFC 8200 §8.1: addresses, protocol and length, in ones' complement.
+    fn pseudo_header_sum(&self, datagram_len: u16) -> u16 {
+        let octets = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let addresses = [octets(self.source.ip()), octets(self.destination.ip())].concat();
+        let words = addresses
+            .chunks_exact(2)
+            .map(|word| u16::from_be_bytes([word[0], word[1]]));
+        let sum = words.map(u32::from).sum::<u32>()
+            + u32::from(IpNumber::UDP.0)
+            + u32::from(datagram_len);
+        let folded = (sum & 0xffff) + (sum >> 16);
+        u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded twice")
     }
 }
 

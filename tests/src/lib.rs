@@ -10,8 +10,11 @@
 pub mod cases;
 pub mod check;
 pub mod demo;
+pub mod dig;
 pub mod engines;
+pub mod filter;
 pub mod frame;
+pub mod frame_watch;
 pub mod lab;
 pub mod namespace;
 pub mod process;
@@ -19,4 +22,5 @@ pub mod query;
 pub mod raw_socket;
 pub mod responder;
 mod sys;
+pub mod vlan_stub;
 pub mod xdp_stub;

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::query::Transport;
@@ -140,8 +141,10 @@ fn udp_socket(address: SocketAddr) -> io::Result<UdpSocket> {
         Type::DGRAM,
         Some(Protocol::UDP),
     )?;
-    // The kernel caps it silently at net.core.rmem_max; that is good enough.
-    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    // Past net.core.rmem_max with CAP_NET_ADMIN; silently capped by it without.
+    if setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
+        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    }
     socket.set_read_timeout(Some(TICK))?;
     socket.bind(&address.into())?;
     Ok(socket.into())

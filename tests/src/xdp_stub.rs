@@ -58,7 +58,7 @@ impl XdpStub {
 }
 
 fn load_and_attach(interface: &str, action: StubAction, mode: XdpMode) -> Result<Ebpf> {
-    let mut ebpf = Ebpf::load(&object_file(action)?)?;
+    let mut ebpf = Ebpf::load(&object_file(NAME, b"xdp", &instructions(action))?)?;
     let program = ebpf
         .program_mut(NAME)
         .context("the object holds the program")?;
@@ -68,16 +68,15 @@ fn load_and_attach(interface: &str, action: StubAction, mode: XdpMode) -> Result
     Ok(ebpf)
 }
 
-/// An ELF object whose section `xdp` is `return ACTION`.
-fn object_file(action: StubAction) -> Result<Vec<u8>> {
+/// An ELF object with one program, whose section tells its type.
+pub(crate) fn object_file(name: &str, section: &[u8], code: &[u8]) -> Result<Vec<u8>> {
     let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let license = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);
     object.append_section_data(license, b"Dual MIT/GPL\0", 1);
-    let section = object.add_section(Vec::new(), b"xdp".to_vec(), SectionKind::Text);
-    let code = instructions(action);
-    object.append_section_data(section, &code, 8);
+    let section = object.add_section(Vec::new(), section.to_vec(), SectionKind::Text);
+    object.append_section_data(section, code, 8);
     object.add_symbol(Symbol {
-        name: NAME.into(),
+        name: name.into(),
         value: 0,
         size: code.len() as u64,
         kind: SymbolKind::Text,

@@ -62,13 +62,13 @@ pub async fn run(config: Config) -> Result<(), Error> {
         kernel::check_interface(interface)?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let socket = Socket::open(config.socket())?;
+    let mut socket = Socket::open(config.socket())?;
     let mut service = tokio::select! {
         service = Service::start(config) => service?,
         () = signals.stop() => return Ok(()),
     };
     service.attach()?;
-    service.serve(&mut signals, &socket).await?;
+    service.serve(&mut signals, &mut socket).await?;
     service.display.end(&service.filter.counters()?);
     Ok(())
 }
@@ -125,7 +125,7 @@ impl Service {
         Ok(())
     }
 
-    async fn serve(&mut self, signals: &mut Signals, socket: &Socket) -> Result<(), Error> {
+    async fn serve(&mut self, signals: &mut Signals, socket: &mut Socket) -> Result<(), Error> {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut show = tokio::time::interval(self.display.interval());
@@ -145,7 +145,7 @@ impl Service {
                 }
                 _ = show.tick() => self.display.tick(&self.filter.counters()?),
                 compiled = finished(&mut self.reload) => self.finish_reload(compiled),
-                asked = socket.accept() => socket.reply(asked, |verb| answer(self, verb)).await,
+                asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)).await,
             }
         }
     }

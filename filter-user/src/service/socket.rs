@@ -10,12 +10,16 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
+    sync::mpsc,
+    task::JoinHandle,
 };
 
 use crate::control::{PROTOCOL_VERSION, REQUEST_MAX_BYTES, Request, Response, Verb};
 
 /// How long a client may take for its line; the filter does not wait for it longer.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Requests that wait for an answer; more clients wait with theirs.
+const WAITING_MAX: usize = 16;
 
 /// Why the control socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +41,19 @@ pub enum Error {
 }
 
 /// The open socket; its file goes when it is dropped.
+///
+/// A task of its own accepts and reads: what else the service does in between
+/// must not cut a client off in the middle of its request.
 pub(super) struct Socket {
-    listener: UnixListener,
+    asked: mpsc::Receiver<Asked>,
+    listening: JoinHandle<()>,
     path: PathBuf,
+}
+
+/// A client and its request, or why it is none.
+pub(super) struct Asked {
+    stream: UnixStream,
+    verb: Result<Verb, String>,
 }
 
 impl Socket {
@@ -48,36 +62,30 @@ impl Socket {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(Error::InUse(path.to_owned()));
         }
-        bind(path)
-            .map(|listener| Self {
-                listener,
-                path: path.to_owned(),
-            })
-            .map_err(|source| Error::Open {
-                path: path.to_owned(),
-                source,
-            })
+        let listener = bind(path).map_err(|source| Error::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        let (sender, asked) = mpsc::channel(WAITING_MAX);
+        Ok(Self {
+            asked,
+            listening: tokio::spawn(listen(listener, sender)),
+            path: path.to_owned(),
+        })
     }
 
-    /// The next client and its request; `None` in place of what is not one.
-    pub(super) async fn accept(&self) -> Option<(UnixStream, Result<Verb, String>)> {
-        let (mut stream, _) = self.listener.accept().await.ok()?;
-        let verb = tokio::time::timeout(PATIENCE, request(&mut stream))
-            .await
-            .ok()?;
-        Some((stream, verb))
+    /// The next client with its request; nothing is lost if the wait is given up.
+    pub(super) async fn accept(&mut self) -> Asked {
+        match self.asked.recv().await {
+            Some(asked) => asked,
+            None => std::future::pending().await,
+        }
     }
 
     /// Answers what was accepted.
-    pub(super) async fn reply(
-        &self,
-        asked: Option<(UnixStream, Result<Verb, String>)>,
-        answer: impl FnOnce(Verb) -> Response,
-    ) {
-        let Some((mut stream, verb)) = asked else {
-            return;
-        };
-        let response = verb.map_or_else(Response::Error, answer);
+    pub(super) async fn reply(asked: Asked, answer: impl FnOnce(Verb) -> Response) {
+        let mut stream = asked.stream;
+        let response = asked.verb.map_or_else(Response::Error, answer);
         let Ok(mut line) = serde_json::to_vec(&response) else {
             return;
         };
@@ -89,8 +97,29 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        self.listening.abort();
         // Already gone is as good.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(read(stream, asked.clone()));
+            }
+            // Mostly no descriptor is free; one will be.
+            Err(_) => tokio::time::sleep(PATIENCE).await,
+        }
+    }
+}
+
+/// Reads one request and hands it on; who does not finish its line in time is cut off.
+async fn read(mut stream: UnixStream, asked: mpsc::Sender<Asked>) {
+    if let Ok(verb) = tokio::time::timeout(PATIENCE, request(&mut stream)).await {
+        // The service that would have answered may have ended.
+        let _ = asked.send(Asked { stream, verb }).await;
     }
 }
 

@@ -16,6 +16,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use filter_user::{
     config::{AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
+    control,
     guard::{Finding, Severity},
     list::{Format, ScopePolicy},
     service,
@@ -249,9 +250,11 @@ fn print_findings(out: &mut dyn io::Write, findings: &[Finding]) -> io::Result<(
 
 /// Whether whoever read the output has enough of it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
+    // The control socket can break too; that is a failure.
+    !error.is::<control::Error>()
+        && error.chain().any(|cause| {
+            cause
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        })
 }

@@ -184,6 +184,9 @@ impl Filter {
                 .map_err(|error| Error::attach(&interface, mode, error))?;
             self.links.insert(interface, (mode, id));
         }
+        // It counted until its last link was moved, and a run on another CPU may still count.
+        table::wait_for_running_programs().map_err(Error::Membarrier)?;
+        self.before = other.counters()?;
         Ok(())
     }
 

@@ -110,7 +110,7 @@ impl TableMap {
 }
 
 /// Returns when every program run that started before the call has ended.
-fn wait_for_running_programs() -> io::Result<()> {
+pub(super) fn wait_for_running_programs() -> io::Result<()> {
     /// From linux/membarrier.h: waits for a grace period of RCU, under which programs run.
     const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
     // SAFETY: the command takes no pointers.

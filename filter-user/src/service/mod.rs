@@ -156,6 +156,7 @@ impl Service {
             self.watch.look_again();
             return;
         }
+        self.watch.note();
         self.display.reloading(why);
         self.reload = Some(compile(
             &self.config,

@@ -43,6 +43,14 @@ impl Watch {
         settled
     }
 
+    /// Notes how the files are now: they are about to be read for another reason.
+    pub(super) fn note(&mut self) {
+        for (path, seen) in &mut self.files {
+            *seen = stamp(path);
+        }
+        self.changed = false;
+    }
+
     /// Takes the files as changed, whatever they are.
     pub(super) fn look_again(&mut self) {
         self.changed = true;
@@ -74,6 +82,17 @@ mod tests {
         assert!(!watch.has_settled_change(), "it may still be written");
         assert!(watch.has_settled_change());
         assert!(!watch.has_settled_change());
+    }
+
+    #[test]
+    fn a_change_that_was_noted_is_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        std::fs::write(&path, "a").unwrap();
+        let mut watch = Watch::new([path.clone()].into_iter());
+        std::fs::write(&path, "ab").unwrap();
+        watch.note();
+        assert!(!watch.has_settled_change() && !watch.has_settled_change());
     }
 
     #[test]

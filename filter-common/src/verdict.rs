@@ -102,6 +102,19 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     if active == 0 {
         return Err(Reason::NoGeneration);
     }
+    decide_in(steps, scratch, active)
+}
+
+/// Decides the query in `scratch` by the generation whose header is record `active`.
+///
+/// The records of an image, which have no control record, are a generation at 0. No rule
+/// has won in `scratch` yet.
+#[inline(always)]
+pub fn decide_in<S: Steps + ?Sized>(
+    steps: &S,
+    scratch: &mut Scratch,
+    active: u32,
+) -> Result<AnswerKind, Reason> {
     scratch.generation = active;
     let header = Header::of(steps.record(active).ok_or(Reason::Inconsistent)?);
     let class_base = active.wrapping_add(header.class_base);

@@ -190,7 +190,7 @@ fn a_list_that_halves_or_triples_is_refused() {
 fn an_override_needs_a_reason_and_covers_its_name_only() {
     let accept = |reason: &str| Guards {
         overrides: vec![Override {
-            subject: "zip".to_owned(),
+            name: "zip".to_owned(),
             reason: reason.to_owned(),
         }],
         ..Guards::default()

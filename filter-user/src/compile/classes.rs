@@ -8,8 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::template::Templates;
 
-/// Most rules of one name: what the kernel walks.
-pub const CHAIN_MAX: usize = 16;
+pub use filter_common::verdict::CHAIN_MAX;
 
 /// More distinct chains than class numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

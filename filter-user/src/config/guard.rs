@@ -46,7 +46,7 @@ pub struct MustBlock {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct AllowConfig {
-    /// The name, or the list where a list's size is the finding.
+    /// The name of the rule or of what it hits; the list where its size is the finding.
     pub name: String,
     /// Why.
     pub reason: String,
@@ -112,7 +112,7 @@ impl Config {
             },
             overrides: (config.allow.iter())
                 .map(|allow| Override {
-                    subject: allow.name.clone(),
+                    name: allow.name.clone(),
                     reason: allow.reason.clone(),
                 })
                 .collect(),

@@ -75,8 +75,10 @@ pub struct Finding {
     pub kind: GuardKind,
     /// How bad it is.
     pub severity: Severity,
-    /// The name, or the list for [`GuardKind::Size`]; what an override has to say.
+    /// The name, or the list for [`GuardKind::Size`].
     pub subject: String,
+    /// The name that the rule behind it is written for, if there is one.
+    pub rule_name: Option<String>,
     /// What is wrong.
     pub what: String,
     /// The rule, if one is behind it.
@@ -108,8 +110,9 @@ impl fmt::Display for Finding {
 /// A finding that is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// [`Finding::subject`], in any case and as Unicode or not.
-    pub subject: String,
+    /// [`Finding::subject`] or [`Finding::rule_name`], in any case and as Unicode or not: one
+    /// override accepts all that a rule does.
+    pub name: String,
     /// Why; an override without a reason does not count.
     pub reason: String,
 }
@@ -195,9 +198,10 @@ impl Guards {
     }
 
     fn apply_override(&self, finding: &mut Finding) {
-        let accepted = self.overrides.iter().find(|accepted| {
-            accepted.is_about(&finding.subject) && !accepted.reason.trim().is_empty()
-        });
+        let accepted = self
+            .overrides
+            .iter()
+            .find(|accepted| accepted.is_about(finding) && !accepted.reason.trim().is_empty());
         if let (Some(accepted), Severity::Refuse) = (accepted, &finding.severity) {
             finding.severity = Severity::Overridden(accepted.reason.clone());
         }
@@ -205,9 +209,12 @@ impl Guards {
 }
 
 impl Override {
-    fn is_about(&self, subject: &str) -> bool {
-        self.subject.eq_ignore_ascii_case(subject)
-            || list::name(&self.subject).is_ok_and(|name| name.to_string() == subject)
+    fn is_about(&self, finding: &Finding) -> bool {
+        let spelled = list::name(&self.name).map(|name| name.to_string());
+        let is_this = |told: &String| {
+            self.name.eq_ignore_ascii_case(told) || spelled.as_ref().is_ok_and(|name| name == told)
+        };
+        is_this(&finding.subject) || finding.rule_name.as_ref().is_some_and(is_this)
     }
 }
 
@@ -224,6 +231,15 @@ pub fn protected_names() -> impl Iterator<Item = (Name, &'static str)> {
 }
 
 impl Finding {
+    /// What an override has to name.
+    pub fn override_name(&self) -> &str {
+        match (self.kind, &self.rule_name) {
+            // The rule in the way of a block is the one that should go.
+            (GuardKind::MustBlock, _) | (_, None) => &self.subject,
+            (_, Some(name)) => name,
+        }
+    }
+
     /// What is wrong with what, and the rule behind it, without the severity.
     fn write_matter(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.subject, self.what)?;
@@ -240,6 +256,7 @@ impl Finding {
             kind,
             severity,
             subject: origin.name.to_string(),
+            rule_name: Some(origin.name.to_string()),
             what,
             rule: Some(origin.rule.clone()),
             list: Some(origin.list_name.to_owned()),

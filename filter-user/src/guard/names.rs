@@ -25,13 +25,13 @@ pub(super) fn check(guards: &Guards, image: &Image) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, reason) in built_in() {
         for &mask in &guards.category_masks {
-            let what = format!("is blocked, but {reason} depends on it");
+            let what = format!("is protected ({reason}), but blocked");
             findings.extend(blocked(image, GuardKind::Protected, &name, mask, &what));
         }
     }
     for (name, source) in list_servers(image) {
         for &mask in &guards.category_masks {
-            let what = format!("is blocked, but {source} comes from there");
+            let what = format!("is blocked, but list '{source}' comes from there");
             findings.extend(blocked(image, GuardKind::Protected, &name, mask, &what));
         }
     }
@@ -78,6 +78,7 @@ fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -
         kind,
         severity: Severity::Refuse,
         subject: name.to_string(),
+        rule_name: winner.as_ref().map(|w| w.name.to_string()),
         what,
         rule: winner.as_ref().map(|w| w.rule.clone()),
         list: winner.as_ref().map(|w| w.list_name.to_owned()),
@@ -101,6 +102,7 @@ fn passed(image: &Image, guarded: &GuardedName) -> Option<Finding> {
         kind: GuardKind::MustBlock,
         severity: Severity::Refuse,
         subject: name.to_string(),
+        rule_name: winner.as_ref().map(|w| w.name.to_string()),
         what: format!("is not blocked, but {source} says that it must be"),
         rule: winner.as_ref().map(|w| w.rule.clone()),
         list: winner.as_ref().map(|w| w.list_name.to_owned()),

@@ -42,14 +42,17 @@ impl fmt::Display for Refusal {
             let more = count - TOLD_MAX;
             write!(f, "\n  and {more} more; `nxdp check` tells all of them")?;
         }
-        let Some(first) = self.findings.first() else {
-            return Ok(());
-        };
-        write!(
-            f,
-            "\nmend the lists, or accept each finding in the configuration (`--config FILE`) with the \
-             reason for it:\n  [[guard.allow]]\n  name = {:?}\n  reason = \"…\"",
-            first.subject
-        )
+        f.write_str(
+            "\nmend the lists, or accept what you want in the configuration (`--config FILE`):",
+        )?;
+        let mut names: Vec<_> = self.findings.iter().map(Finding::override_name).collect();
+        names.dedup();
+        for name in names.iter().take(TOLD_MAX) {
+            write!(
+                f,
+                "\n  [[guard.allow]]\n  name = {name:?}\n  reason = \"say why\""
+            )?;
+        }
+        Ok(())
     }
 }

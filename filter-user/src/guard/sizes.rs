@@ -19,6 +19,7 @@ pub(super) fn check(guards: &Guards, old: &Image, new: &Image) -> Vec<Finding> {
                 kind: GuardKind::Size,
                 severity: Severity::Refuse,
                 subject: list.name.clone(),
+                rule_name: None,
                 what,
                 rule: None,
                 list: Some(list.name.clone()),

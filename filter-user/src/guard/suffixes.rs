@@ -33,7 +33,8 @@ pub(super) fn check(guards: &Guards, lists: &[&ListBuilder], image: &Image) -> V
             };
             if is_blocked(guards, image, &name, shape.scope) {
                 let origin = origin(list, number, name, line, shape);
-                findings.push(finding(kind, shape.scope, &origin));
+                let severity = severity(kind, shape.scope, labels);
+                findings.push(finding(kind, severity, shape.scope, &origin));
             }
         }
     }
@@ -83,7 +84,43 @@ fn is_blocked(guards: &Guards, image: &Image, name: &Name, scope: Scope) -> bool
     })
 }
 
-fn finding(kind: GuardKind, scope: Scope, origin: &Origin) -> Finding {
+/// Blocks of names that nobody uses as suffixes do no harm.
+fn severity(kind: GuardKind, scope: Scope, labels: &[u8]) -> Severity {
+    match (kind, scope) {
+        (_, Scope::Exact) | (GuardKind::PrivateSuffix, _) => Severity::Warn,
+        (GuardKind::SingleLabel, _) if !is_in_use(labels) => Severity::Warn,
+        _ => Severity::Refuse,
+    }
+}
+
+/// Whether a name of one label has names below it: a top-level domain, or one of local networks.
+fn is_in_use(labels: &[u8]) -> bool {
+    let Some((_, label)) = labels.split_first() else {
+        return true;
+    };
+    psl::List.find([label].into_iter()).typ.is_some() || LOCAL_LABELS.contains(&label)
+}
+
+/// Labels under which networks and machines name what is theirs (RFC 6761, RFC 6762 appendix G,
+/// RFC 7686, and `internal`, which ICANN reserved for it).
+const LOCAL_LABELS: [&[u8]; 14] = [
+    b"alt",
+    b"corp",
+    b"domain",
+    b"fritz",
+    b"home",
+    b"internal",
+    b"intranet",
+    b"invalid",
+    b"lan",
+    b"local",
+    b"localdomain",
+    b"localhost",
+    b"onion",
+    b"private",
+];
+
+fn finding(kind: GuardKind, severity: Severity, scope: Scope, origin: &Origin) -> Finding {
     let what = match (kind, scope) {
         (GuardKind::SingleLabel, Scope::Exact) => "a name of one label is blocked",
         (GuardKind::SingleLabel, _) => "a whole top-level domain is blocked",
@@ -95,10 +132,6 @@ fn finding(kind: GuardKind, scope: Scope, origin: &Origin) -> Finding {
         }
         (_, Scope::Exact) => "a suffix of hosted sites is blocked, the sites are not",
         _ => "every site that is hosted under this suffix is blocked",
-    };
-    let severity = match (kind, scope) {
-        (_, Scope::Exact) | (GuardKind::PrivateSuffix, _) => Severity::Warn,
-        _ => Severity::Refuse,
     };
     Finding::of_rule(kind, severity, what.to_owned(), origin)
 }

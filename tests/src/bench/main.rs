@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod compile;
 mod packet;
 mod sample;
 
@@ -24,6 +25,8 @@ struct Arguments {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Part {
+    /// Seconds, memory and bytes a name from lists to an image; needs no root
+    Compile(compile::Arguments),
     /// Nanoseconds a packet in the kernel, by BPF_PROG_TEST_RUN
     Packet(packet::Arguments),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
 fn run(part: &Part) -> Result<()> {
     print_machine();
     match part {
+        Part::Compile(arguments) => compile::run(arguments),
         Part::Packet(arguments) => packet::run(arguments),
     }
 }

@@ -212,7 +212,7 @@ fn write_lists(folder: &Path, rules: usize, names: &[String]) -> Result<()> {
             _ => writeln!(file, "{name}")?,
         }
     }
-    files.iter_mut().try_for_each(|file| file.flush())?;
+    files.iter_mut().try_for_each(std::io::Write::flush)?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! The commands that only read lists and images, as a user calls them; none needs root.
+//! The commands that read lists and images, as a user calls them; only the last case, which
+//! watches a running filter refuse a list, needs root.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -6,8 +7,11 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::Duration,
 };
 
+use nix::sys::signal::Signal;
+use nxdp_tests::lab::{LAN_INTERFACE, Lab};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -459,4 +463,46 @@ fn features_tells_about_an_interface_and_names_those_there_are() {
         .run("features nowhere0")
         .ended(1)
         .says(&["nowhere0", "lo"]);
+}
+
+#[test]
+fn a_running_filter_keeps_its_lists_when_the_guards_refuse_new_ones() {
+    const SOON: Duration = Duration::from_secs(20);
+    let names = |count: u32| {
+        (0..count)
+            .map(|i| format!("||n{i}.example^\n"))
+            .collect::<String>()
+    };
+    let folder = Folder::with(&[("list.txt", &names(500))]);
+    let path = |name: &str| folder.0.path().join(name);
+    let lab = Lab::new().unwrap();
+    let mut run = Command::new(nxdp());
+    run.args(["run", "--mode", "skb", "--interface", LAN_INTERFACE])
+        .arg(path("list.txt"))
+        .arg("--socket")
+        .arg(path("nxdp.sock"));
+    let mut filter = lab.router().spawn(run).unwrap();
+    filter.wait_for_line(0, "attached", SOON).unwrap();
+    let decisions = || {
+        let status = folder.run("status --json --socket nxdp.sock").json();
+        (status["generation"].clone(), status["names"].clone())
+    };
+    let before = decisions();
+    for (text, reason) in [
+        (names(500) + "||com^\n", "||com^"),
+        (names(100), "went from 500 to 100 rules"),
+    ] {
+        let seen = filter.lines().len();
+        folder.write("list.txt", text.as_bytes());
+        let told = filter.wait_for_line(seen, "reload failed", SOON).unwrap();
+        assert!(told.text.contains("stay in force"), "{}", told.text);
+        filter.wait_for_line(seen, reason, SOON).unwrap();
+        assert_eq!(decisions(), before);
+    }
+    let seen = filter.lines().len();
+    folder.write("list.txt", names(600).as_bytes());
+    filter
+        .wait_for_line(seen, "generation 2 active: 600 names", SOON)
+        .unwrap();
+    filter.end(Signal::SIGTERM, SOON).unwrap();
 }

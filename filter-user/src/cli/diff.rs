@@ -42,7 +42,7 @@ impl Arguments {
             None => Vec::new(),
         };
         let diff = Diff::between(&old, &new);
-        let changes = Diff::verdict_changes(&old, &new, popular, QTYPE, EVERY_CATEGORY);
+        let mut changes = Diff::verdict_changes(&old, &new, popular, QTYPE, EVERY_CATEGORY);
         let mut out = io::stdout().lock();
         if self.json {
             let changes: Vec<_> = changes.map(|change| change_json(&change)).collect();
@@ -52,9 +52,7 @@ impl Arguments {
             writeln!(out, "{object}")?;
         } else {
             print(&diff, &mut out)?;
-            changes
-                .map(|change| print_change(&change, &mut out))
-                .collect::<io::Result<()>>()?;
+            changes.try_for_each(|change| print_change(&change, &mut out))?;
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct ListArguments {
     /// List file: hosts, plain domains, wildcard, AdGuard, dnsmasq, unbound or RPZ, detected; may be repeated
-    #[arg(long = "list", short = 'l', value_name = "FILE", num_args = 1..)]
+    #[arg(long = "list", short = 'l', value_name = "FILE")]
     lists: Vec<PathBuf>,
     /// Configuration file (TOML); flags win over it
     #[arg(long, short = 'c', value_name = "FILE")]

@@ -10,6 +10,9 @@ use super::{AnswerFlag, Failure, ListArguments, ModeFlag};
 /// Flags of `nxdp run`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
+    /// List files; the same as `--list`
+    #[arg(value_name = "LIST")]
+    more_lists: Vec<PathBuf>,
     /// Interface that faces the clients; may be repeated
     #[arg(long = "interface", short = 'i', value_name = "IF")]
     interfaces: Vec<String>,
@@ -42,7 +45,8 @@ impl Arguments {
         Ok(runtime.block_on(service::run(config))?)
     }
 
-    fn config(self) -> Result<config::Config, Failure> {
+    fn config(mut self) -> Result<config::Config, Failure> {
+        self.lists.lists.append(&mut self.more_lists);
         let mut config = self.lists.config()?;
         if !self.interfaces.is_empty() {
             config.interfaces = self.interfaces;

@@ -9,14 +9,18 @@
 
 pub mod cases;
 pub mod check;
+pub mod conformance;
 pub mod demo;
 pub mod engines;
 pub mod frame;
+pub mod invariants;
 pub mod lab;
+pub mod mutate;
 pub mod namespace;
 pub mod process;
 pub mod query;
 pub mod raw_socket;
+pub mod reference;
 pub mod responder;
 mod sys;
 pub mod xdp_stub;

@@ -8,6 +8,7 @@
 
 mod packet;
 mod sample;
+mod worst;
 
 use std::process::ExitCode;
 

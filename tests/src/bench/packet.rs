@@ -17,7 +17,7 @@ const QUICK_ROUNDS: u32 = 3;
 /// The longest frame that the measuring programs can put back.
 const RESTORED_MAX_BYTES: usize = 512;
 /// Frames that are measured a second time.
-const FINALISTS: usize = 12;
+const FINALISTS: usize = 5;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
 

@@ -9,17 +9,21 @@
 
 pub mod cases;
 pub mod check;
+pub mod conformance;
 pub mod demo;
 pub mod dig;
 pub mod engines;
 pub mod filter;
 pub mod frame;
 pub mod frame_watch;
+pub mod invariants;
 pub mod lab;
+pub mod mutate;
 pub mod namespace;
 pub mod process;
 pub mod query;
 pub mod raw_socket;
+pub mod reference;
 pub mod responder;
 mod sys;
 pub mod vlan_stub;

@@ -9,6 +9,7 @@
 mod compile;
 mod packet;
 mod sample;
+mod worst;
 
 use std::process::ExitCode;
 

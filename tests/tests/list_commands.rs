@@ -1,5 +1,6 @@
 //! The commands that read lists and images, as a user calls them; only the last case, which
 //! watches a running filter refuse a list, needs root.
+// tidy: long because each case is a list, a command and what it must say.
 #![allow(clippy::unwrap_used)]
 
 use std::{

@@ -149,7 +149,7 @@ fn domain(query: &[u8], answer: &[u8]) -> Result<Judged, String> {
     if found != (1, 0, 1, u16::from(has_opt)) {
         return Err(wrong(&format!("counts {found:?}")));
     }
-    for record in message.iter() {
+    for record in &message {
         let (record, _) = record.map_err(|error| wrong(&error))?;
         if !matches!(record.rtype(), Rtype::SOA | Rtype::OPT) {
             return Err(wrong(&record.rtype()));

@@ -4,7 +4,7 @@
 //! the DNS flag days of 2019 and 2020, and the RFCs of the features themselves.
 //! Each case is asked twice: for a name that no list has, where not a byte of the frame may
 //! change, and for a blocked name. `tests/conformance.rs` runs them and writes
-//! `docs/conformance.md`; [`crate::conformance::judge`] holds an answer against two libraries.
+//! `docs/conformance.md`; [`judge()`] holds an answer against two libraries.
 // tidy: long because a table of cases is read in one place.
 
 mod judge;
@@ -397,7 +397,7 @@ fn options(table: &mut Table) {
     let unknown = "RFC 8906 §8.2.3";
     let subnet = option(8, &[0, 1, 24, 0, 192, 0, 2]);
     let client_cookie = option(COOKIE, &[1, 2, 3, 4, 5, 6, 7, 8]);
-    let rows: [(&str, &'static str, Vec<u8>, Option<&'static str>); 14] = [
+    let rows = [
         (
             "an unknown option",
             unknown,
@@ -499,17 +499,8 @@ fn options(table: &mut Table) {
     }
 }
 
-/// What, by which source, the TTL word of the OPT record, its options, and flags for dig.
-type VersionRow = (
-    &'static str,
-    &'static str,
-    u32,
-    Vec<u8>,
-    Option<&'static str>,
-);
-
 fn versions(table: &mut Table) {
-    let rows: [VersionRow; 5] = [
+    let rows = [
         (
             "EDNS version 1",
             "RFC 8906 §8.2.2",

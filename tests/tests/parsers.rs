@@ -160,7 +160,7 @@ fn hickory(bytes: &[u8]) -> Option<View> {
         && message.signature.is_none()
         && edns.is_none_or(|edns| edns.version() == 0);
     let mut qname = Vec::new();
-    for label in question.name().iter() {
+    for label in question.name() {
         qname.push(label.len() as u8);
         qname.extend_from_slice(label);
     }
@@ -190,7 +190,7 @@ fn domain(bytes: &[u8]) -> Option<View> {
         && records.len() == usize::from(opt.is_some())
         && opt.as_ref().is_none_or(|opt| opt.version() == 0);
     let mut qname = Vec::new();
-    for label in question.qname().to_name::<Vec<u8>>().iter() {
+    for label in &question.qname().to_name::<Vec<u8>>() {
         qname.push(label.len() as u8);
         qname.extend_from_slice(label.as_slice());
     }

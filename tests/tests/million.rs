@@ -84,7 +84,7 @@ fn lists(folder: &Path) -> Vec<PathBuf> {
     );
     let real = [
         "lists/maltrail/domains.txt.gz",
-        "lists/blocklistproject/adguard/phishing.txt",
+        "lists/blocklistproject/adguard/tracking.txt",
     ]
     .map(|list| data.join(list));
     if real.iter().all(|list| list.is_file()) {

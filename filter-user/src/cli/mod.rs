@@ -69,7 +69,7 @@ enum Command {
 /// Lists, named by flags or by a configuration file.
 #[derive(Debug, Args)]
 struct ListArguments {
-    /// List file: hosts, plain domains, wildcard, AdGuard, dnsmasq, unbound or RPZ, detected; may be repeated
+    /// List file: hosts, plain domains, wildcard, AdGuard, dnsmasq, unbound or RPZ, detected; may be repeated, and further files may follow
     #[arg(long = "list", short = 'l', value_name = "FILE")]
     lists: Vec<PathBuf>,
     /// Configuration file (TOML); flags win over it

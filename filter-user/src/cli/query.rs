@@ -51,12 +51,27 @@ struct Asked<'a> {
 }
 
 impl Arguments {
-    pub(super) fn query(self) -> Result<(), Failure> {
+    pub(super) fn query(mut self) -> Result<(), Failure> {
+        self.sort_lists_out();
         self.each(print_verdict)
     }
 
-    pub(super) fn explain(self) -> Result<(), Failure> {
+    pub(super) fn explain(mut self) -> Result<(), Failure> {
+        self.sort_lists_out();
         self.each(print_explanation)
+    }
+
+    /// Takes files among the names for lists once a list is named: `--list A B` means both.
+    fn sort_lists_out(&mut self) {
+        if self.lists.lists.is_empty() {
+            return;
+        }
+        let (files, names) = std::mem::take(&mut self.names)
+            .into_iter()
+            .partition(|name| std::path::Path::new(name).is_file());
+        self.names = names;
+        let files: Vec<String> = files;
+        self.lists.lists.extend(files.into_iter().map(PathBuf::from));
     }
 
     fn each(self, print: Printer) -> Result<(), Failure> {

@@ -143,14 +143,14 @@ struct Verified {
 }
 
 impl Verified {
-    /// Reads `processed N insns (…)` and what is said of the stack: from Linux 7.3 on `stack depth max N`,
-    /// the longest chain of calls; before, `stack depth A+B+C`, one part a function, whose sum is the
-    /// most that a chain could take, for the log does not tell who calls whom.
+    /// Reads `processed N insns (…)` and what is said of the stack. Linux 7.2 and 7.3 say `max N`, the
+    /// longest chain of calls. Older ones say `A+B+C`, one part a function: the sum, the most that
+    /// a chain could take, for the log does not tell who calls whom.
     fn read(log: &str) -> Option<Self> {
         let behind = |mark: &str| log.lines().rev().find_map(|line| line.strip_prefix(mark));
         let instructions = behind("processed ")?.split(' ').next()?.parse().ok()?;
         let depth = behind("stack depth ")?;
-        let depths = depth.strip_prefix("max ").unwrap_or(depth).split('+');
+        let depths = depth.rsplit("max ").next()?.split('+');
         let depths = depths.map(|part| part.trim().parse::<u32>());
         Some(Self {
             instructions,
@@ -191,7 +191,11 @@ mod tests {
 
     #[test]
     fn the_stack_of_older_kernels_is_the_sum_and_of_newer_ones_the_longest_chain() {
-        for (depth, stack) in [("152+0+80", 232), ("max 352", 352)] {
+        for (depth, stack) in [
+            ("152+0+80", 232),
+            ("152+0+80 max 200", 200),
+            ("max 352", 352),
+        ] {
             let log = format!("verification time 5 usec\nstack depth {depth}\n{PROCESSED}");
             let expected = Verified {
                 instructions: 94395,

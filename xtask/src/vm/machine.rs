@@ -27,8 +27,7 @@ pub(super) struct Outcome {
 pub(super) fn boot(image: &Path, initramfs: &Path, log: &Path) -> Result<Outcome> {
     let mut command = Command::new("qemu-system-x86_64");
     command
-        // Emulated even where the processor could do better: the same everywhere. Not the model
-        // `max`: Linux 6.12 crashes at random on what QEMU 7.2 makes of it.
+        // Emulated even where the processor could do better: the same everywhere.
         .args(["-accel", "tcg,thread=multi", "-cpu", MODEL, "-smp", "2"])
         .args([
             "-m",

@@ -8,7 +8,14 @@ use nxdp_tests::{
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
+/// Frames that reach every reason; NXDP_FRAMES asks for another number.
 const FRAMES: usize = 100_000;
+
+fn frames() -> usize {
+    std::env::var("NXDP_FRAMES").map_or(FRAMES, |number| {
+        number.parse().expect("NXDP_FRAMES is a number")
+    })
+}
 
 #[test]
 fn the_kernel_does_what_the_host_does() {
@@ -17,9 +24,10 @@ fn the_kernel_does_what_the_host_does() {
     let mut kernel = KernelEngine::new(&image).unwrap();
     let seeds: Vec<Vec<u8>> = cases::all().into_iter().map(|case| case.frame).collect();
     let mut random = StdRng::seed_from_u64(0x6e78_6470);
+    let frames = frames();
     let mut answered = 0;
     let mut reasons = std::collections::BTreeMap::<&str, usize>::new();
-    for number in 0..FRAMES {
+    for number in 0..frames {
         let frame = mutated(seeds.choose(&mut random).unwrap(), &mut random);
         let on_host = host.judge(&frame);
         let in_kernel = kernel.judge(&frame).unwrap();
@@ -35,15 +43,19 @@ fn the_kernel_does_what_the_host_does() {
             assert_eq!(on_host.frame, frame, "frame {number} changed on its way");
         }
     }
-    println!("{FRAMES} frames: {reasons:?}");
-    assert!(answered > FRAMES / 20, "the frames reach the answer");
+    println!("tried {frames} frames: {reasons:?}");
+    assert!(answered > frames / 20, "the frames reach the answer");
     let silent: Vec<&str> = Reason::ALL
         .iter()
         .filter(|reason| !UNREACHABLE.contains(reason))
         .map(|reason| reason.name())
         .filter(|name| !reasons.contains_key(name))
         .collect();
-    assert!(silent.is_empty(), "the frames never reach {silent:?}");
+    let is_slice = frames < FRAMES;
+    assert!(
+        is_slice || silent.is_empty(),
+        "the frames never reach {silent:?}"
+    );
 }
 
 /// Reasons that this table or TEST_RUN cannot produce.

@@ -96,7 +96,7 @@ fn rust_flags(toolchain: &Toolchain) -> Vec<String> {
 }
 
 /// The program that one of cargo's messages tells of.
-fn executable(message: &str) -> Option<PathBuf> {
+pub(crate) fn executable(message: &str) -> Option<PathBuf> {
     let (_, rest) = message.split_once(r#""executable":""#)?;
     let (path, _) = rest.split_once('"')?;
     Some(PathBuf::from(path))

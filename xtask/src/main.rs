@@ -10,6 +10,7 @@ mod process;
 mod setup;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -57,6 +58,11 @@ enum Task {
     Bench(launch::BenchArgs),
     /// Run the fuzz targets
     Fuzz(fuzz::FuzzArgs),
+    /// Load and test the filter under Debian's kernels, each in an emulated machine
+    ///
+    /// Fetches the kernels once, through apt but without installing them. Prints one line a kernel
+    /// and fails if a step failed or a program outgrew verifier/budget.toml.
+    Vm(vm::VmArgs),
 }
 
 fn main() -> ExitCode {
@@ -79,5 +85,6 @@ fn carry_out(task: Task, workspace: &Workspace) -> Result<()> {
         Task::Run(args) => launch::run(workspace, &args),
         Task::Bench(args) => launch::bench(workspace, &args),
         Task::Fuzz(args) => fuzz::run(workspace, &args),
+        Task::Vm(args) => vm::run(workspace, &args),
     }
 }

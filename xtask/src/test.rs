@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::workspace::Workspace;
-use crate::{build, privilege, process, setup, tidy};
+use crate::{build, privilege, process, setup, tidy, vm};
 use tally::Tally;
 
 /// Which tests.
@@ -36,6 +36,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     if built {
         if args.filter.is_none() {
             lints(workspace, &mut report);
+            report.step("verifier budget", |_| vm::check_this_kernel(workspace));
         }
         report.step("tests", |tally| tests(workspace, args, tally));
         report.step("tests as root", |tally| {

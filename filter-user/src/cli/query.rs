@@ -71,7 +71,9 @@ impl Arguments {
             .partition(|name| std::path::Path::new(name).is_file());
         self.names = names;
         let files: Vec<String> = files;
-        self.lists.lists.extend(files.into_iter().map(PathBuf::from));
+        self.lists
+            .lists
+            .extend(files.into_iter().map(PathBuf::from));
     }
 
     fn each(self, print: Printer) -> Result<(), Failure> {

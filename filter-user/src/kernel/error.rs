@@ -13,7 +13,9 @@ pub enum Error {
     #[error("find '{0}' in the embedded eBPF object: rebuild with `cargo xtask build`")]
     Object(&'static str),
     /// Loading needs a capability that the process lacks.
-    #[error("load the program: permission denied; run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    #[error(
+        "load the program: permission denied; run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+    )]
     Permission,
     /// The kernel refused the object.
     #[error("load the program: needs Linux 6.12 or newer with BPF enabled")]

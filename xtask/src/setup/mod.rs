@@ -4,7 +4,7 @@
 //! programs the lab starts. What is installed is used; what works is remembered; a second call does
 //! nothing.
 
-mod apt;
+pub(crate) mod apt;
 pub(crate) mod compiler;
 mod linker;
 mod stamp;

@@ -1,0 +1,72 @@
+//! One emulated machine, from power on to power off or the end of its time.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::process;
+
+/// How long a machine may run.
+pub(super) const LIMIT: Duration = Duration::from_secs(90);
+
+/// A processor of 2013, without what the emulator would warn that it lacks.
+const MODEL: &str = "Haswell-noTSX,pcid=off,x2apic=off,tsc-deadline=off,invpcid=off";
+
+/// What a machine wrote on its console.
+pub(super) struct Outcome {
+    pub(super) console: String,
+    /// It powered off by itself.
+    pub(super) in_time: bool,
+}
+
+/// Boots an image, waits for the end and hands back the console, which is also in `log`.
+pub(super) fn boot(image: &Path, initramfs: &Path, log: &Path) -> Result<Outcome> {
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        // Emulated even where the processor could do better: the same everywhere.
+        .args(["-accel", "tcg,thread=multi", "-cpu", MODEL, "-smp", "2"])
+        .args([
+            "-m",
+            "1024",
+            "-nodefaults",
+            "-no-reboot",
+            "-display",
+            "none",
+        ])
+        .args(["-serial", "stdio", "-nic", "none", "-kernel"])
+        .arg(image)
+        .arg("-initrd")
+        .arg(initramfs)
+        .args([
+            "-append",
+            "console=ttyS0 quiet loglevel=1 panic=-1 rdinit=/init",
+        ])
+        .stdin(Stdio::null())
+        .stdout(File::create(log).with_context(|| format!("write {}", log.display()))?);
+    let in_time = runs_to_its_end(&mut command)?;
+    let console = fs::read(log).with_context(|| format!("read {}", log.display()))?;
+    Ok(Outcome {
+        console: String::from_utf8_lossy(&console).into_owned(),
+        in_time,
+    })
+}
+
+fn runs_to_its_end(command: &mut Command) -> Result<bool> {
+    let mut machine = command
+        .spawn()
+        .with_context(|| format!("start {}", process::line(command)))?;
+    let deadline = Instant::now() + LIMIT;
+    while machine.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            machine.kill()?;
+            machine.wait()?;
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(true)
+}

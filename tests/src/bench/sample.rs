@@ -19,12 +19,10 @@ impl Sample {
         }
     }
 
-    /// Prints `name median unit`, and the spread behind it.
+    /// Prints `name median unit`, and the spread as a comment.
     pub(crate) fn print(&self, name: &str, unit: &str) {
         let (median, min, max) = self.spread();
-        println!(
-            "{name} {median:.1} {unit} # {min:.1} to {max:.1} in {} rounds",
-            self.0.len()
-        );
+        println!("{name} {median:.1} {unit}");
+        println!("# {name}: {min:.1} to {max:.1} in {} rounds", self.0.len());
     }
 }

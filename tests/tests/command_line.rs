@@ -135,7 +135,7 @@ fn bad_usage_and_bad_configuration_end_with_2() {
     assert_ends(
         &desk.output(&["query", "a.example", "--config", "nowhere.toml"]),
         2,
-        &["nowhere.toml", "no such file"],
+        &["nowhere.toml", "o such file"],
     );
 }
 
@@ -148,7 +148,7 @@ fn what_cannot_be_done_ends_with_1_and_is_named() {
     let cases: [(&[&str], &[&str]); 6] = [
         (
             &["query", "a.example", "--list", "nowhere.txt"],
-            &["nowhere.txt", "no such file"],
+            &["nowhere.txt", "o such file"],
         ),
         (&["compile", "empty.txt"], &["empty.txt", "no rule"]),
         (&["compile", "page.txt"], &["page.txt", "HTML"]),

@@ -9,17 +9,31 @@ use anyhow::{Context as _, Result, bail};
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Where Debian keeps the kernels of the matrix. The lists of an unreleased suite expire early.
+/// Suites of Debian that have the kernels of the matrix, on the machine's own mirror. The lists of an unreleased suite expire early.
 const SOURCES: &str = "\
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-backports main
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie-backports main
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no] http://deb.debian.org/debian forky main
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] MIRROR bookworm main
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] MIRROR bookworm-backports main
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] MIRROR trixie-backports main
+deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg check-valid-until=no] MIRROR forky main
 ";
 
 /// Taken before newer ones while the archive has it: emulated by QEMU 7.2, 6.12.95 crashes at random
 /// places, on some processor models before the filter is loaded.
 const PREFERRED: [&str; 1] = ["6.12.43+deb12-cloud-amd64"];
+
+/// The archive that this machine installs Debian's packages from.
+fn mirror() -> Result<String> {
+    let output = Command::new("apt-get")
+        .args(["indextargets", "--format", "$(REPO_URI)"])
+        .output()
+        .context("ask apt for its archive")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .map(|line| line.trim().trim_end_matches('/'))
+        .find(|uri| uri.ends_with("/debian"))
+        .map(str::to_owned)
+        .context("find Debian's archive among apt's sources: the kernels come from there")
+}
 
 /// A kernel that can be booted.
 #[derive(Debug)]
@@ -58,7 +72,10 @@ impl Archive {
         for part in ["apt/lists/partial", "apt/cache/archives/partial"] {
             fs::create_dir_all(folder.join(part)).context("make the folder of the kernels")?;
         }
-        fs::write(folder.join("apt/sources.list"), SOURCES)?;
+        fs::write(
+            folder.join("apt/sources.list"),
+            SOURCES.replace("MIRROR", &mirror()?),
+        )?;
         Ok(Self { folder })
     }
 

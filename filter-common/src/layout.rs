@@ -74,8 +74,6 @@ pub const CONTROL_OVERRIDES: u32 = 32;
 pub const CONTROL_LOG_BLOCKED: u32 = 64;
 /// Every query leaves an event.
 pub const CONTROL_LOG_ALL: u32 = 128;
-/// Some policy refuses encrypted transports.
-pub const CONTROL_BYPASS: u32 = 256;
 /// The flags by which a policy other than the default one is chosen.
 pub const CONTROL_BY_ANY: u32 = CONTROL_BY_MAC
     | CONTROL_BY_SOURCE

@@ -59,7 +59,7 @@ pub struct Scratch {
     pub qtype: u32,
     /// Position behind the question.
     pub question_end: u32,
-    /// [`EDNS_PRESENT`], [`EDNS_DO`].
+    /// [`EDNS_PRESENT`], [`EDNS_DO`]; while the query is read, the number of additional records.
     pub edns: u32,
     /// Record index of the active generation's header.
     pub generation: u32,
@@ -75,6 +75,10 @@ pub struct Scratch {
     pub option_end: u32,
     /// Position of the COOKIE option; 0 means that there is none.
     pub cookie_at: u32,
+    /// The flags of the control record.
+    pub flags: u32,
+    /// Unused, zero.
+    pub reserved: u32,
 }
 
 /// Room for a COOKIE option of 44 bytes, in whole words.

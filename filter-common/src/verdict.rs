@@ -199,6 +199,7 @@ pub fn decide_in<S: Steps + ?Sized>(
     if is_allow(rule.priority) {
         return Err(Reason::Allowed);
     }
+    steps.count_list(rule.list);
     answer_of(steps, scratch, rule.answer, policy_answer)
 }
 

@@ -1,5 +1,7 @@
 //! The maps, and the only places where their values become references.
 
+use core::sync::atomic::AtomicU64;
+
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
@@ -76,21 +78,29 @@ static LIMITS: Array<u64> = Array::with_max_entries(limit::BUCKET_COUNT, 0);
 #[map]
 static FLOWS: LruHashMap<u64, Flow> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Queries and blocks by policy.
+/// Queries and blocks by policy, as soon as there is more than one.
 #[map]
 static POLICY_TALLIES: PerCpuArray<PolicyTally> = PerCpuArray::with_max_entries(POLICY_MAX + 1, 0);
 
-/// Blocks by list.
+/// Queries that a rule of a list blocks, by list.
 #[map]
 static LIST_TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LIST_TALLY_MAX, 0);
-
-/// Blocks by category.
-#[map]
-static CATEGORY_TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
 
 /// Events for userspace.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
+
+/// Whether some policy refuses encrypted transports. A variable of its own: most packets
+/// ask for it, and it costs them no look-up.
+#[unsafe(no_mangle)]
+static WATCHES_BYPASSES: AtomicU64 = AtomicU64::new(0);
+
+/// [`WATCHES_BYPASSES`].
+#[inline(always)]
+pub fn watches_bypasses() -> bool {
+    // SAFETY: a live word of the section that userspace replaces.
+    unsafe { WATCHES_BYPASSES.as_ptr().read_volatile() != 0 }
+}
 
 /// Counts one packet.
 #[inline(always)]
@@ -218,14 +228,6 @@ impl Maps for Table {
     #[inline(always)]
     fn count_list(&self, list: u32) {
         if let Some(tally) = LIST_TALLIES.get_ptr_mut(list) {
-            // SAFETY: as in `count`.
-            unsafe { *tally += 1 };
-        }
-    }
-
-    #[inline(always)]
-    fn count_category(&self, bit: u32) {
-        if let Some(tally) = CATEGORY_TALLIES.get_ptr_mut(bit) {
             // SAFETY: as in `count`.
             unsafe { *tally += 1 };
         }

@@ -10,6 +10,8 @@ use filter_common::{
     scratch::{FrameBytes, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES},
 };
 
+use crate::maps;
+
 /// The frame of one program run.
 pub struct Packet<'a> {
     ctx: &'a XdpContext,
@@ -42,6 +44,11 @@ impl Frame for Packet<'_> {
     #[inline(always)]
     fn interface(&self) -> u32 {
         self.ctx.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn watches_bypasses(&self) -> bool {
+        maps::watches_bypasses()
     }
 
     #[inline(always)]

@@ -11,12 +11,14 @@ use filter_common::{
     emit, event,
     filter::Stages,
     hash::{self, HashKey},
+    layout::Control,
     net::{ENCRYPTED_DNS_PORT, HTTPS_PORT, Path},
     overlay, policy,
     reason::Reason,
     rule::AnswerKind,
     scratch::{Message, Scratch},
-    table, tcp,
+    table::{self, Records as _},
+    tcp,
     verdict::{self, Asked, Best},
 };
 
@@ -40,6 +42,13 @@ impl Stages for Kernel {
     fn scratch(&mut self) -> &mut Scratch {
         // SAFETY: the live value of a per-CPU map; see `maps::count`.
         unsafe { &mut *self.scratch }
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u32 {
+        Table
+            .record(0)
+            .map_or(0, |record| Control::of(record).flags)
     }
 
     #[inline(always)]
@@ -68,18 +77,13 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
-    fn sum_question(&mut self) {
-        nxdp_sum_question(self.scratch);
-    }
-
-    #[inline(always)]
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
         Ok(reason_of(nxdp_compose(self.scratch, kind as u32)))
     }
 
     #[inline(always)]
-    fn admit(&mut self) -> Result<(), Reason> {
-        match nxdp_admit(self.scratch) {
+    fn admit(&mut self, path: &Path) -> Result<(), Reason> {
+        match nxdp_admit(self.scratch, packed(path)) {
             DONE => Ok(()),
             reason => Err(reason_of(reason)),
         }
@@ -98,11 +102,6 @@ impl Stages for Kernel {
     #[inline(always)]
     fn follow(&mut self, path: &Path) -> Reason {
         reason_of(nxdp_follow(self.scratch, packed(path)))
-    }
-
-    #[inline(always)]
-    fn is_bypass_watched(&self) -> bool {
-        bypass::is_watched(&Table)
     }
 
     #[inline(always)]
@@ -160,17 +159,6 @@ pub extern "C" fn nxdp_decide(scratch: *mut Scratch) -> u32 {
     }
 }
 
-/// [`answer::sum_question`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_sum_question(scratch: *mut Scratch) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    if let Some(scratch) = unsafe { scratch.as_mut() } {
-        answer::sum_question(scratch);
-    }
-    DONE
-}
-
 /// [`answer::compose`]: a reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -222,15 +210,19 @@ const fn unpacked(packed: u32) -> Path {
     }
 }
 
-/// [`client::admit`]: [`DONE`] or a reason.
+/// [`client::admit`] and [`answer::sum_question`] with a path as [`packed`] makes it: [`DONE`] or a
+/// reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn nxdp_admit(scratch: *const Scratch) -> u32 {
+pub extern "C" fn nxdp_admit(scratch: *mut Scratch, path: u32) -> u32 {
     // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_ref() }.map(|scratch| client::admit(&Table, &scratch.asker)) {
-        Some(Ok(())) => DONE,
-        Some(Err(reason)) => reason as u32,
-        None => Reason::Inconsistent as u32,
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else {
+        return Reason::Inconsistent as u32;
+    };
+    answer::sum_question(scratch);
+    match client::admit(&Table, &client::source(scratch, &unpacked(path))) {
+        Ok(()) => DONE,
+        Err(reason) => reason as u32,
     }
 }
 

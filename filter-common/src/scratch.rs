@@ -7,7 +7,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::layout::LABEL_BUFFER_LEN;
+use crate::{layout::LABEL_BUFFER_LEN, verdict::Best};
 
 /// Bytes of a DNS message that are looked at; the longest question ends at 271.
 pub const MESSAGE_MAX_BYTES: usize = 512;
@@ -33,6 +33,8 @@ pub struct Scratch {
     pub categories: u64,
     /// The Internet checksum's sum of the answer, not folded.
     pub message_sum: u64,
+    /// The best rule of the names looked up so far.
+    pub best: Best,
     /// Bytes of the message in use.
     pub message_len: u32,
     /// Labels of the qname, the root not counted.

@@ -4,16 +4,19 @@
 //! other and stops as soon as the table holds nothing at or below the name in
 //! hand; a name that no list knows is mostly decided by one bucket.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::{
     dns::HEADER_BYTES,
-    hash::{self, HashKey},
+    hash,
     layout::{
         Control, HEADER_SINGLE_LABEL_RULES, Header, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS,
         RULE_IS_NODE, RULE_RESET, RuleRecord, Settings,
     },
     reason::Reason,
     rule::{AnswerKind, Priority, QtypeSet, Scope},
-    scratch::{Message, Scratch},
+    scratch::Scratch,
+    suffix::LABELS_MAX,
     table::{self, Records},
 };
 
@@ -23,23 +26,10 @@ pub const CHAIN_MAX: usize = 16;
 /// The steps that the kernel program keeps as functions of their own, so that
 /// the verifier sees each of them once. The host takes them as they are.
 pub trait Steps: Records {
-    /// [`hash::label_hash`].
+    /// [`visit`].
     #[inline(always)]
-    fn label_hash(
-        &self,
-        message: &Message,
-        at: usize,
-        len: usize,
-        key: &HashKey,
-        parent: u64,
-    ) -> u64 {
-        hash::label_hash(message, at, len, key, parent)
-    }
-
-    /// [`table::find`].
-    #[inline(always)]
-    fn find(&self, bucket_base: u32, bucket_count: u32, hash: u64) -> u16 {
-        table::find(self, bucket_base, bucket_count, hash)
+    fn visit(&self, scratch: &mut Scratch, header: &Header, depth: u32, parent: u64) -> u64 {
+        visit(self, scratch, header, depth, parent)
     }
 
     /// [`weigh`].
@@ -63,8 +53,9 @@ pub struct Asked {
 }
 
 /// The best rule so far, in one word: class number, priority, and whether
-/// names below the last one have rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// names below the last one may have rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
 pub struct Best(pub u64);
 
 impl Best {
@@ -118,7 +109,7 @@ pub fn decide_in<S: Steps + ?Sized>(
     scratch.generation = active;
     let header = Header::of(steps.record(active).ok_or(Reason::Inconsistent)?);
     let class_base = active.wrapping_add(header.class_base);
-    let best = walk(steps, scratch, header, active);
+    let best = walk(steps, scratch, header);
     if best.rule() == 0 {
         return Err(Reason::NoRule);
     }
@@ -146,51 +137,66 @@ const fn is_allow(priority: u8) -> bool {
 }
 
 /// Walks the names from the top down; the best rule of all of them.
+///
+/// Counts up to a constant and keeps all but the hash in `scratch`, so that every verifier
+/// sees the end and follows each count once. That of Linux 6.1 does not see it in a count
+/// down: it does not know that a number other than 0 is at least 1.
 #[inline(always)]
-fn walk<S: Steps + ?Sized>(
+fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, header: &Header) -> Best {
+    scratch.best = Best(Best::DESCENDANTS);
+    let mut hash = header.key.root;
+    let mut depth = 0;
+    while depth < LABELS_MAX as u32
+        && depth != scratch.label_count
+        && scratch.best.has_descendants()
+    {
+        depth += 1;
+        hash = steps.visit(scratch, header, depth, hash);
+    }
+    scratch.best
+}
+
+/// Looks up the name of the last `depth` labels and weighs its rules; its hash.
+///
+/// `parent` is the hash of the name above it. Leaves in `scratch` the best rule so far, and
+/// whose it is.
+#[inline(always)]
+pub fn visit<S: Steps + ?Sized>(
     steps: &S,
     scratch: &mut Scratch,
     header: &Header,
-    generation: u32,
-) -> Best {
-    let bucket_base = generation.wrapping_add(header.bucket_base);
-    let class_base = generation.wrapping_add(header.class_base);
-    let mut hash = header.key.root;
-    let mut best = Best::default();
-    let labels = scratch.label_count & 127;
-    let mut is_skipped = header.flags & HEADER_SINGLE_LABEL_RULES == 0;
-    let mut i = labels;
-    while i > 0 {
-        i -= 1;
-        let start = usize::from(scratch.label_starts[(i & 127) as usize]) + HEADER_BYTES;
-        let len = usize::from(scratch.message()[start]) & 63;
-        hash = steps.label_hash(scratch.message(), start + 1, len, &header.key, hash);
-        if is_skipped {
-            is_skipped = false;
-            continue;
-        }
-        let class = steps.find(bucket_base, header.bucket_count, hash);
-        if class == 0 {
-            break;
-        }
-        if u32::from(class) == header.node_class {
-            continue;
-        }
-        let asked = Asked {
-            categories: scratch.categories,
-            qtype: scratch.qtype as u16,
-            is_qname: i == 0,
-        };
-        let weighed = steps.weigh(class_base, class, asked, Best(best.rule()));
-        if weighed.rule() != best.rule() {
-            scratch.owner_at = start as u32;
-        }
-        best = weighed;
-        if !best.has_descendants() {
-            break;
-        }
+    depth: u32,
+    parent: u64,
+) -> u64 {
+    let label = scratch.label_count.wrapping_sub(depth);
+    let start = usize::from(scratch.label_starts[(label & 127) as usize]) + HEADER_BYTES;
+    let len = usize::from(scratch.message()[start]) & 63;
+    let hash = hash::label_hash(scratch.message(), start + 1, len, &header.key, parent);
+    if depth == 1 && header.flags & HEADER_SINGLE_LABEL_RULES == 0 {
+        return hash;
     }
-    best
+    let above = Best(scratch.best.rule());
+    let bucket_base = scratch.generation.wrapping_add(header.bucket_base);
+    let class = table::find(steps, bucket_base, header.bucket_count, hash);
+    if class == 0 {
+        scratch.best = above;
+        return hash;
+    }
+    if u32::from(class) == header.node_class {
+        return hash;
+    }
+    let asked = Asked {
+        categories: scratch.categories,
+        qtype: scratch.qtype as u16,
+        is_qname: label == 0,
+    };
+    let class_base = scratch.generation.wrapping_add(header.class_base);
+    let best = steps.weigh(class_base, class, asked, above);
+    if best.rule() != above.rule() {
+        scratch.owner_at = start as u32;
+    }
+    scratch.best = best;
+    hash
 }
 
 /// Weighs the rules of one name against the best of its parents.

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use filter_common::{
     client::{Address, Clients},
-    layout::Record,
+    layout::{Header, Record},
     reason::{COUNTER_COUNT, Reason},
     scratch::Scratch,
     table::Records,
@@ -69,20 +69,8 @@ impl Clients for Table {
 
 impl Steps for Table {
     #[inline(always)]
-    fn label_hash(
-        &self,
-        message: &filter_common::scratch::Message,
-        at: usize,
-        len: usize,
-        key: &filter_common::hash::HashKey,
-        parent: u64,
-    ) -> u64 {
-        crate::stages::label_hash(message, at, len, key, parent)
-    }
-
-    #[inline(always)]
-    fn find(&self, bucket_base: u32, bucket_count: u32, hash: u64) -> u16 {
-        crate::stages::find(bucket_base, bucket_count, hash)
+    fn visit(&self, scratch: &mut Scratch, header: &Header, depth: u32, parent: u64) -> u64 {
+        crate::stages::nxdp_visit(scratch, header, depth, parent)
     }
 
     #[inline(always)]

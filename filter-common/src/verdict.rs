@@ -7,16 +7,19 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    dns::HEADER_BYTES,
-    hash,
+    descent,
+    dns::{self, OptionStep},
     layout::{
-        Control, HEADER_SINGLE_LABEL_RULES, Header, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS,
-        RULE_IS_NODE, RULE_RESET, RuleRecord, Settings,
+        CONTROL_BY_ANY, CONTROL_OVERRIDES, Control, DECISION_ALLOW, DECISION_BLOCK, Decision,
+        HEADER_SINGLE_LABEL_RULES, Header, POLICY_OBSERVE, POLICY_UNFILTERED, PolicyRecord,
+        QTYPES_PER_RULE, RULE_HAS_DESCENDANTS, RULE_IS_NODE, RULE_RESET, RuleRecord, Settings,
     },
+    maps::Maps,
+    overlay, policy,
     reason::Reason,
     rule::{AnswerKind, Priority, QtypeSet, Scope},
     scratch::Scratch,
-    suffix::LABELS_MAX,
+    suffix::Suffix,
     table::{self, Records},
 };
 
@@ -25,7 +28,7 @@ pub const CHAIN_MAX: usize = 16;
 
 /// The steps that the kernel program keeps as functions of their own, so that
 /// the verifier sees each of them once. The host takes them as they are.
-pub trait Steps: Records {
+pub trait Steps: Records + Maps {
     /// [`visit`].
     #[inline(always)]
     fn visit(&self, scratch: &mut Scratch, header: &Header, depth: u32, parent: u64) -> u64 {
@@ -36,6 +39,43 @@ pub trait Steps: Records {
     #[inline(always)]
     fn weigh(&self, class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
         weigh(self, class_base, class, asked, best)
+    }
+
+    /// [`dns::option`].
+    #[inline(always)]
+    fn option(&self, scratch: &mut Scratch) -> OptionStep {
+        dns::option(scratch)
+    }
+
+    /// [`policy::select`] for the query in `scratch`.
+    #[inline(always)]
+    fn select_policy(&self, scratch: &Scratch, flags: u32) -> u32 {
+        policy::select(self, flags, &scratch.asker)
+    }
+
+    /// [`overlay::walk`].
+    #[inline(always)]
+    fn overlay(&self, scratch: &mut Scratch) {
+        overlay::walk(self, scratch);
+    }
+
+    /// [`overlay::visit`].
+    #[inline(always)]
+    fn overlay_visit(
+        &self,
+        scratch: &mut Scratch,
+        control: &Control,
+        depth: u32,
+        parent: u64,
+    ) -> u64 {
+        overlay::visit(self, scratch, control, depth, parent)
+    }
+}
+
+/// The records of an image: every map besides is empty.
+impl Maps for [crate::layout::Record] {
+    fn policy(&self, _number: u32) -> Option<&PolicyRecord> {
+        None
     }
 }
 
@@ -53,7 +93,7 @@ pub struct Asked {
 }
 
 /// The best rule so far, in one word: class number, priority, and whether
-/// names below the last one may have rules.
+/// names below the last one have rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Best(pub u64);
@@ -76,11 +116,6 @@ impl Best {
     const fn rule(self) -> u64 {
         self.0 & !Self::DESCENDANTS
     }
-
-    #[inline(always)]
-    const fn has_descendants(self) -> bool {
-        self.0 & Self::DESCENDANTS != 0
-    }
 }
 
 /// Decides the query in `scratch`: why it passes, or the rule and the answer it asks for.
@@ -89,22 +124,60 @@ impl Best {
 #[inline(always)]
 pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<AnswerKind, Reason> {
     scratch.rule = 0;
-    let active = Control::of(steps.record(0).ok_or(Reason::NoGeneration)?).active;
-    if active == 0 {
+    scratch.policy = 0;
+    scratch.decision = Decision::default();
+    let control = Control::of(steps.record(0).ok_or(Reason::NoGeneration)?);
+    if control.active == 0 {
         return Err(Reason::NoGeneration);
     }
-    decide_in(steps, scratch, active)
+    scratch.generation = control.active;
+    let policy = policy_of(steps, scratch, control)?;
+    if control.flags & CONTROL_OVERRIDES != 0 {
+        steps.overlay(scratch);
+    }
+    let decided = match scratch.decision.action {
+        DECISION_ALLOW => Err(Reason::Overridden),
+        DECISION_BLOCK => answer_of(steps, scratch, scratch.decision.answer, policy.answer),
+        _ => decide_in(steps, scratch, control.active, policy.answer),
+    };
+    match decided {
+        Ok(_) if policy.flags & POLICY_OBSERVE != 0 => Err(Reason::Observed),
+        decided => decided,
+    }
+}
+
+/// The policy of the query in `scratch`, if it blocks anything now.
+#[inline(always)]
+fn policy_of<'a, S: Steps + ?Sized>(
+    steps: &'a S,
+    scratch: &mut Scratch,
+    control: &Control,
+) -> Result<&'a PolicyRecord, Reason> {
+    if control.flags & CONTROL_BY_ANY != 0 {
+        scratch.policy = steps.select_policy(scratch, control.flags);
+    }
+    let policy = steps.policy(scratch.policy).ok_or(Reason::Inconsistent)?;
+    if policy.flags & POLICY_UNFILTERED != 0 {
+        return Err(Reason::Unfiltered);
+    }
+    if policy.paused_until_ns != 0 && steps.now_ns() < policy.paused_until_ns {
+        return Err(Reason::Paused);
+    }
+    scratch.categories = policy.categories;
+    scratch.ede_code = u32::from(policy.ede_code);
+    Ok(policy)
 }
 
 /// Decides the query in `scratch` by the generation whose header is record `active`.
 ///
 /// The records of an image, which have no control record, are a generation at 0. No rule
-/// has won in `scratch` yet.
+/// has won in `scratch` yet. `policy_answer` is the answer of the policy as a number, or 0.
 #[inline(always)]
 pub fn decide_in<S: Steps + ?Sized>(
     steps: &S,
     scratch: &mut Scratch,
     active: u32,
+    policy_answer: u8,
 ) -> Result<AnswerKind, Reason> {
     scratch.generation = active;
     let header = Header::of(steps.record(active).ok_or(Reason::Inconsistent)?);
@@ -118,11 +191,24 @@ pub fn decide_in<S: Steps + ?Sized>(
     if is_allow(rule.priority) {
         return Err(Reason::Allowed);
     }
-    let settings = Settings::of(steps.record(active + 1).ok_or(Reason::Inconsistent)?);
-    let answer = if rule.answer == 0 {
-        settings.answer
+    answer_of(steps, scratch, rule.answer, policy_answer)
+}
+
+/// The answer that was decided, or that of the policy, or that of the generation.
+#[inline(always)]
+fn answer_of<S: Steps + ?Sized>(
+    steps: &S,
+    scratch: &Scratch,
+    decided: u8,
+    policy: u8,
+) -> Result<AnswerKind, Reason> {
+    let answer = if decided != 0 {
+        decided
+    } else if policy != 0 {
+        policy
     } else {
-        rule.answer
+        let settings = steps.record(scratch.generation.wrapping_add(1));
+        Settings::of(settings.ok_or(Reason::Inconsistent)?).answer
     };
     match AnswerKind::from_number(answer) {
         Some(AnswerKind::Observe) => Err(Reason::Observed),
@@ -137,29 +223,19 @@ const fn is_allow(priority: u8) -> bool {
 }
 
 /// Walks the names from the top down; the best rule of all of them.
-///
-/// Counts up to a constant and keeps all but the hash in `scratch`, so that every verifier
-/// sees the end and follows each count once. That of Linux 6.1 does not see it in a count
-/// down: it does not know that a number other than 0 is at least 1.
 #[inline(always)]
 fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, header: &Header) -> Best {
-    scratch.best = Best(Best::DESCENDANTS);
-    let mut hash = header.key.root;
-    let mut depth = 0;
-    while depth < LABELS_MAX as u32
-        && depth != scratch.label_count
-        && scratch.best.has_descendants()
-    {
-        depth += 1;
-        hash = steps.visit(scratch, header, depth, hash);
-    }
+    scratch.best = Best::default();
+    descent::walk(scratch, header.key.root, |scratch, depth, parent| {
+        steps.visit(scratch, header, depth, parent)
+    });
     scratch.best
 }
 
-/// Looks up the name of the last `depth` labels and weighs its rules; its hash.
+/// Looks up the name of the last `depth` labels, the hash of whose parent is `parent`, and
+/// weighs its rules; its hash.
 ///
-/// `parent` is the hash of the name above it. Leaves in `scratch` the best rule so far, and
-/// whose it is.
+/// Leaves in `scratch` the best rule so far and where its owner is.
 #[inline(always)]
 pub fn visit<S: Steps + ?Sized>(
     steps: &S,
@@ -168,18 +244,14 @@ pub fn visit<S: Steps + ?Sized>(
     depth: u32,
     parent: u64,
 ) -> u64 {
-    let label = scratch.label_count.wrapping_sub(depth);
-    let start = usize::from(scratch.label_starts[(label & 127) as usize]) + HEADER_BYTES;
-    let len = usize::from(scratch.message()[start]) & 63;
-    let hash = hash::label_hash(scratch.message(), start + 1, len, &header.key, parent);
+    let Suffix { start, hash, .. } = descent::suffix(scratch, &header.key, depth, parent);
     if depth == 1 && header.flags & HEADER_SINGLE_LABEL_RULES == 0 {
         return hash;
     }
-    let above = Best(scratch.best.rule());
     let bucket_base = scratch.generation.wrapping_add(header.bucket_base);
     let class = table::find(steps, bucket_base, header.bucket_count, hash);
     if class == 0 {
-        scratch.best = above;
+        scratch.leads_on = 0;
         return hash;
     }
     if u32::from(class) == header.node_class {
@@ -188,14 +260,15 @@ pub fn visit<S: Steps + ?Sized>(
     let asked = Asked {
         categories: scratch.categories,
         qtype: scratch.qtype as u16,
-        is_qname: label == 0,
+        is_qname: depth == scratch.label_count,
     };
     let class_base = scratch.generation.wrapping_add(header.class_base);
-    let best = steps.weigh(class_base, class, asked, above);
-    if best.rule() != above.rule() {
+    let weighed = steps.weigh(class_base, class, asked, scratch.best);
+    if weighed.rule() != scratch.best.0 {
         scratch.owner_at = start as u32;
     }
-    scratch.best = best;
+    scratch.best = Best(weighed.rule());
+    scratch.leads_on = weighed.0 & Best::DESCENDANTS;
     hash
 }
 

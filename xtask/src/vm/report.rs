@@ -65,8 +65,14 @@ impl Report {
             .filter(failed)
             .map(tell)
             .collect();
-        if !self.step(NO_PERFMON).is_some_and(Step::tells_what_it_lacks) {
-            faults.push(tell(NO_PERFMON));
+        match self.step(NO_PERFMON) {
+            Some(step) if step.tells_what_it_lacks() => {}
+            Some(step) => faults.push(format!(
+                "{}: {NO_PERFMON} must fail and name CAP_PERFMON, but:\n  {}",
+                self.kernel,
+                step.tail()
+            )),
+            None => faults.push(tell(NO_PERFMON)),
         }
         faults
     }
@@ -216,6 +222,7 @@ nxdp-probe: permission denied without CAP_PERFMON; run as root\r
         );
         assert!(faults[0].ends_with("thread panicked"), "{faults:?}");
     }
+
     #[test]
     fn loading_without_cap_perfmon_must_fail_and_name_it() {
         let faults = |console: &str| Report::read("6.1", "6.1.0-50", console).faults();

@@ -11,6 +11,7 @@ use crate::{
     dns::HEADER_BYTES,
     layout::{Decision, LABEL_BUFFER_LEN},
     policy::Asker,
+    verdict::Best,
 };
 
 /// Bytes of a DNS message that are looked at; the longest question ends at 271.
@@ -43,6 +44,10 @@ pub struct Scratch {
     pub categories: u64,
     /// The Internet checksum's sum of the answer, not folded.
     pub message_sum: u64,
+    /// The best rule of the names looked up so far.
+    pub best: Best,
+    /// Whether names below the one looked up last may have entries; 0 if not.
+    pub leads_on: u64,
     /// Bytes of the message in use, at most [`MESSAGE_MAX_BYTES`].
     pub message_len: u32,
     /// Bytes of the query as it came, also of what was not loaded.

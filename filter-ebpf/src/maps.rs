@@ -14,8 +14,8 @@ use aya_ebpf::{
 use filter_common::{
     event,
     layout::{
-        ClientRecord, Event, LIST_TALLY_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX,
-        PolicyRecord, PolicyTally, Record, RuleRecord,
+        ClientRecord, Control, Event, Header, LIST_TALLY_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord,
+        POLICY_MAX, PolicyRecord, PolicyTally, Record, RuleRecord,
     },
     limit,
     maps::{Address, Flow, Mac, Maps},
@@ -169,8 +169,10 @@ impl Maps for Table {
 
     #[inline(always)]
     fn policy_of_destination(&self, address: &Address) -> u32 {
+        // On the stack: Linux 6.1 takes no key from memory that a global function is handed.
+        let key = *address;
         // SAFETY: as in `policy_of_mac`.
-        unsafe { DESTINATIONS.get(address) }.map_or(0, |policy| *policy)
+        unsafe { DESTINATIONS.get(&key) }.map_or(0, |policy| *policy)
     }
 
     #[inline(always)]
@@ -261,20 +263,8 @@ impl Maps for Table {
 
 impl Steps for Table {
     #[inline(always)]
-    fn label_hash(
-        &self,
-        message: &filter_common::scratch::Message,
-        at: usize,
-        len: usize,
-        key: &filter_common::hash::HashKey,
-        parent: u64,
-    ) -> u64 {
-        crate::stages::label_hash(message, at, len, key, parent)
-    }
-
-    #[inline(always)]
-    fn find(&self, bucket_base: u32, bucket_count: u32, hash: u64) -> u16 {
-        crate::stages::find(bucket_base, bucket_count, hash)
+    fn visit(&self, scratch: &mut Scratch, header: &Header, depth: u32, parent: u64) -> u64 {
+        crate::stages::nxdp_visit(scratch, header, depth, parent)
     }
 
     #[inline(always)]
@@ -304,7 +294,13 @@ impl Steps for Table {
     }
 
     #[inline(always)]
-    fn overlay_step(&self, scratch: &mut Scratch, name: u64, at: u32, is_qname: bool) -> bool {
-        crate::stages::overlay_step(scratch, name, at, is_qname)
+    fn overlay_visit(
+        &self,
+        scratch: &mut Scratch,
+        control: &Control,
+        depth: u32,
+        parent: u64,
+    ) -> u64 {
+        crate::stages::nxdp_overlay_visit(scratch, control, depth, parent)
     }
 }

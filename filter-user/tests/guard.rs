@@ -9,7 +9,7 @@ use filter_user::{
         Finding, GuardKind, GuardedName, Guards, Override, Severity, protected_names, refuses,
     },
     image::Image,
-    rule::{Effect, Rule},
+    rule::{Effect, Rule, Shape},
 };
 
 fn name(text: &str) -> Name {
@@ -25,10 +25,11 @@ fn exact(text: &str) -> Rule {
 }
 
 fn allow(text: &str) -> Rule {
-    Rule {
+    Shape {
         effect: Effect::Allow,
-        ..block(text)
+        ..Shape::block(Scope::Suffix)
     }
+    .of(name(text))
 }
 
 fn list(rules: &[Rule]) -> ListBuilder {

@@ -58,7 +58,7 @@ enum Command {
     /// Say what would happen to a name, and which list and line decide it; needs no root
     Query(query::Arguments),
     /// Say the same, with every other rule that touches the name and why it lost
-    Explain(query::Arguments),
+    Explain(query::ExplainArguments),
     /// Say what this machine and an interface can do, what stands in the way and what to do about it
     Features(features::Arguments),
     /// Show what a running nxdp is attached to and which lists are active
@@ -212,7 +212,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Diff(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
         Command::Query(arguments) => arguments.query(),
-        Command::Explain(arguments) => arguments.explain(),
+        Command::Explain(arguments) => arguments.run(),
         Command::Features(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
         Command::Stats(arguments) => arguments.stats(),

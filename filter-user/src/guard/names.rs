@@ -4,8 +4,8 @@ use filter_common::name::Name;
 
 use super::{Finding, GuardKind, GuardedName, Guards, Severity};
 use crate::{
-    compile::qtype_text,
-    image::{Decision, Image, Verdict},
+    image::{Decision, Image},
+    rule::qtype_text,
 };
 
 const BUILT_IN: &str = include_str!("protected.txt");
@@ -63,15 +63,7 @@ pub(super) fn check(guards: &Guards, image: &Image) -> Vec<Finding> {
 fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -> Option<Finding> {
     let (qtype, winner) = QTYPES.iter().find_map(|&qtype| {
         let verdict = image.query(name, qtype, mask);
-        let Verdict {
-            decision: Decision::Block,
-            record: Some(record),
-            winner,
-        } = verdict
-        else {
-            return None;
-        };
-        (!image.is_observed(&record)).then_some((qtype, winner))
+        (verdict.decision == Decision::Block).then_some((qtype, verdict.winner))
     })?;
     let what = format!("{what} (type {})", qtype_text(qtype));
     Some(Finding {

@@ -76,6 +76,7 @@ fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -
         list: winner.as_ref().map(|w| w.list_name.to_owned()),
         path: winner.as_ref().map(|w| w.path.to_owned()),
         line: winner.as_ref().map(|w| w.line),
+        version: None,
     })
 }
 
@@ -100,6 +101,7 @@ fn passed(image: &Image, guarded: &GuardedName) -> Option<Finding> {
         list: winner.as_ref().map(|w| w.list_name.to_owned()),
         path: winner.as_ref().map(|w| w.path.to_owned()),
         line: winner.as_ref().map(|w| w.line),
+        version: None,
     })
 }
 

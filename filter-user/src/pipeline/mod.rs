@@ -165,6 +165,8 @@ pub struct Sources {
 struct ReadList {
     stamp: Stamp,
     config: ListConfig,
+    /// What the configuration says of it.
+    info: ListInfo,
     builder: ListBuilder,
     report: list::Report,
 }
@@ -250,7 +252,7 @@ impl Sources {
         if let Some(known) = known
             && known.stamp == stamp
             && known.config == *config
-            && *known.builder.info() == info
+            && known.info == info
         {
             meter.skip(config, stamp.1);
             return Ok(known);
@@ -275,7 +277,7 @@ impl ReadList {
         stamp: Stamp,
         meter: &Meter<'_, P>,
     ) -> Result<Self, Error> {
-        let mut builder = ListBuilder::new(info);
+        let mut builder = ListBuilder::new(info.clone());
         let options = list::Options {
             format: config.format,
             scope: config.scope.unwrap_or_default(),
@@ -302,9 +304,14 @@ impl ReadList {
                 lines: report.lines,
             });
         }
+        builder.set_info(ListInfo {
+            serial: report.zone.as_ref().map(|zone| zone.serial),
+            ..info.clone()
+        });
         Ok(Self {
             stamp,
             config: config.clone(),
+            info,
             builder,
             report,
         })

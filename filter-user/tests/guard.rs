@@ -126,6 +126,21 @@ fn every_protected_name_is_caught() {
 }
 
 #[test]
+fn no_collision_may_hit_a_protected_name_or_one_of_the_operators() {
+    let guards = Guards {
+        must_not_block: vec![GuardedName {
+            name: name("www.bank.test"),
+            category_mask: 1,
+            source: "names.txt:7".to_owned(),
+        }],
+        ..Guards::default()
+    };
+    let checked: Vec<_> = guards.never_blocked().collect();
+    assert!(checked.contains(&name("www.bank.test")));
+    assert!(protected_names().all(|(name, _)| checked.contains(&name)));
+}
+
+#[test]
 fn the_servers_of_the_lists_are_protected() {
     let found = findings(&Guards::default(), &[block("lists.test")]);
     assert_eq!(

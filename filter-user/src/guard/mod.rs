@@ -215,6 +215,13 @@ impl Guards {
         findings
     }
 
+    /// The names that no hash collision may hit, whatever the lists say of them: the protected
+    /// ones, built in and the operator's.
+    pub fn never_blocked(&self) -> impl Iterator<Item = Name> {
+        let own = self.must_not_block.iter().map(|guarded| guarded.name);
+        names::built_in().map(|(name, _)| name).chain(own)
+    }
+
     fn apply_override(&self, finding: &mut Finding) {
         let accepted = self
             .overrides

@@ -188,7 +188,8 @@ impl Sources {
     ) -> Result<Compiled, Error> {
         let start = Instant::now();
         let guards = config.guards()?;
-        let check_names = config.popular_names()?;
+        let mut check_names = config.popular_names()?;
+        check_names.extend(guards.never_blocked());
         let meter = Meter::new(config, progress);
         let lists: Vec<Arc<ReadList>> = config
             .lists

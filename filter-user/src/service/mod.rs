@@ -7,6 +7,7 @@
 mod answerer;
 mod clients;
 mod display;
+mod reload;
 mod socket;
 mod watch;
 
@@ -18,17 +19,24 @@ use std::{
 use filter_common::layout::Record;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
     time::MissedTickBehavior,
 };
 
-pub use self::display::{human_bytes, progress_bar};
-use self::{answerer::answer, display::Display, socket::Socket, watch::Watch};
+use self::{
+    answerer::answer,
+    display::Display,
+    reload::{Cause, Prepared, Preparing, finished, prepare},
+    socket::Socket,
+    watch::Watch,
+};
+pub use self::{
+    display::{human_bytes, progress_bar},
+    reload::{PrepareError, Reread},
+};
 use crate::{
     config::{Config, ModeChoice},
-    image::Image,
     kernel::{self, Filter, Mode},
-    pipeline::{self, Compiled, Progress, Request, Sources},
+    pipeline::{Compiled, Sources},
 };
 
 /// How often list files are looked at.
@@ -39,9 +47,9 @@ const CAPACITY_MIN: u32 = 16 * 1024;
 /// Why the service ended early or did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The lists cannot be compiled.
+    /// Configuration or lists cannot be used.
     #[error(transparent)]
-    Pipeline(#[from] pipeline::Error),
+    Prepare(#[from] PrepareError),
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
@@ -57,14 +65,16 @@ pub enum Error {
 }
 
 /// Runs until SIGINT or SIGTERM; returns after everything is detached.
-pub async fn run(config: Config) -> Result<(), Error> {
+///
+/// SIGHUP takes the configuration from `reread`, and all that it names, if all of it is right.
+pub async fn run(config: Config, reread: Arc<Reread>) -> Result<(), Error> {
     for interface in &config.interfaces {
         kernel::check_interface(interface)?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let mut socket = Socket::open(config.socket())?;
     let mut service = tokio::select! {
-        service = Service::start(config) => service?,
+        service = Service::start(config, reread) => service?,
         () = signals.stop() => return Ok(()),
     };
     service.attach()?;
@@ -76,25 +86,32 @@ pub async fn run(config: Config) -> Result<(), Error> {
 /// The state of a running service.
 struct Service {
     config: Arc<Config>,
+    reread: Arc<Reread>,
     sources: Arc<Sources>,
     filter: Filter,
     compiled: Compiled,
     watch: Watch,
-    reload: Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
+    reload: Option<Preparing>,
+    /// SIGHUP came while something was being prepared.
+    hung_up: bool,
     last_error: Option<String>,
     started: Instant,
     display: Display,
 }
 
 impl Service {
-    async fn start(config: Config) -> Result<Self, Error> {
-        let config = Arc::new(config);
+    async fn start(config: Config, reread: Arc<Reread>) -> Result<Self, Error> {
         let sources = Arc::new(Sources::default());
-        let watch = Watch::new(config.lists.iter().map(|list| list.path.clone()));
         let display = Display::default();
-        let compiled = compile(&config, &sources, None, progress_bar())
-            .await
-            .map_err(Error::Background)??;
+        let first: Preparing = tokio::task::spawn_blocking({
+            let sources = Arc::clone(&sources);
+            move || prepare(Arc::new(config), &sources, None, &progress_bar())
+        });
+        let Prepared {
+            config,
+            compiled,
+            watch,
+        } = first.await.map_err(Error::Background)??;
         let records = compiled.image.records();
         let mut filter = Filter::load(capacity_for(records.len()))?;
         filter.set_clients(clients::prefixes(&config))?;
@@ -102,11 +119,13 @@ impl Service {
         display.compiled(&compiled, generation);
         Ok(Self {
             config,
+            reread,
             sources,
             filter,
             compiled,
             watch,
             reload: None,
+            hung_up: false,
             last_error: None,
             started: Instant::now(),
             display,
@@ -134,45 +153,18 @@ impl Service {
             tokio::select! {
                 order = signals.next() => match order {
                     Order::Stop => return Ok(()),
-                    Order::Reload => self.start_reload("SIGHUP"),
+                    Order::Reload => self.start_reload(Cause::Hangup),
                 },
                 _ = watch.tick() => {
                     self.filter.flush_log();
                     self.filter.set_clients(clients::prefixes(&self.config))?;
                     if self.watch.has_settled_change() {
-                        self.start_reload("a list changed");
+                        self.start_reload(Cause::List);
                     }
                 }
                 _ = show.tick() => self.display.tick(&self.filter.counters()?),
-                compiled = finished(&mut self.reload) => self.finish_reload(compiled),
+                prepared = finished(&mut self.reload) => self.finish_reload(prepared),
                 asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)).await,
-            }
-        }
-    }
-
-    fn start_reload(&mut self, why: &str) {
-        if self.reload.is_some() {
-            // The running compilation may have read the file before it changed.
-            self.watch.look_again();
-            return;
-        }
-        self.watch.note();
-        self.display.reloading(why);
-        self.reload = Some(compile(
-            &self.config,
-            &self.sources,
-            Some(Arc::clone(&self.compiled.image)),
-            |_| {},
-        ));
-    }
-
-    fn finish_reload(&mut self, compiled: Result<Compiled, Error>) {
-        match compiled.and_then(|compiled| self.swap(compiled)) {
-            Ok(()) => self.last_error = None,
-            Err(error) => {
-                let text = error_chain(&error);
-                self.display.reload_failed(&text);
-                self.last_error = Some(text);
             }
         }
     }
@@ -204,34 +196,6 @@ impl Service {
 fn capacity_for(records: usize) -> u32 {
     let wanted = records.saturating_mul(5) / 2 + 1;
     u32::try_from(wanted).unwrap_or(u32::MAX).max(CAPACITY_MIN)
-}
-
-fn compile(
-    config: &Arc<Config>,
-    sources: &Arc<Sources>,
-    previous: Option<Arc<Image>>,
-    progress: impl Fn(Progress) + Send + Sync + 'static,
-) -> JoinHandle<Result<Compiled, pipeline::Error>> {
-    let (config, sources) = (Arc::clone(config), Arc::clone(sources));
-    tokio::task::spawn_blocking(move || {
-        let request = Request {
-            previous: previous.as_deref(),
-            ..Request::default()
-        };
-        sources.compile(&config, &request, &progress)
-    })
-}
-
-/// Waits for the compilation in the background, for ever if there is none.
-async fn finished(
-    reload: &mut Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
-) -> Result<Compiled, Error> {
-    let Some(handle) = reload.as_mut() else {
-        return std::future::pending().await;
-    };
-    let result = handle.await;
-    *reload = None;
-    Ok(result.map_err(Error::Background)??)
 }
 
 /// The signals that the service understands.

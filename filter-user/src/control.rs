@@ -14,6 +14,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::fetch::Accounts;
+
 /// Version of the words on the socket.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest request, in bytes.
@@ -29,13 +31,20 @@ pub struct Request {
 }
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// What is attached and which generation is active.
     Status,
     /// The counters.
     Stats,
+    /// The lists: how old they are, and when they are asked for again.
+    Lists,
+    /// To ask for lists now; the answer is [`Verb::Lists`]'s, before anything came.
+    Update {
+        /// The name of one, or all with an address.
+        list: Option<String>,
+    },
 }
 
 /// An answer: what was asked for, or why not.
@@ -46,6 +55,8 @@ pub enum Response {
     Status(Status),
     /// To [`Verb::Stats`].
     Stats(Stats),
+    /// To [`Verb::Lists`] and [`Verb::Update`].
+    Lists(Accounts),
     /// The request was not understood or failed.
     Error(String),
 }

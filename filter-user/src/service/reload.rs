@@ -12,7 +12,7 @@ use super::{Error, Service, clients, error_chain, watch::Watch};
 use crate::{
     config::{self, Config},
     image::Image,
-    pipeline::{self, Compiled, Progress, Request, Sources},
+    pipeline::{self, Compiled, Damaged, Progress, Replacement, Request, Sources},
 };
 
 /// Reads the configuration again, from where the first one came.
@@ -35,6 +35,28 @@ pub enum PrepareError {
     Pipeline(#[from] pipeline::Error),
 }
 
+impl Error {
+    /// Whether the same lists would fail again.
+    pub(super) fn is_of_lists(&self) -> bool {
+        use pipeline::Error as Of;
+        let Self::Prepare(PrepareError::Pipeline(error)) = self else {
+            return false;
+        };
+        matches!(error, Of::Refused(_) | Of::Compile(_))
+    }
+}
+
+/// What is to be prepared.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The image in force.
+    pub(super) previous: Option<Arc<Image>>,
+    /// Lists that were fetched.
+    pub(super) replacements: Vec<Replacement>,
+    /// Whether an image is wanted even if no list that was fetched is fit for use.
+    pub(super) is_needed: bool,
+}
+
 /// What goes into force together.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -53,6 +75,8 @@ pub(super) enum Cause {
     Hangup,
     /// A list did.
     List,
+    /// Lists came from the network.
+    Fetched,
 }
 
 impl Cause {
@@ -60,6 +84,7 @@ impl Cause {
         match self {
             Self::Hangup => "SIGHUP",
             Self::List => "a list changed",
+            Self::Fetched => "lists were fetched",
         }
     }
 }
@@ -70,7 +95,7 @@ impl Service {
             // The running compilation may have read the file before it changed.
             match cause {
                 Cause::Hangup => self.hung_up = true,
-                Cause::List => self.watch.look_again(),
+                Cause::List | Cause::Fetched => self.watch.look_again(),
             }
             return;
         }
@@ -78,23 +103,34 @@ impl Service {
         self.display.reloading(cause.as_str());
         let running = Arc::clone(&self.config);
         let sources = Arc::clone(&self.sources);
-        let previous = Arc::clone(&self.compiled.image);
+        let wanted = Wanted {
+            previous: Some(Arc::clone(&self.compiled.image)),
+            replacements: self.refresh.replacements(),
+            is_needed: cause != Cause::Fetched,
+        };
         let reread = (cause == Cause::Hangup).then(|| Arc::clone(&self.reread));
         self.reload = Some(tokio::task::spawn_blocking(move || {
             let config = match reread {
                 Some(reread) => Arc::new(changed(&running, reread()?)?),
                 None => running,
             };
-            prepare(config, &sources, Some(&previous), &|_| {})
+            prepare(config, &sources, &wanted, &|_| {})
         }));
     }
 
     pub(super) fn finish_reload(&mut self, prepared: Result<Prepared, Error>) {
         match prepared.and_then(|prepared| self.put_in_force(prepared)) {
-            Ok(()) => self.last_error = None,
+            Ok(()) => {
+                self.last_error = None;
+                for list in self.refresh.admit(&self.compiled) {
+                    self.display.not_fetched(&list);
+                    self.last_error = list.failure();
+                }
+            }
             Err(error) => {
                 let text = error_chain(&error);
                 self.display.reload_failed(&text);
+                self.refresh.reject(&text, error.is_of_lists());
                 self.last_error = Some(text);
             }
         }
@@ -110,6 +146,9 @@ impl Service {
             self.filter.set_clients(clients::prefixes(&self.config))?;
             return Err(error);
         }
+        if let Err(error) = self.refresh.follow(&self.config, &prepared.config) {
+            self.display.no_refresh(&error_chain(&error));
+        }
         let limit = prepared.config.limit;
         self.filter.set_limit(limit.answers_per_s, limit.burst);
         self.config = prepared.config;
@@ -122,15 +161,19 @@ impl Service {
 pub(super) fn prepare(
     config: Arc<Config>,
     sources: &Sources,
-    previous: Option<&Image>,
+    wanted: &Wanted,
     progress: &(impl Fn(Progress) + Sync),
 ) -> Result<Prepared, PrepareError> {
-    let watch = Watch::new(config.lists.iter().map(|list| list.path.clone()));
+    // Copies of lists with an address change when they are compiled, not the other way round.
+    let files = config.lists.iter().filter(|list| list.url.is_none());
+    let watch = Watch::new(files.map(|list| list.path.clone()));
     let request = Request {
-        previous,
+        previous: wanted.previous.as_deref(),
+        replacements: &wanted.replacements,
+        damaged: Damaged::LeaveOut,
         ..Request::default()
     };
-    let compiled = sources.compile(&config, &request, progress)?;
+    let compiled = sources.compile_with(&config, &request, wanted.is_needed, progress)?;
     Ok(Prepared {
         config,
         compiled,
@@ -144,6 +187,7 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`interfaces`", running.interfaces != new.interfaces),
         ("`mode`", running.mode != new.mode),
         ("`socket`", running.socket() != new.socket()),
+        ("`fetch.cache`", running.fetch.cache != new.fetch.cache),
     ];
     let changed: Vec<_> = keys
         .into_iter()

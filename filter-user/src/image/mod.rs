@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A compiled set of lists.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
     pub(crate) records: Vec<Record>,
     pub(crate) lists: Vec<ListInfo>,
@@ -59,6 +59,19 @@ impl Image {
             rule.answer
         };
         answer == AnswerKind::Observe as u8
+    }
+
+    /// What is left of the image when its table is elsewhere: its lists and its report, which
+    /// tell what it was made of, and the header.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        Self {
+            records: self.records.first().copied().into_iter().collect(),
+            lists: self.lists.clone(),
+            shapes: Vec::new(),
+            provenance: Provenance::default(),
+            report: self.report.clone(),
+        }
     }
 
     /// The lists, by number.

@@ -5,6 +5,7 @@
 //! business, what rules mean together is `compile`'s.
 
 mod account;
+mod probes;
 
 use std::{
     collections::HashMap,
@@ -23,6 +24,7 @@ use filter_common::{layout::Settings, rule::AnswerKind};
 use rayon::prelude::*;
 use serde::Serialize;
 
+pub use self::probes::Probes;
 use crate::{
     compile::{self, CompileError, ListBuilder, ListInfo},
     config::{self, Config, EdeCode, ListConfig, TTL_DEFAULT_S},
@@ -118,7 +120,7 @@ pub struct Progress {
 }
 
 /// What became of the lists.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Compiled {
     /// The image.
     pub image: Arc<Image>,
@@ -126,6 +128,8 @@ pub struct Compiled {
     pub lists: Vec<ListOutcome>,
     /// What the guards found.
     pub findings: Vec<Finding>,
+    /// Names that the image must decide alike wherever it is.
+    pub probes: Probes,
     /// Reading.
     pub read: Duration,
     /// Merging, building and checking.
@@ -208,10 +212,12 @@ impl Sources {
         };
         let mut outcomes: Vec<_> = lists.iter().map(|list| list.outcome()).collect();
         account::settle(&mut outcomes, &image);
+        let probes = Probes::of(&builders, &image);
         let compiled = Compiled {
             image: Arc::new(image),
             lists: outcomes,
             findings,
+            probes,
             read,
             build: start.elapsed(),
         };
@@ -219,6 +225,11 @@ impl Sources {
             compiled.admit()?;
         }
         Ok(compiled)
+    }
+
+    /// Forgets what was read, and reads everything again next time.
+    pub fn forget(&self) {
+        self.known().clear();
     }
 
     /// How many times a list was read, over all compilations.

@@ -84,6 +84,22 @@ pub struct Attachment {
     pub interface: String,
     /// `native` or `skb`.
     pub mode: String,
+    /// Whether it is filtered.
+    #[serde(default)]
+    pub state: AttachmentState,
+}
+
+/// Whether an interface is filtered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachmentState {
+    /// The program is attached.
+    #[default]
+    Attached,
+    /// There is no such interface.
+    Absent,
+    /// There is one, and the program is not attached to it.
+    Unfiltered,
 }
 
 /// One list of the active generation.

@@ -98,7 +98,7 @@ impl KernelEngine {
     pub fn new(image: &Image) -> Result<Self> {
         let capacity = u32::try_from(image.records().len() + 1)?;
         let mut filter = Filter::load(capacity).context("load the program (needs root)")?;
-        filter.activate(image.records())?;
+        filter.maps.activate(image.records(), |_| true)?;
         Ok(Self { filter })
     }
 

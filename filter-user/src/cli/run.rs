@@ -45,7 +45,8 @@ impl Arguments {
         Ok(runtime.block_on(service::run(config))?)
     }
 
-    fn config(mut self) -> Result<config::Config, Failure> {
+    /// The configuration that file and flags make together.
+    pub(super) fn config(mut self) -> Result<config::Config, Failure> {
         self.lists.lists.append(&mut self.more_lists);
         let mut config = self.lists.config()?;
         if !self.interfaces.is_empty() {

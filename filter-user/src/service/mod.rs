@@ -1,13 +1,22 @@
-//! `nxdp run`: compiles, loads, attaches, and keeps at it until told to stop.
+//! The long-lived process: compiles, activates, and keeps at it until told to stop.
 //!
-//! Owns the order of things: the first generation is active before the first
-//! interface is attached, a failed reload changes nothing, and everything is
-//! detached when the service ends. It knows neither flags nor list syntax.
+//! `nxdp run` loads and attaches the program itself: the first generation is
+//! active before the first interface is attached, and everything is detached
+//! when it ends. `nxdp daemon` uses what `nxdp load` left ([`load`]) and leaves
+//! it in force. In both a failed reload changes nothing. It knows neither flags
+//! nor list syntax.
 
 mod answerer;
+mod capacity;
 mod clients;
+mod daemon;
 mod display;
+mod interfaces;
+mod keep;
+mod load;
+mod side;
 mod socket;
+mod state;
 mod watch;
 
 use std::{
@@ -22,19 +31,33 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-pub use self::display::{human_bytes, progress_bar};
-use self::{answerer::answer, display::Display, socket::Socket, watch::Watch};
+use self::{
+    answerer::answer,
+    display::Display,
+    interfaces::{Interfaces, Monitor},
+    side::Side,
+    socket::Socket,
+    state::State,
+    watch::Watch,
+};
+pub use self::{
+    daemon::{DaemonOptions, daemon},
+    display::{human_bytes, progress_bar},
+    keep::attach,
+    load::{LoadError, LoadOptions, Room, load, unload},
+    state::STATE_DEFAULT,
+};
 use crate::{
     config::{Config, ModeChoice},
-    image::Image,
+    features,
+    image::{Image, ImageError},
     kernel::{self, Filter, Mode},
-    pipeline::{self, Compiled, Progress, Request, Sources},
+    memory,
+    pipeline::{self, Compiled, Probes, Progress, Request, Sources},
 };
 
 /// How often list files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// Records that the smallest table has: a few thousand names can come without growing it.
-const CAPACITY_MIN: u32 = 16 * 1024;
 
 /// Why the service ended early or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +68,24 @@ pub enum Error {
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// The maps cannot be changed.
+    #[error(transparent)]
+    Side(#[from] side::Error),
+    /// The interfaces cannot be listed.
+    #[error(transparent)]
+    Interfaces(#[from] features::Error),
+    /// Changes of interfaces cannot be heard of.
+    #[error("listen for changes of interfaces")]
+    Monitor(#[source] std::io::Error),
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] socket::Error),
+    /// The last image cannot be kept.
+    #[error("keep the active lists for the next start; they stay in force")]
+    State(#[from] ImageError),
+    /// Some interfaces are not filtered.
+    #[error("attach to {}: not filtered", .0.join(", "))]
+    NotAttached(Vec<String>),
     /// Signals cannot be received.
     #[error("listen for signals")]
     Signals(#[source] std::io::Error),
@@ -59,7 +97,7 @@ pub enum Error {
 /// Runs until SIGINT or SIGTERM; returns after everything is detached.
 pub async fn run(config: Config) -> Result<(), Error> {
     for interface in &config.interfaces {
-        kernel::check_interface(interface)?;
+        kernel::interface_index(interface)?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let mut socket = Socket::open(config.socket())?;
@@ -69,7 +107,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
     };
     service.attach()?;
     service.serve(&mut signals, &mut socket).await?;
-    service.display.end(&service.filter.counters()?);
+    service.display.end(&service.side.maps().counters()?);
     Ok(())
 }
 
@@ -77,55 +115,72 @@ pub async fn run(config: Config) -> Result<(), Error> {
 struct Service {
     config: Arc<Config>,
     sources: Arc<Sources>,
-    filter: Filter,
+    side: Side,
     compiled: Compiled,
     watch: Watch,
+    interfaces: Interfaces,
     reload: Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
+    /// Where the last image is kept, and what keeps it right now.
+    state: Option<State>,
+    keeping: Option<JoinHandle<Result<(), ImageError>>>,
     last_error: Option<String>,
+    /// What went wrong at the last look around.
+    trouble: Option<String>,
     started: Instant,
     display: Display,
 }
 
 impl Service {
+    /// Compiles, loads and activates; nothing is attached yet.
     async fn start(config: Config) -> Result<Self, Error> {
         let config = Arc::new(config);
         let sources = Arc::new(Sources::default());
-        let watch = Watch::new(config.lists.iter().map(|list| list.path.clone()));
-        let display = Display::default();
         let compiled = compile(&config, &sources, None, progress_bar())
             .await
             .map_err(Error::Background)??;
         let records = compiled.image.records();
-        let mut filter = Filter::load(capacity_for(records.len()))?;
-        filter.set_clients(clients::prefixes(&config))?;
-        let generation = filter.activate(records)?;
-        display.compiled(&compiled, generation);
-        Ok(Self {
+        let mut filter = Filter::load(capacity::for_records(records.len()))?;
+        filter.maps.set_clients(clients::prefixes(&config))?;
+        let mut service = Self::new(
             config,
             sources,
-            filter,
-            compiled,
-            watch,
+            Side::Own(Box::new(filter)),
+            Display::default(),
+        );
+        service.activate(compiled)?;
+        Ok(service)
+    }
+
+    fn new(config: Arc<Config>, sources: Arc<Sources>, side: Side, display: Display) -> Self {
+        Self {
+            watch: Watch::new(config.lists.iter().map(|list| list.path.clone())),
+            interfaces: Interfaces::new(&config.interfaces, mode(&config)),
+            config,
+            sources,
+            side,
+            compiled: Compiled::default(),
             reload: None,
+            state: None,
+            keeping: None,
             last_error: None,
+            trouble: None,
             started: Instant::now(),
             display,
-        })
+        }
     }
 
     fn attach(&mut self) -> Result<(), Error> {
-        let mode = match self.config.mode {
-            ModeChoice::Native => Mode::Native,
-            ModeChoice::Skb => Mode::Skb,
-        };
-        for interface in &self.config.interfaces {
-            self.filter.attach(interface, mode)?;
-            self.display.attached(interface, mode);
+        let mode = mode(&self.config);
+        if let Side::Own(filter) = &mut self.side {
+            for interface in &self.config.interfaces {
+                filter.attach(interface, mode)?;
+            }
         }
-        Ok(())
+        self.look_at_interfaces()
     }
 
     async fn serve(&mut self, signals: &mut Signals, socket: &mut Socket) -> Result<(), Error> {
+        let mut monitor = Monitor::open().map_err(Error::Monitor)?;
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut show = tokio::time::interval(self.display.interval());
@@ -137,17 +192,51 @@ impl Service {
                     Order::Reload => self.start_reload("SIGHUP"),
                 },
                 _ = watch.tick() => {
-                    self.filter.flush_log();
-                    self.filter.set_clients(clients::prefixes(&self.config))?;
+                    let looked = self.look();
+                    self.note(looked);
                     if self.watch.has_settled_change() {
                         self.start_reload("a list changed");
                     }
                 }
-                _ = show.tick() => self.display.tick(&self.filter.counters()?),
+                () = monitor.changed() => {
+                    let looked = self.look_at_interfaces();
+                    self.note(looked);
+                }
+                _ = show.tick() => self.display.tick(&self.side.maps().counters()?),
                 compiled = finished(&mut self.reload) => self.finish_reload(compiled),
+                kept = finished_keeping(&mut self.keeping) => self.finish_keeping(kept),
                 asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)).await,
             }
         }
+    }
+
+    /// Does what is due every second.
+    fn look(&mut self) -> Result<(), Error> {
+        self.side.flush_log();
+        let clients = clients::prefixes(&self.config);
+        if self.side.is_replaced() || *self.side.maps().clients() != clients {
+            self.side.change(|maps| maps.set_clients(clients))?;
+        }
+        self.look_at_interfaces()
+    }
+
+    fn look_at_interfaces(&mut self) -> Result<(), Error> {
+        match &mut self.side {
+            Side::Own(filter) => self.interfaces.mend(&mut filter.hold()?, &self.display),
+            Side::Pinned(pinned) => self.interfaces.watch(pinned.program_id(), &self.display),
+        }
+    }
+
+    /// Tells what went wrong beside reloads, once.
+    fn note(&mut self, result: Result<(), Error>) {
+        let error = result.err().map(|error| error_chain(&error));
+        if let Some(text) = error
+            .as_ref()
+            .filter(|text| self.trouble.as_ref() != Some(text))
+        {
+            self.display.trouble(text);
+        }
+        self.trouble = error;
     }
 
     fn start_reload(&mut self, why: &str) {
@@ -179,31 +268,47 @@ impl Service {
 
     fn swap(&mut self, compiled: Compiled) -> Result<(), Error> {
         let start = Instant::now();
-        let records = compiled.image.records();
-        let generation = match self.filter.activate(records) {
-            Err(kernel::Error::TableFull { .. }) => self.grow(records)?,
-            other => other?,
-        };
-        self.display.swapped(&compiled, generation, start.elapsed());
-        self.compiled = compiled;
+        let generation = self.activate(compiled)?;
+        self.display
+            .swapped(&self.compiled, generation, start.elapsed());
         Ok(())
     }
 
-    /// Loads the program anew with a larger table and lets it take over the links.
-    fn grow(&mut self, records: &[Record]) -> Result<u32, Error> {
-        let mut larger = Filter::load(capacity_for(records.len()))?;
-        larger.continue_from(&self.filter)?;
-        let generation = larger.activate(records)?;
-        larger.take_over(&mut self.filter)?;
-        self.filter = larger;
+    fn activate(&mut self, compiled: Compiled) -> Result<u32, Error> {
+        let judge = |generation: &[Record]| compiled.probes.pass(generation);
+        let generation = self.side.activate(compiled.image.records(), judge)?;
+        if self.compiled.lists.is_empty() {
+            self.display.compiled(&compiled, generation);
+        }
+        self.let_go(compiled);
         Ok(generation)
+    }
+
+    /// Keeps the image on disk, and of what was compiled only what tells what it was.
+    fn let_go(&mut self, mut compiled: Compiled) {
+        let image = std::mem::take(&mut compiled.image);
+        compiled.image = Arc::new(image.outline());
+        compiled.probes = Probes::default();
+        self.compiled = compiled;
+        if let Some(state) = self.state.clone() {
+            self.sources.forget();
+            self.keeping = Some(tokio::task::spawn_blocking(move || state.keep(&image)));
+        }
+    }
+
+    fn finish_keeping(&mut self, kept: Result<(), Error>) {
+        memory::trim();
+        if let Err(error) = kept {
+            self.display.trouble(&error_chain(&error));
+        }
     }
 }
 
-/// Room for two generations of this size and a quarter more, and record 0.
-fn capacity_for(records: usize) -> u32 {
-    let wanted = records.saturating_mul(5) / 2 + 1;
-    u32::try_from(wanted).unwrap_or(u32::MAX).max(CAPACITY_MIN)
+fn mode(config: &Config) -> Mode {
+    match config.mode {
+        ModeChoice::Native => Mode::Native,
+        ModeChoice::Skb => Mode::Skb,
+    }
 }
 
 fn compile(
@@ -220,6 +325,18 @@ fn compile(
         };
         sources.compile(&config, &request, &progress)
     })
+}
+
+/// Waits until the image is on disk, for ever if none is on its way.
+async fn finished_keeping(
+    keeping: &mut Option<JoinHandle<Result<(), ImageError>>>,
+) -> Result<(), Error> {
+    let Some(handle) = keeping.as_mut() else {
+        return std::future::pending().await;
+    };
+    let result = handle.await;
+    *keeping = None;
+    Ok(result.map_err(Error::Background)??)
 }
 
 /// Waits for the compilation in the background, for ever if there is none.

@@ -1,0 +1,49 @@
+//! `nxdp daemon`: fills what `nxdp load` left, without any capability.
+//!
+//! It goes on with the generation that it finds: whoever ended before, and
+//! however, the filter filtered in the meantime and goes on counting.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{Display, Error, Service, Side, Signals, Socket, State, error_chain};
+use crate::{
+    config::Config,
+    kernel::{Pinned, Pins},
+    pipeline::Sources,
+};
+
+/// Where the daemon finds the filter and keeps its state.
+#[derive(Clone, Debug)]
+pub struct DaemonOptions {
+    /// The pins that `nxdp load` made.
+    pub pins: PathBuf,
+    /// The folder of its state.
+    pub state: PathBuf,
+}
+
+/// Runs until SIGINT or SIGTERM; the filter stays in force then.
+pub async fn daemon(config: Config, options: DaemonOptions) -> Result<(), Error> {
+    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let pinned = Pinned::open(Pins::at(options.pins))?;
+    let mut socket = Socket::open(config.socket())?;
+    let sources = Arc::new(Sources::default());
+    let side = Side::Pinned(Box::new(pinned));
+    let mut service = Service::new(Arc::new(config), sources, side, Display::of_daemon());
+    service.adopt(State::at(&options.state));
+    service.start_reload("start");
+    service.serve(&mut signals, &mut socket).await
+}
+
+impl Service {
+    /// Goes on with the active generation; the lists behind it are those of the last image.
+    fn adopt(&mut self, state: State) {
+        state.sweep();
+        match state.open() {
+            Ok(Some(image)) => self.compiled.image = Arc::new(image.outline()),
+            Ok(None) => {}
+            Err(error) => self.display.trouble(&error_chain(&error)),
+        }
+        self.state = Some(state);
+        self.display.adopted(self.side.maps().active());
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aya::maps::{LpmTrie, Map, MapData, lpm_trie::Key};
-use filter_common::client::{Address, mapped};
+use filter_common::{client::mapped, layout::CLIENT_ANSWERED, maps::Address};
 use ipnet::IpNet;
 
 use super::Error;
@@ -32,7 +32,7 @@ impl From<IpNet> for ClientPrefix {
 
 /// The prefixes in the map.
 pub(super) fn all(map: &Map) -> Result<BTreeSet<ClientPrefix>, Error> {
-    let map: LpmTrie<&MapData, Address, u8> = map.try_into().map_err(Error::Clients)?;
+    let map: LpmTrie<&MapData, Address, u32> = map.try_into().map_err(Error::Clients)?;
     let prefix = |key: Key<Address>| ClientPrefix {
         address: key.data(),
         len: key.prefix_len(),
@@ -48,9 +48,9 @@ pub(super) fn change(
     old: &BTreeSet<ClientPrefix>,
     new: &BTreeSet<ClientPrefix>,
 ) -> Result<(), Error> {
-    let mut map: LpmTrie<&mut MapData, Address, u8> = map.try_into().map_err(Error::Clients)?;
+    let mut map: LpmTrie<&mut MapData, Address, u32> = map.try_into().map_err(Error::Clients)?;
     for prefix in new.difference(old) {
-        map.insert(&Key::new(prefix.len, prefix.address), 1, 0)
+        map.insert(&Key::new(prefix.len, prefix.address), CLIENT_ANSWERED, 0)
             .map_err(Error::Clients)?;
     }
     for prefix in old.difference(new) {

@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData, PerCpuArray},
+    maps::{Array, Map, MapData, PerCpuArray},
 };
+use bytemuck::Zeroable as _;
 use filter_common::{
-    layout::{Header, Record},
+    hash::HashKey,
+    layout::{Header, PolicyRecord, Record},
     reason::{COUNTER_COUNT, Reason},
 };
 
@@ -30,7 +32,26 @@ impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
         let names: Vec<String> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
         let take = |name: String| ebpf.take_map(&name).map(|map| (name, map));
-        Self::of(names.into_iter().filter_map(take).collect())
+        let mut maps = Self::of(names.into_iter().filter_map(take).collect())?;
+        if maps.table.control().key == HashKey::zeroed() {
+            maps.start()?;
+        }
+        Ok(maps)
+    }
+
+    /// Draws the key of everything that is found by a hash besides the names of a generation, and
+    /// lets everybody be filtered.
+    fn start(&mut self) -> Result<(), Error> {
+        let mut words = [0; 3];
+        for word in &mut words {
+            *word = getrandom::u64().map_err(Error::Random)?;
+        }
+        let key = HashKey::from_words(words);
+        self.table.update_control(|control| control.key = key);
+        self.set_default_policy(PolicyRecord {
+            categories: u64::MAX,
+            ..PolicyRecord::default()
+        })
     }
 
     /// The maps by name; what they hold goes on.
@@ -92,6 +113,22 @@ impl Maps {
         self.table.capacity()
     }
 
+    /// Sets what holds for clients that no other policy is for.
+    pub fn set_default_policy(&mut self, policy: PolicyRecord) -> Result<(), Error> {
+        let map = self.map_mut("POLICIES")?;
+        let mut map: Array<&mut MapData, [u64; 8]> = map.try_into().map_err(Error::Policies)?;
+        let record: [u64; 8] = bytemuck::cast(policy);
+        map.set(0, record, 0).map_err(Error::Policies)
+    }
+
+    /// Limits the answers that one client prefix may cause; see [`filter_common::limit`].
+    pub fn set_limit(&mut self, answers_per_s: u32, burst: u32) {
+        self.table.update_control(|control| {
+            control.answers_per_s = answers_per_s;
+            control.answers_burst = burst;
+        });
+    }
+
     /// The prefixes that are answered.
     pub fn clients(&self) -> &BTreeSet<ClientPrefix> {
         &self.clients
@@ -110,6 +147,7 @@ impl Maps {
     /// Goes on where `other` is: clients, and the counts of generations and packets.
     pub fn continue_from(&mut self, other: &Self) -> Result<(), Error> {
         self.set_clients(other.clients.clone())?;
+        self.copy_control(other);
         self.generation = other.generation;
         self.recount(other)
     }
@@ -122,11 +160,17 @@ impl Maps {
 
     /// Goes on with the active generation of another table, whose number it keeps.
     pub(super) fn copy_table(&mut self, other: &Self) -> Result<(), Error> {
+        self.copy_control(other);
         if let Some(records) = other.table.active_records()? {
             self.table.activate(&records, other.generation, |_| true)?;
         }
         self.generation = other.generation;
         Ok(())
+    }
+
+    fn copy_control(&mut self, other: &Self) {
+        let control = other.table.control();
+        self.table.update_control(|own| *own = control);
     }
 
     /// Starts to count where `counters` are, if they are of the same kind; nothing counts yet.

@@ -69,6 +69,20 @@ impl TableMap {
         self.switch_to(start)
     }
 
+    /// The control record.
+    pub(super) fn control(&self) -> Control {
+        *Control::of(&self.first.records()[0])
+    }
+
+    /// Changes the control record, but for the active generation, which [`Self::activate`] changes.
+    pub(super) fn update_control(&mut self, change: impl FnOnce(&mut Control)) {
+        let before = self.control();
+        let mut control = before;
+        change(&mut control);
+        control.active = before.active;
+        self.first.records_mut()[0] = Record(bytemuck::cast(control));
+    }
+
     /// Record index and header of the active generation.
     pub(super) fn active(&self) -> Result<Option<(u32, Header)>, Error> {
         let start = Control::of(&self.first.records()[0]).active;

@@ -1,6 +1,6 @@
 //! The control socket: how another process asks a running nxdp what it does.
 //!
-//! A Unix stream socket that only its owner's group may use. A request is one
+//! A Unix stream socket that only its owner's group may use, and only some may change something with. A request is one
 //! line of JSON, `{"version":1,"verb":"status"}`; the answer is one line too.
 //! This module owns the words; what they do is the service's business.
 
@@ -36,13 +36,34 @@ pub enum Verb {
     Status,
     /// The counters.
     Stats,
+    /// To read the lists again; the answer is that to [`Verb::Status`], before they are read.
+    Reload,
+}
+
+/// What asking takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It only tells something.
+    Read,
+    /// It changes something.
+    Change,
+}
+
+impl Verb {
+    /// What it takes to ask this.
+    pub const fn access(&self) -> Access {
+        match self {
+            Self::Status | Self::Stats => Access::Read,
+            Self::Reload => Access::Change,
+        }
+    }
 }
 
 /// An answer: what was asked for, or why not.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Response {
-    /// To [`Verb::Status`].
+    /// To [`Verb::Status`] and [`Verb::Reload`].
     Status(Status),
     /// To [`Verb::Stats`].
     Stats(Stats),

@@ -95,6 +95,11 @@ enum Command {
     Features(features::Arguments),
     /// Show what a running nxdp is attached to and which lists are active
     Status(status::Arguments),
+    /// Have a running nxdp read its lists again
+    ///
+    /// The lists that are active stay in force if anything is wrong with the new
+    /// ones. Takes root, the service's user, or `admin_group` of the configuration.
+    Reload(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
     Stats(status::Arguments),
 }
@@ -267,6 +272,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(arguments) => arguments.explain(),
         Command::Features(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
+        Command::Reload(arguments) => arguments.reload(),
         Command::Stats(arguments) => arguments.stats(),
     };
     let exit = match result {

@@ -49,12 +49,25 @@ pub struct Config {
     pub ede: Option<EdeCode>,
     /// The control socket.
     pub socket: Option<PathBuf>,
+    /// Who may use it.
+    #[serde(default)]
+    pub control: ControlConfig,
     /// The lists.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
     /// What must hold before lists go live.
     #[serde(default)]
     pub guard: GuardConfig,
+}
+
+/// Who may use the control socket, besides root and the user that the service runs as.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// Group that may read; that of the service by default.
+    pub group: Option<String>,
+    /// Group that may change something; none by default.
+    pub admin_group: Option<String>,
 }
 
 /// One list.

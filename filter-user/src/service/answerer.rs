@@ -8,8 +8,12 @@ use super::{Service, error_chain};
 use crate::control::{ListStatus, PROTOCOL_VERSION, Response, Stats, Status, Verb};
 
 /// Answers one request.
-pub(super) fn answer(service: &Service, verb: Verb) -> Response {
+pub(super) fn answer(service: &mut Service, verb: &Verb) -> Response {
     match verb {
+        Verb::Reload => {
+            service.start_reload("asked to");
+            Response::Status(status(service))
+        }
         Verb::Status => Response::Status(status(service)),
         Verb::Stats => match stats(service) {
             Ok(stats) => Response::Stats(stats),

@@ -25,7 +25,7 @@ pub struct DaemonOptions {
 pub async fn daemon(config: Config, options: DaemonOptions) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let pinned = Pinned::open(Pins::at(options.pins))?;
-    let mut socket = Socket::open(config.socket())?;
+    let mut socket = Socket::open(&config)?;
     let sources = Arc::new(Sources::default());
     let side = Side::Pinned(Box::new(pinned));
     let mut service = Service::new(Arc::new(config), sources, side, Display::of_daemon());

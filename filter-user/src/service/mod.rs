@@ -14,9 +14,11 @@ mod display;
 mod interfaces;
 mod keep;
 mod load;
+mod peers;
 mod side;
 mod socket;
 mod state;
+mod supervisor;
 mod watch;
 
 use std::{
@@ -100,7 +102,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         kernel::interface_index(interface)?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let mut socket = Socket::open(config.socket())?;
+    let mut socket = Socket::open(&config)?;
     let mut service = tokio::select! {
         service = Service::start(config) => service?,
         () = signals.stop() => return Ok(()),
@@ -185,10 +187,14 @@ impl Service {
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut show = tokio::time::interval(self.display.interval());
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        supervisor::ready();
         loop {
             tokio::select! {
                 order = signals.next() => match order {
-                    Order::Stop => return Ok(()),
+                    Order::Stop => {
+                        supervisor::stopping();
+                        return Ok(());
+                    }
                     Order::Reload => self.start_reload("SIGHUP"),
                 },
                 _ = watch.tick() => {
@@ -205,13 +211,14 @@ impl Service {
                 _ = show.tick() => self.display.tick(&self.side.maps().counters()?),
                 compiled = finished(&mut self.reload) => self.finish_reload(compiled),
                 kept = finished_keeping(&mut self.keeping) => self.finish_keeping(kept),
-                asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)).await,
+                asked = socket.accept() => Socket::reply(asked, |verb| answer(self, &verb)).await,
             }
         }
     }
 
     /// Does what is due every second.
     fn look(&mut self) -> Result<(), Error> {
+        supervisor::alive();
         self.side.flush_log();
         let clients = clients::prefixes(&self.config);
         if self.side.is_replaced() || *self.side.maps().clients() != clients {
@@ -277,6 +284,8 @@ impl Service {
     fn activate(&mut self, compiled: Compiled) -> Result<u32, Error> {
         let judge = |generation: &[Record]| compiled.probes.pass(generation);
         let generation = self.side.activate(compiled.image.records(), judge)?;
+        let names = compiled.image.header().name_count;
+        supervisor::status(&format!("generation {generation}: {names} names"));
         if self.compiled.lists.is_empty() {
             self.display.compiled(&compiled, generation);
         }

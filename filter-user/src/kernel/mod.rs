@@ -118,12 +118,13 @@ impl Filter {
         self.links.attach(program, interface, mode)
     }
 
-    /// Attaches to `interface` unless it has the program already.
-    pub fn attach_once(&mut self, interface: &str, mode: Mode) -> Result<(), Error> {
-        if self.links.has(interface_index(interface)?) {
-            return Ok(());
+    /// Attaches to `interface` unless it has the program already; says whether it did.
+    pub fn attach_once(&mut self, interface: &str, mode: Mode) -> Result<bool, Error> {
+        let is_missing = !self.links.has(interface_index(interface)?);
+        if is_missing {
+            self.attach(interface, mode)?;
         }
-        self.attach(interface, mode)
+        Ok(is_missing)
     }
 
     /// Moves the attachments of `other` to this program, each in one atomic step.

@@ -296,8 +296,9 @@ fn remove_folder(folder: &Path) -> Result<(), Error> {
 }
 
 fn give(path: &Path, owner: Owner, mode: u32) -> Result<(), Error> {
-    chown(path, Some(owner.user), Some(owner.group))
-        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
+    // In this order: once a file is another's, its mode takes one more capability to change.
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .and_then(|()| chown(path, Some(owner.user), Some(owner.group)))
         .map_err(|source| Error::pin("hand over", path, source))
 }
 

@@ -161,7 +161,8 @@ fn attach(
     let mut failed = Vec::new();
     for interface in &config.interfaces {
         match load.filter.attach_once(interface, mode(config)) {
-            Ok(()) => display.attached(interface, mode(config)),
+            Ok(true) => display.attached(interface, mode(config)),
+            Ok(false) => {}
             Err(error) => {
                 display.trouble(&super::error_chain(&error));
                 let is_absent = matches!(error, kernel::Error::NoInterface(_));
@@ -268,6 +269,9 @@ fn owner(name: &str) -> Result<Owner, LoadError> {
 /// Detaches and removes everything, and makes sure that nothing is left.
 pub fn unload(pins: &Path) -> Result<(), LoadError> {
     let pins = Pins::at(pins);
+    if !pins.exist() {
+        return Ok(());
+    }
     let programs = pins.remove()?;
     let left = |what: String| LoadError::Left {
         what,

@@ -195,9 +195,15 @@ impl<'a> Roles<'a> {
             "--pdeathsig",
             "TERM",
         ]);
+        // Not for setpriv itself, which is still root.
+        command.arg("env");
+        command.args(
+            variables
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        );
         command.arg(&self.binary);
         self.fill(&mut command, "daemon", arguments);
-        command.envs(variables.iter().copied());
         self.lab.router().spawn(command)
     }
 

@@ -8,6 +8,7 @@ use std::{
     fmt::Write as _,
     fs::{self, OpenOptions},
     io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     thread,
     time::{Duration, Instant},
 };
@@ -416,7 +417,10 @@ fn disk_full(show: &mut Show<'_>) {
     let options = ["-t", "tmpfs", "-o", "size=64k,mode=777", "none", path];
     show.lab.router().output("mount", &options).unwrap();
     // Its socket is on the full file system too, where this process does not see it.
-    let socket = show.roles.path("full.sock");
+    let folder = show.roles.path("run");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let socket = folder.join("control.sock");
     let daemon = show
         .roles
         .spawn_daemon(&["--socket", socket.to_str().unwrap()]);

@@ -92,6 +92,8 @@ fn a_daemon_without_any_capability_swaps_and_answers() {
 fn a_daemon_that_root_starts_drops_what_it_has() {
     let (lab, _responder) = lab();
     let roles = roles(&lab, "||a.nxdp-show.example^\n");
+    // Without capabilities root is a user like others.
+    std::os::unix::fs::chown(roles.state(), Some(0), Some(0)).unwrap();
     roles.load(&["--user", "root"]).unwrap();
     let daemon = lab.router().spawn(roles.command("daemon", &[])).unwrap();
     daemon.wait_for_line(0, " active: ", SOON).unwrap();

@@ -13,19 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::XdpMode;
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use nix::sys::signal::Signal;
 use nxdp_tests::{
+    guest::{GUEST_INTERFACE, Guest},
     lab::{self, LAN_INTERFACE, Lab},
-    namespace::Namespace,
     process::{Process, Stream},
     query::Query,
     responder::Responder,
     roles::{Roles, wait_for},
     steady::{Names, Tally, while_asking},
     steps::{Call, End, kill_when},
-    xdp_stub::{StubAction, XdpStub},
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -383,30 +381,36 @@ fn nothing_slips_through_when_the_surroundings_fail() {
         ];
         let daemon = show.roles.spawn_daemon_with(&[], &clock).unwrap();
         daemon.wait_for_line(0, " active: ", SOON).unwrap();
+        let maps = fs::read_to_string(format!("/proc/{}/maps", daemon.id())).unwrap();
+        assert!(maps.contains("libfaketime"), "the clock is the real one");
         show.daemon = Some(daemon);
         show.swap();
     });
-    let guest = Guest::new(&lab);
+    let guest = Guest::new(&lab).unwrap();
     let mut keeper = lab
         .router()
-        .spawn(
-            show.roles
-                .command("attach", &["-i", LAN_INTERFACE, "-i", "lan1", "--watch"]),
-        )
+        .spawn(show.roles.command(
+            "attach",
+            &["-i", LAN_INTERFACE, "-i", GUEST_INTERFACE, "--watch"],
+        ))
         .unwrap();
-    let mut stub = None;
     show.event("another interface deleted and added anew, 5 times", |_| {
         for _ in 0..5 {
-            stub = Some(guest.replug());
-            guest.asks_in_vain();
+            guest.replug().unwrap();
+            asks_in_vain(&guest);
         }
     });
     show.event("keeper killed", |_| {
         keeper.end(Signal::SIGKILL, SOON).unwrap();
-        guest.asks_in_vain();
+        asks_in_vain(&guest);
     });
-    drop(stub);
     show.conclude();
+}
+
+/// The guest's first answer says that the name is blocked.
+fn asks_in_vain(guest: &Guest<'_>) {
+    let answer = guest.first_answer("n0.list.nxdp-show.example").unwrap();
+    assert_eq!(answer, ResponseCode::NXDomain);
 }
 
 /// The state is on a file system that is full.
@@ -433,57 +437,4 @@ fn disk_full(show: &mut Show<'_>) {
     show.end_daemon(Signal::SIGTERM);
     show.lab.router().output("umount", &[path]).unwrap();
     show.start_daemon();
-}
-
-/// A client behind an interface that comes and goes.
-struct Guest<'a> {
-    lab: &'a Lab,
-    namespace: Namespace,
-}
-
-impl<'a> Guest<'a> {
-    fn new(lab: &'a Lab) -> Self {
-        let namespace = Namespace::new("guest").unwrap();
-        Self { lab, namespace }
-    }
-
-    /// Deletes the interface, if it is there, and plugs the guest in again.
-    fn replug(&self) -> XdpStub {
-        let path = self.namespace.path();
-        let router = self.lab.router();
-        // Fails the first time.
-        let _ = router.output("ip", &["link", "delete", "lan1"]);
-        router
-            .ip_batch(&format!(
-                "link add lan1 type veth peer name guest0 netns {}
-\
-                 address add 10.53.3.1/24 dev lan1\nlink set lan1 up\n",
-                path.display()
-            ))
-            .unwrap();
-        self.namespace
-            .ip_batch(
-                "address add 10.53.3.2/24 dev guest0\nlink set guest0 up\n\
-                 route add default via 10.53.3.1\n",
-            )
-            .unwrap();
-        XdpStub::attach(&self.namespace, "guest0", StubAction::Pass, XdpMode::Driver).unwrap()
-    }
-
-    /// Asks for a blocked name until the answer comes that says so; no other may come.
-    fn asks_in_vain(&self) {
-        let query = Query::new("n0.list.nxdp-show.example", RecordType::A).unwrap();
-        let query = query.timeout(Duration::from_millis(100));
-        wait_for("the guest's answer", || {
-            match query.ask_from(&self.namespace, lab::DNS_V4) {
-                Ok(reply) => {
-                    assert_eq!(reply.rcode(), ResponseCode::NXDomain);
-                    Ok(true)
-                }
-                // The link is not up yet.
-                Err(_) => Ok(false),
-            }
-        })
-        .unwrap();
-    }
 }

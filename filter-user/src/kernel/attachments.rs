@@ -139,38 +139,15 @@ impl Hold<'_> {
     }
 }
 
-/// The pinned program and its attachments, as `nxdp attach` uses them.
-pub struct Keeper {
-    pins: Pins,
-    identity: u64,
-    program: Xdp,
-    links: Attachments,
-}
-
-impl Keeper {
-    /// Opens what is pinned.
-    pub fn open(pins: Pins) -> Result<Self, Error> {
-        let set = pins.set();
-        let identity = set.identity().ok_or_else(|| Error::NotLoaded(set.path()))?;
-        Ok(Self {
-            identity,
-            program: set.open_program()?,
-            links: Attachments::open(&pins.links())?,
-            pins,
-        })
-    }
-
-    /// Does `work` on what is pinned now, while nobody else changes it.
-    pub fn hold<T>(&mut self, work: impl FnOnce(&mut Hold<'_>) -> T) -> Result<T, Error> {
-        let _lock = self.pins.lock()?;
-        if self.pins.set().identity() != Some(self.identity) {
-            *self = Self::open(self.pins.clone())?;
-        }
-        Ok(work(&mut Hold {
-            program: &mut self.program,
-            links: &mut self.links,
-        }))
-    }
+/// Does `work` on the pinned program and its attachments, while nobody else changes them.
+///
+/// They are let go of at once: what is open cannot be unloaded.
+pub fn hold_pinned<T>(pins: &Pins, work: impl FnOnce(&mut Hold<'_>) -> T) -> Result<T, Error> {
+    let _lock = pins.lock()?;
+    Ok(work(&mut Hold {
+        program: &mut pins.set().open_program()?,
+        links: &mut Attachments::open(&pins.links())?,
+    }))
 }
 
 /// Replaces the program of a link in one step.

@@ -67,7 +67,7 @@ pub enum Error {
     NoInterface(String),
     /// Another program is attached.
     #[error(
-        "attach to '{0}': another XDP program is attached; see `nxdp features {0}`, detach it with `ip link set dev {0} xdp off` or through its owner"
+        "attach to '{0}': another XDP program is attached; see `nxdp features {0}`, detach it through its owner (`nxdp unload` if that is nxdp) or with `ip link set dev {0} xdp off`"
     )]
     Busy(String),
     /// The driver cannot run the program in this mode.

@@ -27,7 +27,7 @@ use aya::{
 
 use self::log::PacketLog;
 pub use self::{
-    attachments::{Attachments, Hold, Keeper},
+    attachments::{Attachments, Hold, hold_pinned},
     clients::ClientPrefix,
     error::Error,
     load::{Load, Loaded, loaded},

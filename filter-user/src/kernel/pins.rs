@@ -7,11 +7,9 @@
 //!     program        the service user's
 //!   links/INDEX      root's: who can open one can detach it
 //!   next/            what the next `nxdp load` is making
+//!   change/          the service user's: locked while maps change hands or a generation is written
+//!   daemon/          the service user's: locked by the daemon as long as it lives
 //! ```
-//!
-//! Two locks keep those apart who change something: that of `nxdp` is held
-//! while maps change hands or a generation is written, that of `links` by the
-//! daemon as long as it lives.
 
 use std::{
     collections::BTreeMap,
@@ -117,14 +115,27 @@ impl Pins {
             make_folder(&folder)?;
             give(&folder, Owner { user: 0, ..owner }, 0o750)?;
         }
+        // Who can open a folder can lock it.
+        for folder in [self.change(), self.daemon()] {
+            make_folder(&folder)?;
+            give(&folder, owner, 0o700)?;
+        }
         Ok(())
+    }
+
+    fn change(&self) -> PathBuf {
+        self.root.join("change")
+    }
+
+    fn daemon(&self) -> PathBuf {
+        self.root.join("daemon")
     }
 
     /// Waits for the lock that whoever changes maps or pins holds.
     pub fn lock(&self) -> Result<Lock, Error> {
         let end = Instant::now() + LOCK_PATIENCE;
         loop {
-            match try_lock(&self.root)? {
+            match try_lock(&self.change())? {
                 Some(lock) => return Ok(lock),
                 None if Instant::now() >= end => return Err(Error::Locked(self.root.clone())),
                 None => thread::sleep(LOCK_PAUSE),
@@ -134,7 +145,7 @@ impl Pins {
 
     /// Takes the lock of the only daemon.
     pub(super) fn lock_for_daemon(&self) -> Result<Lock, Error> {
-        try_lock(&self.links())?.ok_or_else(|| Error::SecondDaemon(self.root.clone()))
+        try_lock(&self.daemon())?.ok_or_else(|| Error::SecondDaemon(self.root.clone()))
     }
 
     /// Removes everything, and tells the ids of the programs that end with it.
@@ -152,7 +163,7 @@ impl Pins {
             fs::remove_file(&path).map_err(|source| Error::pin("remove", &path, source))?;
         }
         sets.iter().try_for_each(Set::remove)?;
-        for folder in [&links, &self.root] {
+        for folder in [&links, &self.daemon(), &self.change(), &self.root] {
             remove_folder(folder)?;
         }
         Ok(ids)
@@ -305,7 +316,8 @@ fn give(path: &Path, owner: Owner, mode: u32) -> Result<(), Error> {
 fn try_lock(folder: &Path) -> Result<Option<Lock>, Error> {
     let opened = match File::open(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::NotLoaded(folder.to_owned()));
+            let root = folder.parent().unwrap_or(folder);
+            return Err(Error::NotLoaded(root.to_owned()));
         }
         other => other.map_err(|source| Error::pin("open", folder, source))?,
     };

@@ -14,7 +14,7 @@ use filter_common::{
 };
 
 use crate::{
-    kernel::{Counters, Mode},
+    kernel::Counters,
     pipeline::{Compiled, Progress},
 };
 
@@ -77,7 +77,7 @@ impl Display {
         );
     }
 
-    pub(super) fn attached(&self, interface: &str, mode: Mode) {
+    pub(super) fn attached(&self, interface: &str, mode: &str) {
         let way_out = if self.is_daemon {
             ""
         } else {

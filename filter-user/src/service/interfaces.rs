@@ -28,10 +28,17 @@ const AFTER_LOSS: Duration = Duration::from_millis(50);
 pub(super) struct Interfaces {
     wanted: Vec<String>,
     mode: Mode,
-    /// Where the program was at the last look.
-    known: BTreeMap<u32, String>,
+    /// Where the program was at the last look: names and modes by index.
+    known: BTreeMap<u32, Known>,
     /// Wanted interfaces that refused the program, told once.
     refused: BTreeSet<String>,
+}
+
+/// An interface with the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    name: String,
+    mode: String,
 }
 
 /// What changed since the last look, and what is to be done.
@@ -43,8 +50,8 @@ struct Look {
     gone: Vec<String>,
     /// Old and new names.
     renamed: Vec<(String, String)>,
-    /// Names of interfaces that have it now.
-    come: Vec<String>,
+    /// Names of interfaces that have it now, and the modes in which it runs there.
+    come: Vec<(String, String)>,
     /// Names of wanted interfaces that are there without it.
     missing: Vec<String>,
 }
@@ -72,9 +79,12 @@ impl Interfaces {
             match hold.attach(name, self.mode) {
                 Ok(()) => {
                     self.refused.remove(name);
-                    let index = kernel::interface_index(name)?;
-                    self.known.insert(index, name.clone());
-                    display.attached(name, self.mode);
+                    let known = Known {
+                        name: name.clone(),
+                        mode: self.mode.to_string(),
+                    };
+                    self.known.insert(kernel::interface_index(name)?, known);
+                    display.attached(name, &self.mode.to_string());
                 }
                 Err(error) if self.refused.insert(name.clone()) => {
                     display.trouble(&error_chain(&error));
@@ -102,7 +112,7 @@ impl Interfaces {
 
     /// Fails if the program is not on every wanted interface.
     pub(super) fn complete(&self) -> Result<(), super::Error> {
-        let has = |name: &&String| self.known.values().any(|known| known == *name);
+        let has = |name: &&String| self.known.values().any(|known| known.name == **name);
         let missing: Vec<String> = self.wanted.iter().filter(|n| !has(n)).cloned().collect();
         if missing.is_empty() {
             Ok(())
@@ -113,49 +123,58 @@ impl Interfaces {
 
     /// Every wanted interface and every other one with the program.
     pub(super) fn attachments(&self) -> Vec<Attachment> {
-        let named = |interface: &String, state| Attachment {
-            interface: interface.clone(),
-            mode: self.mode.to_string(),
-            state,
-        };
-        let there = self.known.values().collect::<BTreeSet<_>>();
-        let absent = self.wanted.iter().filter(|name| !there.contains(name));
-        there
-            .iter()
-            .map(|name| named(name, AttachmentState::Attached))
-            .chain(absent.map(|name| {
-                named(
-                    name,
-                    match self.refused.contains(name) {
+        let mut attachments: Vec<Attachment> = self
+            .known
+            .values()
+            .map(|known| Attachment {
+                interface: known.name.clone(),
+                mode: known.mode.clone(),
+                state: AttachmentState::Attached,
+            })
+            .collect();
+        for name in &self.wanted {
+            if !attachments.iter().any(|found| found.interface == *name) {
+                attachments.push(Attachment {
+                    interface: name.clone(),
+                    mode: self.mode.to_string(),
+                    state: match self.refused.contains(name) {
                         true => AttachmentState::Unfiltered,
                         false => AttachmentState::Absent,
                     },
-                )
-            }))
-            .collect()
+                });
+            }
+        }
+        attachments
     }
 
     fn look(&mut self, hooks: &[Hook], program_id: u32) -> Look {
-        let has = |hook: &&Hook| hook.attached.iter().any(|program| program.id == program_id);
+        let program = |hook: &'_ Hook| {
+            let ours = hook
+                .attached
+                .iter()
+                .find(|program| program.id == program_id)?;
+            Some(ours.mode.to_string())
+        };
         let mut look = Look::default();
         let mut now = BTreeMap::new();
-        for hook in hooks.iter().filter(has) {
+        for (hook, mode) in hooks.iter().filter_map(|hook| Some((hook, program(hook)?))) {
             look.live.push(hook.index);
             match self.known.get(&hook.index) {
-                None => look.come.push(hook.name.clone()),
-                Some(name) if *name != hook.name => {
-                    look.renamed.push((name.clone(), hook.name.clone()));
+                None => look.come.push((hook.name.clone(), mode.clone())),
+                Some(known) if known.name != hook.name => {
+                    look.renamed.push((known.name.clone(), hook.name.clone()));
                 }
                 Some(_) => {}
             }
-            now.insert(hook.index, hook.name.clone());
+            let name = hook.name.clone();
+            now.insert(hook.index, Known { name, mode });
         }
         let gone = self
             .known
             .iter()
             .filter(|(index, _)| !now.contains_key(index));
-        look.gone = gone.map(|(_, name)| name.clone()).collect();
-        let is_missing = |hook: &&Hook| self.wanted.contains(&hook.name) && !has(hook);
+        look.gone = gone.map(|(_, known)| known.name.clone()).collect();
+        let is_missing = |hook: &&Hook| self.wanted.contains(&hook.name) && program(hook).is_none();
         let missing = hooks.iter().filter(is_missing);
         look.missing = missing.map(|hook| hook.name.clone()).collect();
         self.known = now;
@@ -171,8 +190,8 @@ impl Interfaces {
                 "{old} is called {new} now and stays attached; change the configuration"
             ));
         }
-        for name in &look.come {
-            display.attached(name, self.mode);
+        for (name, mode) in &look.come {
+            display.attached(name, mode);
         }
     }
 }
@@ -230,7 +249,8 @@ mod tests {
         let look = interfaces.look(&[hook(3, "lan0", &[9]), hook(4, "wan0", &[])], OURS);
         assert_eq!((look.missing, look.live), (vec!["lan0".to_owned()], vec![]));
         let look = interfaces.look(&[hook(3, "lan0", &[OURS])], OURS);
-        assert_eq!((look.come, look.missing), (vec!["lan0".to_owned()], vec![]));
+        let come = ("lan0".to_owned(), "native".to_owned());
+        assert_eq!((look.come, look.missing), (vec![come], vec![]));
         let look = interfaces.look(&[hook(3, "lan0", &[OURS])], OURS);
         assert_eq!(
             look,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    kernel::{Keeper, Pins},
+    kernel::{Pins, hold_pinned},
 };
 
 /// Attaches what is missing; with `watch`, stays and does so whenever an interface appears,
@@ -18,10 +18,10 @@ pub async fn attach(config: &Config, pins: PathBuf, watch: bool) -> Result<(), E
     let mut signals = Signals::new().map_err(Error::Signals)?;
     // Subscribed before the first look, so that nothing falls in between.
     let mut monitor = Monitor::open().map_err(Error::Monitor)?;
-    let mut keeper = Keeper::open(Pins::at(pins))?;
+    let pins = Pins::at(pins);
     let mut interfaces = Interfaces::new(&config.interfaces, mode(config));
     let display = Display::of_daemon();
-    keeper.hold(|hold| interfaces.mend(hold, &display))??;
+    hold_pinned(&pins, |hold| interfaces.mend(hold, &display))??;
     if !watch {
         return interfaces.complete();
     }
@@ -36,7 +36,7 @@ pub async fn attach(config: &Config, pins: PathBuf, watch: bool) -> Result<(), E
             () = monitor.changed() => {}
             _ = tick.tick() => {}
         }
-        let mended = keeper.hold(|hold| interfaces.mend(hold, &display));
+        let mended = hold_pinned(&pins, |hold| interfaces.mend(hold, &display));
         let error = mended.map_err(Error::from).and_then(|mended| mended).err();
         let error = error.map(|error| error_chain(&error));
         if error != trouble {

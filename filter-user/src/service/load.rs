@@ -161,7 +161,7 @@ fn attach(
     let mut failed = Vec::new();
     for interface in &config.interfaces {
         match load.filter.attach_once(interface, mode(config)) {
-            Ok(true) => display.attached(interface, mode(config)),
+            Ok(true) => display.attached(interface, &mode(config).to_string()),
             Ok(false) => {}
             Err(error) => {
                 display.trouble(&super::error_chain(&error));
@@ -172,11 +172,30 @@ fn attach(
             }
         }
     }
+    tell_other_modes(config, load.filter.hold()?.program_id()?, display)?;
     if failed.is_empty() {
         Ok(())
     } else {
         Err(LoadError::NotAttached(failed))
     }
+}
+
+/// An attachment keeps its mode: there is no step from one to another without a gap.
+fn tell_other_modes(config: &Config, program: u32, display: &Display) -> Result<(), LoadError> {
+    let wanted = mode(config).to_string();
+    let hooks = features::hooks()?.into_iter();
+    for hook in hooks.filter(|hook| config.interfaces.contains(&hook.name)) {
+        let ours = hook.attached.iter().find(|found| found.id == program);
+        if let Some(mode) = ours.map(|found| found.mode.to_string())
+            && mode != wanted
+        {
+            display.trouble(&format!(
+                "{} stays in {mode} mode; for {wanted} mode `nxdp unload` and load again",
+                hook.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The image to start with.

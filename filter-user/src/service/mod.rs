@@ -124,7 +124,7 @@ struct Service {
     reload: Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
     /// Where the last image is kept, and what keeps it right now.
     state: Option<State>,
-    keeping: Option<JoinHandle<Result<(), ImageError>>>,
+    keeping: Option<JoinHandle<Result<(), Error>>>,
     last_error: Option<String>,
     /// What went wrong at the last look around.
     trouble: Option<String>,
@@ -274,23 +274,24 @@ impl Service {
     }
 
     fn swap(&mut self, compiled: Compiled) -> Result<(), Error> {
-        let start = Instant::now();
-        let generation = self.activate(compiled)?;
-        self.display
-            .swapped(&self.compiled, generation, start.elapsed());
+        let (generation, took) = self.activate(compiled)?;
+        self.display.swapped(&self.compiled, generation, took);
         Ok(())
     }
 
-    fn activate(&mut self, compiled: Compiled) -> Result<u32, Error> {
+    /// Tests and activates an image; tells its number and how long that took.
+    fn activate(&mut self, compiled: Compiled) -> Result<(u32, Duration), Error> {
+        let start = Instant::now();
         let judge = |generation: &[Record]| compiled.probes.pass(generation);
         let generation = self.side.activate(compiled.image.records(), judge)?;
+        let took = start.elapsed();
         let names = compiled.image.header().name_count;
         supervisor::status(&format!("generation {generation}: {names} names"));
         if self.compiled.lists.is_empty() {
             self.display.compiled(&compiled, generation);
         }
         self.let_go(compiled);
-        Ok(generation)
+        Ok((generation, took))
     }
 
     /// Keeps the image on disk, and of what was compiled only what tells what it was.
@@ -299,10 +300,19 @@ impl Service {
         compiled.image = Arc::new(image.outline());
         compiled.probes = Probes::default();
         self.compiled = compiled;
-        if let Some(state) = self.state.clone() {
-            self.sources.forget();
-            self.keeping = Some(tokio::task::spawn_blocking(move || state.keep(&image)));
-        }
+        let Some(state) = self.state.clone() else {
+            return;
+        };
+        self.sources.forget();
+        let before = self.keeping.take();
+        self.keeping = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                // The newer image takes the place of the older, whatever became of that.
+                let _ = before.await;
+            }
+            let kept = tokio::task::spawn_blocking(move || state.keep(&image));
+            Ok(kept.await.map_err(Error::Background)??)
+        }));
     }
 
     fn finish_keeping(&mut self, kept: Result<(), Error>) {
@@ -338,14 +348,14 @@ fn compile(
 
 /// Waits until the image is on disk, for ever if none is on its way.
 async fn finished_keeping(
-    keeping: &mut Option<JoinHandle<Result<(), ImageError>>>,
+    keeping: &mut Option<JoinHandle<Result<(), Error>>>,
 ) -> Result<(), Error> {
     let Some(handle) = keeping.as_mut() else {
         return std::future::pending().await;
     };
     let result = handle.await;
     *keeping = None;
-    Ok(result.map_err(Error::Background)??)
+    result.map_err(Error::Background)?
 }
 
 /// Waits for the compilation in the background, for ever if there is none.

@@ -170,17 +170,9 @@ impl<'a> Roles<'a> {
         Ok(process)
     }
 
-    /// `nxdp daemon` as the service user, with an empty set of capabilities.
-    pub fn spawn_daemon(&self, arguments: &[&str]) -> Result<Process> {
-        self.spawn_daemon_with(arguments, &[])
-    }
-
-    /// The same, with variables in its environment.
-    pub fn spawn_daemon_with(
-        &self,
-        arguments: &[&str],
-        variables: &[(&str, &str)],
-    ) -> Result<Process> {
+    /// `nxdp daemon` as the service user, with an empty set of capabilities and these variables
+    /// in its environment.
+    pub fn daemon_command(&self, arguments: &[&str], variables: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
         command.args([
             "--reuid",
@@ -196,15 +188,14 @@ impl<'a> Roles<'a> {
             "TERM",
         ]);
         // Not for setpriv itself, which is still root.
-        command.arg("env");
-        command.args(
-            variables
-                .iter()
-                .map(|(name, value)| format!("{name}={value}")),
-        );
-        command.arg(&self.binary);
+        command.arg("env").args(variables).arg(&self.binary);
         self.fill(&mut command, "daemon", arguments);
-        self.lab.router().spawn(command)
+        command
+    }
+
+    /// The same, started.
+    pub fn spawn_daemon(&self, arguments: &[&str]) -> Result<Process> {
+        self.lab.router().spawn(self.daemon_command(arguments, &[]))
     }
 
     /// The same, and waits until its first generation is active.

@@ -374,12 +374,12 @@ fn nothing_slips_through_when_the_surroundings_fail() {
     show.event("disk full", disk_full);
     show.event("clock at 1970 when the daemon starts", |show| {
         show.end_daemon(Signal::SIGTERM);
-        let preload = "/usr/$LIB/faketime/libfaketimeMT.so.1";
         let clock = [
-            ("LD_PRELOAD", preload),
-            ("FAKETIME", "@1970-01-01 00:00:10"),
+            "LD_PRELOAD=/usr/$LIB/faketime/libfaketimeMT.so.1",
+            "FAKETIME=@1970-01-01 00:00:10",
         ];
-        let daemon = show.roles.spawn_daemon_with(&[], &clock).unwrap();
+        let command = show.roles.daemon_command(&[], &clock);
+        let daemon = show.lab.router().spawn(command).unwrap();
         daemon.wait_for_line(0, " active: ", SOON).unwrap();
         let maps = fs::read_to_string(format!("/proc/{}/maps", daemon.id())).unwrap();
         assert!(maps.contains("libfaketime"), "the clock is the real one");

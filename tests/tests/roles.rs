@@ -89,6 +89,27 @@ fn a_daemon_without_any_capability_swaps_and_answers() {
 }
 
 #[test]
+fn a_daemon_swaps_though_it_sees_a_read_only_file_system() {
+    let (lab, _responder) = lab();
+    let roles = roles(&lab, "||a.nxdp-show.example^\n");
+    roles.load(&[]).unwrap();
+    // As ProtectKernelTunables= of systemd does.
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c"]);
+    command.args(["mount -o remount,bind,ro /sys/fs/bpf && exec \"$@\"", "sh"]);
+    let daemon = roles.daemon_command(&[], &[]);
+    command.arg(daemon.get_program()).args(daemon.get_args());
+    let daemon = lab.router().spawn(command).unwrap();
+    daemon.wait_for_line(0, " active: ", SOON).unwrap();
+    let mounts = fs::read_to_string(format!("/proc/{}/mounts", daemon.id())).unwrap();
+    let bpf = mounts
+        .lines()
+        .rfind(|line| line.contains("/sys/fs/bpf "))
+        .unwrap();
+    assert!(bpf.contains(" ro,"), "{bpf}");
+}
+
+#[test]
 fn a_daemon_that_root_starts_drops_what_it_has() {
     let (lab, _responder) = lab();
     let roles = roles(&lab, "||a.nxdp-show.example^\n");

@@ -9,6 +9,7 @@
 //! address, the policy, everybody.
 
 use crate::{
+    descent,
     hash::{self, HashKey},
     layout::{
         Control, DECISION_ALLOW, DECISION_BLOCK, Decision, OVERRIDE_BY_CLIENT, OVERRIDE_BY_POLICY,
@@ -16,6 +17,7 @@ use crate::{
     },
     maps::{Address, Mac, Maps},
     scratch::Scratch,
+    suffix::Suffix,
     verdict::Steps,
 };
 
@@ -62,51 +64,43 @@ pub fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
     let Some(control) = steps.record(0).map(Control::of) else {
         return;
     };
-    let mut hash = control.key.root;
-    let mut left = scratch.label_count & 127;
-    while left > 0 {
-        left -= 1;
-        let start = scratch.label_at(left);
-        let len = usize::from(scratch.message()[start]) & 63;
-        hash = steps.label_hash(scratch.message(), start + 1, len, &control.key, hash);
-        if !steps.overlay_step(scratch, hash, start as u32, left == 0) {
-            return;
-        }
-    }
+    descent::walk(scratch, control.key.root, |scratch, depth, parent| {
+        steps.overlay_visit(scratch, control, depth, parent)
+    });
 }
 
-/// Looks one name up; whether names below it have overrides.
+/// Looks up the name of the last `depth` labels, the hash of whose parent is `parent`; its hash.
 #[inline(always)]
-pub fn step<S: Steps + ?Sized>(
-    maps: &S,
+pub fn visit<M: Maps + ?Sized>(
+    maps: &M,
     scratch: &mut Scratch,
-    name: u64,
-    at: u32,
-    is_qname: bool,
-) -> bool {
-    let Some(control) = maps.record(0).map(Control::of) else {
-        return false;
+    control: &Control,
+    depth: u32,
+    parent: u64,
+) -> u64 {
+    let Suffix { start, hash, .. } = descent::suffix(scratch, &control.key, depth, parent);
+    let Some(record) = maps.override_record(hash) else {
+        scratch.leads_on = 0;
+        return hash;
     };
-    let Some(record) = maps.override_record(name) else {
-        return false;
-    };
-    let side = if is_qname { 0 } else { 1 };
+    let side = if depth == scratch.label_count { 0 } else { 1 };
     let mut decision = in_force(maps, control, record, side);
     if record.flags & OVERRIDE_BY_POLICY != 0 {
         let subject = Subject::policy(scratch.policy);
-        decision = narrower(maps, control, name, subject, side, decision);
+        decision = narrower(maps, control, hash, subject, side, decision);
     }
     if record.flags & OVERRIDE_BY_CLIENT != 0 {
         let subject = Subject::address(&scratch.asker.source, &control.key);
-        decision = narrower(maps, control, name, subject, side, decision);
+        decision = narrower(maps, control, hash, subject, side, decision);
         let subject = Subject::mac(scratch.asker.mac);
-        decision = narrower(maps, control, name, subject, side, decision);
+        decision = narrower(maps, control, hash, subject, side, decision);
     }
     if decision.action != 0 {
         scratch.decision = decision;
-        scratch.owner_at = at;
+        scratch.owner_at = start as u32;
     }
-    record.flags & OVERRIDE_LEADS_ON != 0
+    scratch.leads_on = u64::from(record.flags & OVERRIDE_LEADS_ON);
+    hash
 }
 
 /// The decision for `subject`, or the wider one.

@@ -28,6 +28,7 @@ pub mod raw_socket;
 pub mod reference;
 pub mod responder;
 pub mod roles;
+pub mod segment;
 pub mod steady;
 pub mod steps;
 mod sys;

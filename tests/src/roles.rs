@@ -54,7 +54,7 @@ impl<'a> Roles<'a> {
         fs::create_dir(roles.state())?;
         let user = User::from_name(SERVICE_USER)?.context("no user nobody")?;
         chown(
-            &roles.state(),
+            roles.state(),
             Some(user.uid.as_raw()),
             Some(user.gid.as_raw()),
         )?;

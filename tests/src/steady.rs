@@ -103,7 +103,7 @@ fn ask(names: &Names, server: SocketAddr, first: usize, stop: &AtomicBool) -> Ta
     let mut at = first;
     while !stop.load(Ordering::Relaxed) {
         at += 1;
-        let is_blocked = at % 4 != 0;
+        let is_blocked = !at.is_multiple_of(4);
         let of_kind = if is_blocked {
             &names.blocked
         } else {

@@ -1,5 +1,7 @@
 //! `nxdp daemon`.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use clap::Args;
 use filter_user::service::{self, DaemonOptions};
@@ -27,11 +29,13 @@ impl DaemonArguments {
             pins: self.pins.pins,
             state: self.state.state,
         };
-        let config = self.service.config()?;
+        let config = self.service.config().map_err(Failure::usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        Ok(runtime.block_on(service::daemon(config, options))?)
+        // What the flags say stays, whatever becomes of the file.
+        let reread = Arc::new(move || self.service.config());
+        Ok(runtime.block_on(service::daemon(config, reread, options))?)
     }
 }
 

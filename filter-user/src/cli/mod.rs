@@ -16,9 +16,12 @@ mod status;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use filter_user::{
-    config::{AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
+    config::{self, AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
     control,
     guard::{Finding, Severity},
     kernel::PINS_DEFAULT,
@@ -51,7 +54,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Compile, load, attach and stay, until Ctrl-C
     ///
-    /// The lists are read again on SIGHUP and when a list file changes. Ending
+    /// SIGHUP reads configuration and lists again; a list file that changes is
+    /// read again by itself. What is wrong changes nothing, and is told. Ending
     /// the process detaches the program; names are then no longer blocked.
     ///
     /// CAUTION: blocked names stop resolving for everybody behind the
@@ -90,7 +94,7 @@ enum Command {
     /// Say what would happen to a name, and which list and line decide it; needs no root
     Query(query::Arguments),
     /// Say the same, with every other rule that touches the name and why it lost
-    Explain(query::Arguments),
+    Explain(query::ExplainArguments),
     /// Say what this machine and an interface can do, what stands in the way and what to do about it
     Features(features::Arguments),
     /// Show what a running nxdp is attached to and which lists are active
@@ -126,14 +130,18 @@ struct ListArguments {
 
 impl ListArguments {
     /// The configuration that file and flags make together.
-    fn config(&self) -> Result<Config, Failure> {
+    fn config(&self) -> Result<Config, config::Error> {
+        self.config_with(&[])
+    }
+
+    fn config_with(&self, files: &[PathBuf]) -> Result<Config, config::Error> {
         let mut config = match &self.config {
-            Some(path) => Config::read(path).map_err(Failure::usage)?,
+            Some(path) => Config::read(path)?,
             None => Config::default(),
         };
         config
             .lists
-            .extend(self.lists.iter().map(|path| ListConfig {
+            .extend(self.lists.iter().chain(files).map(|path| ListConfig {
                 format: self.format,
                 scope: self.scope,
                 ..ListConfig::of_path(path)
@@ -159,6 +167,27 @@ struct StateArgument {
     /// Folder of the daemon's state: the lists that were active last
     #[arg(long, value_name = "DIR", default_value = STATE_DEFAULT)]
     state: PathBuf,
+}
+
+/// Lists as arguments, by flags or by a configuration file.
+#[derive(Debug, Args)]
+struct GivenLists {
+    /// List files; the same as `--list`
+    #[arg(value_name = "LIST")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    flags: ListArguments,
+}
+
+impl GivenLists {
+    /// The configuration that all of them make together, with one list at least.
+    fn config(&self) -> Result<Config, config::Error> {
+        let config = self.flags.config_with(&self.files)?;
+        match config.lists.is_empty() {
+            true => Err(config::Error::NoList),
+            false => Ok(config),
+        }
+    }
 }
 
 /// Where a running nxdp listens.
@@ -187,37 +216,14 @@ impl From<ModeFlag> for ModeChoice {
     }
 }
 
-/// What a client gets for a blocked name.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum AnswerFlag {
-    /// NXDOMAIN with a SOA
-    Nxdomain,
-    /// No error, no data, with a SOA
-    Nodata,
-    /// REFUSED
-    Refused,
-    /// 0.0.0.0 and ::
-    Null,
-    /// TC=1: ask again over TCP
-    Truncate,
-    /// No answer
-    Drop,
-    /// The query passes and is counted
-    Observe,
-}
-
-impl From<AnswerFlag> for AnswerChoice {
-    fn from(flag: AnswerFlag) -> Self {
-        match flag {
-            AnswerFlag::Nxdomain => Self::Nxdomain,
-            AnswerFlag::Nodata => Self::Nodata,
-            AnswerFlag::Refused => Self::Refused,
-            AnswerFlag::Null => Self::Null,
-            AnswerFlag::Truncate => Self::Truncate,
-            AnswerFlag::Drop => Self::Drop,
-            AnswerFlag::Observe => Self::Observe,
-        }
-    }
+/// The words for answers as values of a flag, each with what it means.
+fn answer_parser() -> impl TypedValueParser<Value = AnswerChoice> {
+    let value = |answer: AnswerChoice| PossibleValue::new(answer.as_str()).help(answer.meaning());
+    PossibleValuesParser::new(AnswerChoice::ALL.map(value)).try_map(|word| {
+        let mut all = AnswerChoice::ALL.into_iter();
+        all.find(|answer| answer.as_str() == word)
+            .ok_or("no such answer")
+    })
 }
 
 /// How nxdp ends.
@@ -269,7 +275,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Daemon(arguments) => arguments.run(),
         Command::Unload(arguments) => arguments.run(),
         Command::Query(arguments) => arguments.query(),
-        Command::Explain(arguments) => arguments.explain(),
+        Command::Explain(arguments) => arguments.run(),
         Command::Features(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
         Command::Reload(arguments) => arguments.reload(),

@@ -10,11 +10,11 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use filter_common::name::Name;
 use filter_user::{
-    compile::qtype_text,
     config,
     image::{Explanation, Image, Origin, Verdict},
     list,
     pipeline::{Guarding, Request, Sources},
+    rule::{ClientAddress, qtype_text},
     service::progress_bar,
 };
 use serde_json::json;
@@ -40,8 +40,18 @@ pub(super) struct Arguments {
     json: bool,
 }
 
+/// Flags of `nxdp explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    #[command(flatten)]
+    query: Arguments,
+    /// Client that asks, by its IP or hardware address: tells which of the rules for some clients are for it
+    #[arg(long, value_name = "ADDR")]
+    client: Option<ClientAddress>,
+}
+
 /// What is printed of a name.
-type Printer = fn(&Image, &Name, &Asked<'_>, &mut dyn Write) -> anyhow::Result<()>;
+type Printer = dyn Fn(&Image, &Name, &Asked<'_>, &mut dyn Write) -> anyhow::Result<()>;
 
 /// One question.
 struct Asked<'a> {
@@ -53,12 +63,7 @@ struct Asked<'a> {
 impl Arguments {
     pub(super) fn query(mut self) -> Result<(), Failure> {
         self.sort_lists_out();
-        self.each(print_verdict)
-    }
-
-    pub(super) fn explain(mut self) -> Result<(), Failure> {
-        self.sort_lists_out();
-        self.each(print_explanation)
+        self.each(&print_verdict)
     }
 
     /// Takes files among the names for lists once a list is named: `--list A B` means both.
@@ -76,7 +81,7 @@ impl Arguments {
             .extend(files.into_iter().map(PathBuf::from));
     }
 
-    fn each(self, print: Printer) -> Result<(), Failure> {
+    fn each(self, print: &Printer) -> Result<(), Failure> {
         let qtype = list::qtype(&self.qtype).ok_or_else(|| {
             let text = &self.qtype;
             Failure::usage(anyhow!(
@@ -106,7 +111,7 @@ impl Arguments {
         if let Some(path) = &self.image {
             return Ok(Arc::new(Image::open(path)?));
         }
-        let config = self.lists.config()?;
+        let config = self.lists.config().map_err(Failure::usage)?;
         if config.lists.is_empty() {
             return Err(Failure::usage(config::Error::NoList));
         }
@@ -124,7 +129,7 @@ impl Arguments {
         image: &Image,
         text: &str,
         qtype: u16,
-        print: Printer,
+        print: &Printer,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let name = list::name(text)
@@ -135,6 +140,16 @@ impl Arguments {
             json: self.json,
         };
         Ok(print(image, &name, &asked, out)?)
+    }
+}
+
+impl ExplainArguments {
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        self.query.sort_lists_out();
+        let client = self.client;
+        self.query.each(&move |image, name, asked, out| {
+            print_explanation(image, name, client, asked, out)
+        })
     }
 }
 
@@ -151,25 +166,35 @@ fn print_verdict(
     if asked.json {
         writeln!(out, "{}", verdict_json(asked, &verdict))?;
     } else {
-        writeln!(out, "{}", verdict_text(asked, &verdict))?;
+        writeln!(out, "{}", verdict_text(asked, &verdict, place))?;
     }
     Ok(())
 }
 
 fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
-    let winner = verdict.winner.as_ref();
+    let mut object = origin_json(verdict.winner.as_ref());
+    object["name"] = json!(asked.text);
+    object["type"] = json!(qtype_text(asked.qtype));
+    object["verdict"] = json!(verdict.decision.as_str());
+    object
+}
+
+fn origin_json(origin: Option<&Origin<'_>>) -> serde_json::Value {
     json!({
-        "name": asked.text,
-        "type": qtype_text(asked.qtype),
-        "verdict": verdict.decision.as_str(),
-        "rule": winner.map(|origin| &origin.rule),
-        "list": winner.map(|origin| origin.list_name),
-        "path": winner.map(|origin| origin.path),
-        "line": winner.map(|origin| origin.line),
+        "rule": origin.map(|origin| &origin.rule),
+        "scope": origin.map(|origin| origin.scope.as_str()),
+        "list": origin.map(|origin| origin.list_name),
+        "category": origin.and_then(|origin| origin.category),
+        "path": origin.map(|origin| origin.path),
+        "line": origin.map(|origin| origin.line),
     })
 }
 
-fn verdict_text(asked: &Asked<'_>, verdict: &Verdict<'_>) -> String {
+fn verdict_text(
+    asked: &Asked<'_>,
+    verdict: &Verdict<'_>,
+    place: fn(&Origin<'_>) -> String,
+) -> String {
     let word = verdict.decision.as_str();
     let name = asked.text;
     match &verdict.winner {
@@ -185,20 +210,37 @@ fn place(origin: &Origin<'_>) -> String {
     )
 }
 
+fn whole_place(origin: &Origin<'_>) -> String {
+    let scope = origin.scope.as_str();
+    let category = match origin.category {
+        Some(category) => format!("category {category}"),
+        None => "every category".to_owned(),
+    };
+    format!(
+        "{} ({}, {}:{}, {scope}, {category})",
+        origin.rule, origin.list_name, origin.path, origin.line
+    )
+}
+
 fn print_explanation(
     image: &Image,
     name: &Name,
+    client: Option<ClientAddress>,
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let explanation = image.explain(name, asked.qtype, EVERY_CATEGORY);
+    let explanation = image.explain(name, asked.qtype, EVERY_CATEGORY, client);
     if asked.json {
         writeln!(out, "{}", explanation_json(asked, &explanation))?;
         return Ok(());
     }
-    writeln!(out, "{}", verdict_text(asked, &explanation.verdict))?;
+    writeln!(
+        out,
+        "{}",
+        verdict_text(asked, &explanation.verdict, whole_place)
+    )?;
     for (origin, loss) in &explanation.others {
-        writeln!(out, "       not by {}: {loss}", place(origin))?;
+        writeln!(out, "       not by {}: {loss}", whole_place(origin))?;
     }
     Ok(())
 }
@@ -209,13 +251,9 @@ fn explanation_json(asked: &Asked<'_>, explanation: &Explanation<'_>) -> serde_j
         .others
         .iter()
         .map(|(origin, loss)| {
-            json!({
-                "rule": origin.rule,
-                "list": origin.list_name,
-                "path": origin.path,
-                "line": origin.line,
-                "lost_because": loss.to_string(),
-            })
+            let mut other = origin_json(Some(origin));
+            other["lost_because"] = json!(loss.to_string());
+            other
         })
         .collect();
     object

@@ -42,16 +42,21 @@ pub(super) fn all(map: &Map) -> Result<BTreeSet<ClientPrefix>, Error> {
         .collect()
 }
 
-/// Turns the map from `old` into `new`; who is in both is answered all the while.
+/// Turns the map from `old` into `new`, or leaves it; who is in both is answered all the while.
 pub(super) fn change(
     map: &mut Map,
     old: &BTreeSet<ClientPrefix>,
     new: &BTreeSet<ClientPrefix>,
 ) -> Result<(), Error> {
     let mut map: LpmTrie<&mut MapData, Address, u32> = map.try_into().map_err(Error::Clients)?;
-    for prefix in new.difference(old) {
-        map.insert(&Key::new(prefix.len, prefix.address), CLIENT_ANSWERED, 0)
-            .map_err(Error::Clients)?;
+    for (number, prefix) in new.difference(old).enumerate() {
+        if let Err(error) = map.insert(&Key::new(prefix.len, prefix.address), CLIENT_ANSWERED, 0) {
+            for prefix in new.difference(old).take(number) {
+                // What was put in a moment ago can be taken out.
+                let _ = map.remove(&Key::new(prefix.len, prefix.address));
+            }
+            return Err(Error::Clients(error));
+        }
     }
     for prefix in old.difference(new) {
         map.remove(&Key::new(prefix.len, prefix.address))

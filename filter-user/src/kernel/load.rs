@@ -12,10 +12,8 @@ use std::{
 use aya::{EbpfLoader, maps::Map};
 
 use super::{
-    Attachments, Error, Filter, Maps, OBJECT, Owner, PROGRAM, Pins,
-    maps::data,
-    pins::{Lock, Set},
-    program, table,
+    Attachments, Error, Filter, Maps, OBJECT, Owner, PROGRAM, Pins, maps::data, pins::Lock,
+    program, set::Set, table,
 };
 
 /// A filter that is loaded and pinned, and then put in force.

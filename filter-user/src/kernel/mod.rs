@@ -17,6 +17,7 @@ mod log;
 mod maps;
 mod pinned;
 mod pins;
+mod set;
 mod table;
 
 use aya::{

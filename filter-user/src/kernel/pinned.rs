@@ -1,9 +1,6 @@
 //! A filter that `nxdp load` left, as the daemon uses it: without any privilege.
 
-use super::{
-    Error, Maps, Pins,
-    pins::{Lock, Set},
-};
+use super::{Error, Maps, Pins, pins::Lock, set::Set};
 
 /// The maps of a pinned filter.
 pub struct Pinned {

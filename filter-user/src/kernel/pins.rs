@@ -12,23 +12,17 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, Permissions, TryLockError},
     io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use aya::{
-    maps::{Map, MapData},
-    programs::Xdp,
-};
-use aya_obj::programs::XdpAttachType;
 use filter_common::layout::LAYOUT_VERSION;
 
-use super::{Error, Maps};
+use super::{Error, set::Set};
 
 /// Where pins are unless told otherwise.
 pub const PINS_DEFAULT: &str = "/sys/fs/bpf/nxdp";
@@ -75,24 +69,24 @@ impl Pins {
 
     /// The maps and the program of this build's layout.
     pub(super) fn set(&self) -> Set {
-        Set(self.root.join(format!("v{LAYOUT_VERSION}")))
+        Set::at(self.root.join(format!("v{LAYOUT_VERSION}")))
     }
 
     /// The set that is being made.
     pub(super) fn next(&self) -> Set {
-        Set(self.root.join("next"))
+        Set::at(self.root.join("next"))
     }
 
     /// Sets of other layouts.
     pub(super) fn others(&self) -> Result<Vec<Set>, Error> {
-        let own = self.set().0;
+        let own = self.set().path();
         let mut others = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(self.failed("read"))? {
             let path = entry.map_err(self.failed("read"))?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             let layout = name.and_then(|name| name.strip_prefix('v')?.parse::<u32>().ok());
             if layout.is_some() && path != own {
-                others.push(Set(path));
+                others.push(Set::at(path));
             }
         }
         Ok(others)
@@ -177,107 +171,8 @@ impl Pins {
 /// From linux/magic.h.
 const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
 
-/// The maps and the program of one load, in a folder of their own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Set(PathBuf);
-
-impl Set {
-    /// The folder.
-    pub(super) fn path(&self) -> PathBuf {
-        self.0.clone()
-    }
-
-    /// The pin of a map.
-    pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.0.join("maps").join(name)
-    }
-
-    /// The pin of the program.
-    pub(super) fn program(&self) -> PathBuf {
-        self.0.join("program")
-    }
-
-    /// Makes the folders, in place of what a `nxdp load` left that did not come to its end.
-    pub(super) fn start(&self) -> Result<(), Error> {
-        self.remove()?;
-        make_folder(&self.0)?;
-        make_folder(&self.0.join("maps"))
-    }
-
-    /// What tells this set from one that comes in its place; `None` if there is no set.
-    pub(super) fn identity(&self) -> Option<u64> {
-        fs::metadata(&self.0).ok().map(|metadata| metadata.ino())
-    }
-
-    /// Opens every map.
-    pub(super) fn open_maps(&self) -> Result<BTreeMap<String, Map>, Error> {
-        let mut maps = BTreeMap::new();
-        for path in entries(&self.0.join("maps"))? {
-            let name = path.file_name().unwrap_or_default();
-            let map = MapData::from_pin(&path)
-                .and_then(Map::from_map_data)
-                .map_err(|error| Error::open_pin("open", &path, &error))?;
-            maps.insert(name.to_string_lossy().into_owned(), map);
-        }
-        Ok(maps)
-    }
-
-    /// Opens the maps as those of a filter.
-    pub(super) fn maps(&self) -> Result<Maps, Error> {
-        Maps::of(self.open_maps()?)
-    }
-
-    /// Opens the program.
-    pub(super) fn open_program(&self) -> Result<Xdp, Error> {
-        let path = self.program();
-        Xdp::from_pin(&path, XdpAttachType::Interface)
-            .map_err(|error| Error::open_pin("open", &path, &error))
-    }
-
-    /// Lets the owner use everything, and nobody else.
-    pub(super) fn hand_over(&self, owner: Owner) -> Result<(), Error> {
-        for path in entries(&self.0.join("maps"))?
-            .iter()
-            .chain([&self.program()])
-        {
-            give(path, owner, 0o600)?;
-        }
-        for folder in [self.0.join("maps"), self.0.clone()] {
-            give(&folder, Owner { user: 0, ..owner }, 0o750)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the place of `other` in one step; afterwards this is what `other` was, if it was.
-    pub(super) fn trade_places(&self, other: &Self) -> Result<(), Error> {
-        let flags = if other.0.exists() {
-            rustix::fs::RenameFlags::EXCHANGE
-        } else {
-            rustix::fs::RenameFlags::NOREPLACE
-        };
-        let here = rustix::fs::CWD;
-        rustix::fs::renameat_with(here, &self.0, here, &other.0, flags)
-            .map_err(|error| Error::pin("replace", &other.0, error.into()))
-    }
-
-    /// Removes the set; whoever has opened its maps keeps them.
-    pub(super) fn remove(&self) -> Result<(), Error> {
-        if !self.0.exists() {
-            return Ok(());
-        }
-        let maps = self.0.join("maps");
-        let program = self.program();
-        let program = program.exists().then_some(program);
-        for path in entries(&maps)?.into_iter().chain(program) {
-            fs::remove_file(&path).map_err(|source| Error::pin("remove", &path, source))?;
-        }
-        remove_folder(&maps)?;
-        remove_folder(&self.0)
-    }
-}
-
 /// What is in a folder; nothing if there is no folder.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let read = || -> io::Result<Vec<PathBuf>> {
         let entries = fs::read_dir(folder)?;
         entries.map(|entry| Ok(entry?.path())).collect()
@@ -288,7 +183,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     }
 }
 
-fn make_folder(folder: &Path) -> Result<(), Error> {
+pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(Error::pin("make", folder, error))
@@ -297,7 +192,7 @@ fn make_folder(folder: &Path) -> Result<(), Error> {
     }
 }
 
-fn remove_folder(folder: &Path) -> Result<(), Error> {
+pub(super) fn remove_folder(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::pin("remove", folder, error))
@@ -306,7 +201,7 @@ fn remove_folder(folder: &Path) -> Result<(), Error> {
     }
 }
 
-fn give(path: &Path, owner: Owner, mode: u32) -> Result<(), Error> {
+pub(super) fn give(path: &Path, owner: Owner, mode: u32) -> Result<(), Error> {
     // In this order: once a file is another's, its mode takes one more capability to change.
     fs::set_permissions(path, Permissions::from_mode(mode))
         .and_then(|()| chown(path, Some(owner.user), Some(owner.group)))

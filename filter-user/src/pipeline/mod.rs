@@ -169,6 +169,8 @@ pub struct Sources {
 struct ReadList {
     stamp: Stamp,
     config: ListConfig,
+    /// What the configuration says of it.
+    info: ListInfo,
     builder: ListBuilder,
     report: list::Report,
 }
@@ -190,13 +192,16 @@ impl Sources {
     ) -> Result<Compiled, Error> {
         let start = Instant::now();
         let guards = config.guards()?;
-        let check_names = config.popular_names()?;
+        let mut check_names = config.popular_names()?;
+        check_names.extend(guards.never_blocked());
         let meter = Meter::new(config, progress);
         let lists: Vec<Arc<ReadList>> = config
             .lists
             .par_iter()
             .map(|list| self.list(config, list, &meter))
             .collect::<Result<_, _>>()?;
+        self.known()
+            .retain(|path, _| config.lists.iter().any(|list| list.path == *path));
         let read = start.elapsed();
         let start = Instant::now();
         let builders: Vec<&ListBuilder> = lists.iter().map(|list| &list.builder).collect();
@@ -259,7 +264,7 @@ impl Sources {
         if let Some(known) = known
             && known.stamp == stamp
             && known.config == *config
-            && *known.builder.info() == info
+            && known.info == info
         {
             meter.skip(config, stamp.1);
             return Ok(known);
@@ -284,7 +289,7 @@ impl ReadList {
         stamp: Stamp,
         meter: &Meter<'_, P>,
     ) -> Result<Self, Error> {
-        let mut builder = ListBuilder::new(info);
+        let mut builder = ListBuilder::new(info.clone());
         let options = list::Options {
             format: config.format,
             scope: config.scope.unwrap_or_default(),
@@ -311,9 +316,14 @@ impl ReadList {
                 lines: report.lines,
             });
         }
+        builder.set_info(ListInfo {
+            serial: report.zone.as_ref().map(|zone| zone.serial),
+            ..info.clone()
+        });
         Ok(Self {
             stamp,
             config: config.clone(),
+            info,
             builder,
             report,
         })

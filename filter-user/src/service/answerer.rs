@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use filter_common::layout::RECORD_BYTES;
 
-use super::{Service, error_chain};
+use super::{Cause, Service, error_chain};
 use crate::control::{ListStatus, PROTOCOL_VERSION, Response, Stats, Status, Verb};
 
 /// Answers one request.
 pub(super) fn answer(service: &mut Service, verb: &Verb) -> Response {
     match verb {
         Verb::Reload => {
-            service.start_reload("asked to");
+            service.start_reload(Cause::Asked);
             Response::Status(status(service))
         }
         Verb::Status => Response::Status(status(service)),

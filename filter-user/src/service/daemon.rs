@@ -5,11 +5,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{Display, Error, Service, Side, Signals, Socket, State, error_chain};
+use super::{Cause, Display, Error, Reread, Service, Side, Signals, Socket, State, error_chain};
 use crate::{
     config::Config,
     kernel::{Pinned, Pins},
-    pipeline::Sources,
 };
 
 /// Where the daemon finds the filter and keeps its state.
@@ -22,15 +21,20 @@ pub struct DaemonOptions {
 }
 
 /// Runs until SIGINT or SIGTERM; the filter stays in force then.
-pub async fn daemon(config: Config, options: DaemonOptions) -> Result<(), Error> {
+///
+/// SIGHUP takes the configuration from `reread`, and all that it names, if all of it is right.
+pub async fn daemon(
+    config: Config,
+    reread: Arc<Reread>,
+    options: DaemonOptions,
+) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let pinned = Pinned::open(Pins::at(options.pins))?;
     let mut socket = Socket::open(&config)?;
-    let sources = Arc::new(Sources::default());
     let side = Side::Pinned(Box::new(pinned));
-    let mut service = Service::new(Arc::new(config), sources, side, Display::of_daemon());
+    let mut service = Service::new(Arc::new(config), reread, side, Display::of_daemon());
     service.adopt(State::at(&options.state));
-    service.start_reload("start");
+    service.start_reload(Cause::Start);
     service.serve(&mut signals, &mut socket).await
 }
 

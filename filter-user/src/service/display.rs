@@ -118,7 +118,7 @@ impl Display {
     }
 
     pub(super) fn reload_failed(&self, why: &str) {
-        eprintln!("reload failed, the lists loaded before stay in force: {why}");
+        eprintln!("reload failed, configuration and lists loaded before stay in force: {why}");
     }
 
     pub(super) fn swapped(&self, compiled: &Compiled, generation: u32, took: Duration) {

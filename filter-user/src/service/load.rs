@@ -1,4 +1,4 @@
-//! `nxdp load` and `nxdp unload`: what needs privileges, and ends at once.
+//! `nxdp load`: what needs privileges, and ends at once.
 //!
 //! A boot must not let a name through that was blocked before it. So the table
 //! is filled before anything is attached: with the generation that is there,
@@ -13,8 +13,6 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Command,
-    thread,
-    time::{Duration, Instant},
 };
 
 use nix::unistd::User;
@@ -26,10 +24,6 @@ use crate::{
     image::{Image, ImageError},
     kernel::{self, Load, Owner, Pins},
 };
-
-/// How long what was removed may take to end.
-const END_PATIENCE: Duration = Duration::from_secs(5);
-const END_PAUSE: Duration = Duration::from_millis(10);
 
 /// What `nxdp load` is to do, besides what the configuration says.
 #[derive(Clone, Debug)]
@@ -102,14 +96,6 @@ pub enum LoadError {
     /// Some interfaces are not filtered.
     #[error("attach to {}: not filtered; what else was loaded stays in force", .0.join(", "))]
     NotAttached(Vec<String>),
-    /// Something outlived its removal.
-    #[error("unload: {what} after {} seconds; a process may hold it: `fuser -v {path}`", END_PATIENCE.as_secs())]
-    Left {
-        /// What is left.
-        what: String,
-        /// The folder of pins.
-        path: PathBuf,
-    },
 }
 
 /// Loads the program, pins it with its maps, and attaches it; what is loaded already is replaced
@@ -282,49 +268,5 @@ fn owner(name: &str) -> Result<Owner, LoadError> {
             group: user.gid.as_raw(),
         }),
         _ => Err(LoadError::NoUser(name.to_owned())),
-    }
-}
-
-/// Detaches and removes everything, and makes sure that nothing is left.
-pub fn unload(pins: &Path) -> Result<(), LoadError> {
-    let pins = Pins::at(pins);
-    if !pins.exist() {
-        return Ok(());
-    }
-    let programs = pins.remove()?;
-    let left = |what: String| LoadError::Left {
-        what,
-        path: pins.root().to_owned(),
-    };
-    let is_ours = |id: u32| programs.contains(&id);
-    wait_until(|| {
-        let hooks = features::hooks()?;
-        let attached = |hook: &features::Hook| hook.attached.iter().any(|p| is_ours(p.id));
-        Ok(hooks
-            .into_iter()
-            .find(attached)
-            .map(|hook| left(format!("the program is still on {}", hook.name))))
-    })?;
-    wait_until(|| {
-        let loaded = programs.iter().find(|id| kernel::is_loaded(**id));
-        Ok(loaded.map(|id| left(format!("program {id} is still loaded"))))
-    })?;
-    match pins.exist() {
-        true => Err(left("pins are left".to_owned())),
-        false => Ok(()),
-    }
-}
-
-/// Asks until nothing is left.
-fn wait_until(
-    mut left: impl FnMut() -> Result<Option<LoadError>, LoadError>,
-) -> Result<(), LoadError> {
-    let end = Instant::now() + END_PATIENCE;
-    loop {
-        match left()? {
-            None => return Ok(()),
-            Some(error) if Instant::now() >= end => return Err(error),
-            Some(_) => thread::sleep(END_PAUSE),
-        }
     }
 }

@@ -15,10 +15,13 @@ mod interfaces;
 mod keep;
 mod load;
 mod peers;
+mod reload;
 mod side;
+mod signals;
 mod socket;
 mod state;
 mod supervisor;
+mod unload;
 mod watch;
 
 use std::{
@@ -27,35 +30,35 @@ use std::{
 };
 
 use filter_common::layout::Record;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
-    time::MissedTickBehavior,
-};
+use tokio::time::MissedTickBehavior;
 
 use self::{
     answerer::answer,
     display::Display,
     interfaces::{Interfaces, Monitor},
+    reload::{Cause, Prepared, Preparing, finished, prepare},
     side::Side,
+    signals::{Order, Signals},
     socket::Socket,
-    state::State,
+    state::{Keeping, State},
     watch::Watch,
 };
 pub use self::{
     daemon::{DaemonOptions, daemon},
     display::{human_bytes, progress_bar},
     keep::attach,
-    load::{LoadError, LoadOptions, Room, load, unload},
+    load::{LoadError, LoadOptions, Room, load},
+    reload::{PrepareError, Reread},
     state::STATE_DEFAULT,
+    unload::{Error as UnloadError, unload},
 };
 use crate::{
     config::{Config, ModeChoice},
     features,
-    image::{Image, ImageError},
+    image::ImageError,
     kernel::{self, Filter, Mode},
     memory,
-    pipeline::{self, Compiled, Probes, Progress, Request, Sources},
+    pipeline::{Compiled, Probes, Sources},
 };
 
 /// How often list files are looked at.
@@ -64,9 +67,9 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Why the service ended early or did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The lists cannot be compiled.
+    /// Configuration or lists cannot be used.
     #[error(transparent)]
-    Pipeline(#[from] pipeline::Error),
+    Prepare(#[from] PrepareError),
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
@@ -97,14 +100,16 @@ pub enum Error {
 }
 
 /// Runs until SIGINT or SIGTERM; returns after everything is detached.
-pub async fn run(config: Config) -> Result<(), Error> {
+///
+/// SIGHUP takes the configuration from `reread`, and all that it names, if all of it is right.
+pub async fn run(config: Config, reread: Arc<Reread>) -> Result<(), Error> {
     for interface in &config.interfaces {
         kernel::interface_index(interface)?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let mut socket = Socket::open(&config)?;
     let mut service = tokio::select! {
-        service = Service::start(config) => service?,
+        service = Service::start(config, reread) => service?,
         () = signals.stop() => return Ok(()),
     };
     service.attach()?;
@@ -116,15 +121,18 @@ pub async fn run(config: Config) -> Result<(), Error> {
 /// The state of a running service.
 struct Service {
     config: Arc<Config>,
+    reread: Arc<Reread>,
     sources: Arc<Sources>,
     side: Side,
     compiled: Compiled,
     watch: Watch,
     interfaces: Interfaces,
-    reload: Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
-    /// Where the last image is kept, and what keeps it right now.
+    reload: Option<Preparing>,
+    /// SIGHUP came while something was being prepared.
+    hung_up: bool,
+    /// Where the last image is kept.
     state: Option<State>,
-    keeping: Option<JoinHandle<Result<(), Error>>>,
+    keeping: Keeping,
     last_error: Option<String>,
     /// What went wrong at the last look around.
     trouble: Option<String>,
@@ -134,36 +142,40 @@ struct Service {
 
 impl Service {
     /// Compiles, loads and activates; nothing is attached yet.
-    async fn start(config: Config) -> Result<Self, Error> {
-        let config = Arc::new(config);
+    async fn start(config: Config, reread: Arc<Reread>) -> Result<Self, Error> {
         let sources = Arc::new(Sources::default());
-        let compiled = compile(&config, &sources, None, progress_bar())
-            .await
-            .map_err(Error::Background)??;
+        let first: Preparing = tokio::task::spawn_blocking({
+            let sources = Arc::clone(&sources);
+            move || prepare(Arc::new(config), &sources, None, &progress_bar())
+        });
+        let Prepared {
+            config,
+            compiled,
+            watch,
+        } = first.await.map_err(Error::Background)??;
         let records = compiled.image.records();
         let mut filter = Filter::load(capacity::for_records(records.len()))?;
         filter.maps.set_clients(clients::prefixes(&config))?;
-        let mut service = Self::new(
-            config,
-            sources,
-            Side::Own(Box::new(filter)),
-            Display::default(),
-        );
+        let side = Side::Own(Box::new(filter));
+        let mut service = Self::new(config, reread, side, Display::default());
+        (service.sources, service.watch) = (sources, watch);
         service.activate(compiled)?;
         Ok(service)
     }
 
-    fn new(config: Arc<Config>, sources: Arc<Sources>, side: Side, display: Display) -> Self {
+    fn new(config: Arc<Config>, reread: Arc<Reread>, side: Side, display: Display) -> Self {
         Self {
             watch: Watch::new(config.lists.iter().map(|list| list.path.clone())),
             interfaces: Interfaces::new(&config.interfaces, mode(&config)),
             config,
-            sources,
+            reread,
+            sources: Arc::default(),
             side,
             compiled: Compiled::default(),
             reload: None,
+            hung_up: false,
             state: None,
-            keeping: None,
+            keeping: Keeping::default(),
             last_error: None,
             trouble: None,
             started: Instant::now(),
@@ -195,13 +207,13 @@ impl Service {
                         supervisor::stopping();
                         return Ok(());
                     }
-                    Order::Reload => self.start_reload("SIGHUP"),
+                    Order::Reload => self.start_reload(Cause::Hangup),
                 },
                 _ = watch.tick() => {
                     let looked = self.look();
                     self.note(looked);
                     if self.watch.has_settled_change() {
-                        self.start_reload("a list changed");
+                        self.start_reload(Cause::List);
                     }
                 }
                 () = monitor.changed() => {
@@ -209,8 +221,8 @@ impl Service {
                     self.note(looked);
                 }
                 _ = show.tick() => self.display.tick(&self.side.maps().counters()?),
-                compiled = finished(&mut self.reload) => self.finish_reload(compiled),
-                kept = finished_keeping(&mut self.keeping) => self.finish_keeping(kept),
+                prepared = finished(&mut self.reload) => self.finish_reload(prepared),
+                kept = self.keeping.finished() => self.finish_keeping(kept),
                 asked = socket.accept() => Socket::reply(asked, |verb| answer(self, &verb)).await,
             }
         }
@@ -237,40 +249,11 @@ impl Service {
     /// Tells what went wrong beside reloads, once.
     fn note(&mut self, result: Result<(), Error>) {
         let error = result.err().map(|error| error_chain(&error));
-        if let Some(text) = error
-            .as_ref()
-            .filter(|text| self.trouble.as_ref() != Some(text))
-        {
+        let is_new = error != self.trouble;
+        if let Some(text) = error.as_ref().filter(|_| is_new) {
             self.display.trouble(text);
         }
         self.trouble = error;
-    }
-
-    fn start_reload(&mut self, why: &str) {
-        if self.reload.is_some() {
-            // The running compilation may have read the file before it changed.
-            self.watch.look_again();
-            return;
-        }
-        self.watch.note();
-        self.display.reloading(why);
-        self.reload = Some(compile(
-            &self.config,
-            &self.sources,
-            Some(Arc::clone(&self.compiled.image)),
-            |_| {},
-        ));
-    }
-
-    fn finish_reload(&mut self, compiled: Result<Compiled, Error>) {
-        match compiled.and_then(|compiled| self.swap(compiled)) {
-            Ok(()) => self.last_error = None,
-            Err(error) => {
-                let text = error_chain(&error);
-                self.display.reload_failed(&text);
-                self.last_error = Some(text);
-            }
-        }
     }
 
     fn swap(&mut self, compiled: Compiled) -> Result<(), Error> {
@@ -300,22 +283,13 @@ impl Service {
         compiled.image = Arc::new(image.outline());
         compiled.probes = Probes::default();
         self.compiled = compiled;
-        let Some(state) = self.state.clone() else {
-            return;
-        };
-        self.sources.forget();
-        let before = self.keeping.take();
-        self.keeping = Some(tokio::spawn(async move {
-            if let Some(before) = before {
-                // The newer image takes the place of the older, whatever became of that.
-                let _ = before.await;
-            }
-            let kept = tokio::task::spawn_blocking(move || state.keep(&image));
-            Ok(kept.await.map_err(Error::Background)??)
-        }));
+        if let Some(state) = &self.state {
+            self.sources.forget();
+            self.keeping.start(state.clone(), image);
+        }
     }
 
-    fn finish_keeping(&mut self, kept: Result<(), Error>) {
+    fn finish_keeping(&self, kept: Result<(), Error>) {
         memory::trim();
         if let Err(error) = kept {
             self.display.trouble(&error_chain(&error));
@@ -328,83 +302,6 @@ fn mode(config: &Config) -> Mode {
         ModeChoice::Native => Mode::Native,
         ModeChoice::Skb => Mode::Skb,
     }
-}
-
-fn compile(
-    config: &Arc<Config>,
-    sources: &Arc<Sources>,
-    previous: Option<Arc<Image>>,
-    progress: impl Fn(Progress) + Send + Sync + 'static,
-) -> JoinHandle<Result<Compiled, pipeline::Error>> {
-    let (config, sources) = (Arc::clone(config), Arc::clone(sources));
-    tokio::task::spawn_blocking(move || {
-        let request = Request {
-            previous: previous.as_deref(),
-            ..Request::default()
-        };
-        sources.compile(&config, &request, &progress)
-    })
-}
-
-/// Waits until the image is on disk, for ever if none is on its way.
-async fn finished_keeping(
-    keeping: &mut Option<JoinHandle<Result<(), Error>>>,
-) -> Result<(), Error> {
-    let Some(handle) = keeping.as_mut() else {
-        return std::future::pending().await;
-    };
-    let result = handle.await;
-    *keeping = None;
-    result.map_err(Error::Background)?
-}
-
-/// Waits for the compilation in the background, for ever if there is none.
-async fn finished(
-    reload: &mut Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
-) -> Result<Compiled, Error> {
-    let Some(handle) = reload.as_mut() else {
-        return std::future::pending().await;
-    };
-    let result = handle.await;
-    *reload = None;
-    Ok(result.map_err(Error::Background)??)
-}
-
-/// The signals that the service understands.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Order {
-        tokio::select! {
-            _ = self.interrupt.recv() => Order::Stop,
-            _ = self.terminate.recv() => Order::Stop,
-            _ = self.hangup.recv() => Order::Reload,
-        }
-    }
-
-    /// Waits for the order to stop; while nothing is loaded there is nothing to reload.
-    async fn stop(&mut self) {
-        while self.next().await != Order::Stop {}
-    }
-}
-
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    Stop,
-    Reload,
 }
 
 /// An error with its causes, each said once.

@@ -6,8 +6,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use tokio::task::JoinHandle;
+
+use super::Error;
 use crate::image::{Image, ImageError};
 
 /// Where state is kept unless told otherwise.
@@ -63,5 +67,34 @@ impl State {
                 let _ = fs::remove_file(entry.path());
             }
         }
+    }
+}
+
+/// What is being kept in the background.
+#[derive(Default)]
+pub(super) struct Keeping(Option<JoinHandle<Result<(), Error>>>);
+
+impl Keeping {
+    /// Keeps an image once those before it are.
+    pub(super) fn start(&mut self, state: State, image: Arc<Image>) {
+        let before = self.0.take();
+        self.0 = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                // The newer image takes the place of the older, whatever became of that.
+                let _ = before.await;
+            }
+            let kept = tokio::task::spawn_blocking(move || state.keep(&image));
+            Ok(kept.await.map_err(Error::Background)??)
+        }));
+    }
+
+    /// Waits until the image is on disk, for ever if none is on its way.
+    pub(super) async fn finished(&mut self) -> Result<(), Error> {
+        let Some(handle) = self.0.as_mut() else {
+            return std::future::pending().await;
+        };
+        let result = handle.await;
+        self.0 = None;
+        result.map_err(Error::Background)?
     }
 }

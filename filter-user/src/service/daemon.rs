@@ -9,6 +9,7 @@ use super::{Cause, Display, Error, Reread, Service, Side, Signals, Socket, State
 use crate::{
     config::Config,
     kernel::{Pinned, Pins},
+    memory,
 };
 
 /// Where the daemon finds the filter and keeps its state.
@@ -28,6 +29,7 @@ pub async fn daemon(
     reread: Arc<Reread>,
     options: DaemonOptions,
 ) -> Result<(), Error> {
+    memory::return_large_blocks();
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let pinned = Pinned::open(Pins::at(options.pins))?;
     let mut socket = Socket::open(&config)?;

@@ -17,7 +17,7 @@ use std::{
 
 use nix::unistd::User;
 
-use super::{capacity, clients, display::Display, mode, state::State};
+use super::{capacity, clients, display::Display, mode, set_up, state::State};
 use crate::{
     config::Config,
     features,
@@ -114,7 +114,7 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
     let room = options.room.map_or(0, Room::records);
     let needed = image.as_ref().map_or(0, |image| image.records().len());
     let mut load = Load::stage(pins, capacity::for_records(needed).max(room))?;
-    load.filter.maps.set_clients(clients::prefixes(config))?;
+    set_up(&mut load.filter.maps, config, clients::prefixes(config))?;
     match &image {
         Some(image) => {
             load.filter.maps.activate(image.records(), |_| true)?;

@@ -25,6 +25,7 @@ mod unload;
 mod watch;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -56,7 +57,7 @@ use crate::{
     config::{Config, ModeChoice},
     features,
     image::ImageError,
-    kernel::{self, Filter, Mode},
+    kernel::{self, ClientPrefix, Filter, Maps, Mode},
     memory,
     pipeline::{Compiled, Probes, Sources},
 };
@@ -155,7 +156,7 @@ impl Service {
         } = first.await.map_err(Error::Background)??;
         let records = compiled.image.records();
         let mut filter = Filter::load(capacity::for_records(records.len()))?;
-        filter.maps.set_clients(clients::prefixes(&config))?;
+        set_up(&mut filter.maps, &config, clients::prefixes(&config))?;
         let side = Side::Own(Box::new(filter));
         let mut service = Self::new(config, reread, side, Display::default());
         (service.sources, service.watch) = (sources, watch);
@@ -234,7 +235,8 @@ impl Service {
         self.side.flush_log();
         let clients = clients::prefixes(&self.config);
         if self.side.is_replaced() || *self.side.maps().clients() != clients {
-            self.side.change(|maps| maps.set_clients(clients))?;
+            self.side
+                .change(|maps| set_up(maps, &self.config, clients))?;
         }
         self.look_at_interfaces()
     }
@@ -295,6 +297,17 @@ impl Service {
             self.display.trouble(&error_chain(&error));
         }
     }
+}
+
+/// Sets what the maps hold besides the lists.
+fn set_up(
+    maps: &mut Maps,
+    config: &Config,
+    clients: BTreeSet<ClientPrefix>,
+) -> Result<(), kernel::Error> {
+    maps.set_clients(clients)?;
+    maps.set_limit(config.limit.answers_per_s, config.limit.burst);
+    Ok(())
 }
 
 fn mode(config: &Config) -> Mode {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::{Error, Service, clients, error_chain, watch::Watch};
+use super::{Error, Service, clients, error_chain, set_up, watch::Watch};
 use crate::{
     config::{self, Config},
     image::Image,
@@ -111,15 +111,19 @@ impl Service {
     }
 
     fn put_in_force(&mut self, prepared: Prepared) -> Result<(), Error> {
-        let clients = clients::prefixes(&prepared.config);
-        self.side.change(|maps| maps.set_clients(clients))?;
+        self.set_up(&prepared.config)?;
         if let Err(error) = self.swap(prepared.compiled) {
-            let clients = clients::prefixes(&self.config);
-            self.side.change(|maps| maps.set_clients(clients))?;
+            self.set_up(&Arc::clone(&self.config))?;
             return Err(error);
         }
         self.config = prepared.config;
         self.watch = prepared.watch;
+        Ok(())
+    }
+
+    fn set_up(&mut self, config: &Config) -> Result<(), Error> {
+        let clients = clients::prefixes(config);
+        self.side.change(|maps| set_up(maps, config, clients))?;
         Ok(())
     }
 }

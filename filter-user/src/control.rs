@@ -14,6 +14,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::fetch::Accounts;
+
 /// Version of the words on the socket.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest request, in bytes.
@@ -29,7 +31,7 @@ pub struct Request {
 }
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// What is attached and which generation is active.
@@ -38,6 +40,13 @@ pub enum Verb {
     Stats,
     /// To read the lists again; the answer is that to [`Verb::Status`], before they are read.
     Reload,
+    /// The lists: how old they are, and when they are asked for again.
+    Lists,
+    /// To ask for lists now; the answer is [`Verb::Lists`]'s, before anything came.
+    Update {
+        /// The name of one, or all with an address.
+        list: Option<String>,
+    },
 }
 
 /// What asking takes.
@@ -53,8 +62,8 @@ impl Verb {
     /// What it takes to ask this.
     pub const fn access(&self) -> Access {
         match self {
-            Self::Status | Self::Stats => Access::Read,
-            Self::Reload => Access::Change,
+            Self::Status | Self::Stats | Self::Lists => Access::Read,
+            Self::Reload | Self::Update { .. } => Access::Change,
         }
     }
 }
@@ -67,6 +76,8 @@ pub enum Response {
     Status(Status),
     /// To [`Verb::Stats`].
     Stats(Stats),
+    /// To [`Verb::Lists`] and [`Verb::Update`].
+    Lists(Accounts),
     /// The request was not understood or failed.
     Error(String),
 }

@@ -20,6 +20,7 @@ pub mod guest;
 pub mod host_tables;
 pub mod invariants;
 pub mod lab;
+pub mod list_server;
 pub mod mutate;
 pub mod namespace;
 pub mod process;

@@ -75,6 +75,15 @@ impl Image {
         }
     }
 
+    /// The rules that the image has of a list; `None` if it knows no such list.
+    ///
+    /// Files of one name in several folders are several lists.
+    pub fn rules_of(&self, list: &ListInfo) -> Option<u64> {
+        let is_same = |own: &ListInfo| own.name == list.name && own.path == list.path;
+        let at = self.lists.iter().position(is_same)?;
+        self.report.lists.get(at).map(|counts| counts.rules)
+    }
+
     /// The lists, by number.
     pub fn lists(&self) -> &[ListInfo] {
         &self.lists

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use filter_common::layout::RECORD_BYTES;
 
 use super::{Cause, Service, error_chain};
-use crate::control::{ListStatus, PROTOCOL_VERSION, Response, Stats, Status, Verb};
+use crate::{
+    control::{ListStatus, PROTOCOL_VERSION, Response, Stats, Status, Verb},
+    fetch::Accounts,
+};
 
 /// Answers one request.
 pub(super) fn answer(service: &mut Service, verb: &Verb) -> Response {
@@ -19,7 +22,20 @@ pub(super) fn answer(service: &mut Service, verb: &Verb) -> Response {
             Ok(stats) => Response::Stats(stats),
             Err(error) => Response::Error(error_chain(&error)),
         },
+        Verb::Lists => Response::Lists(lists(service)),
+        Verb::Update { list } => match service.refresh.find(list.as_deref()) {
+            Ok(found) => {
+                service.refresh.hurry(&found);
+                Response::Lists(lists(service))
+            }
+            Err(why) => Response::Error(why),
+        },
     }
+}
+
+fn lists(service: &Service) -> Accounts {
+    let outcomes = &service.compiled.lists;
+    service.refresh.accounts(&service.config, outcomes, true)
 }
 
 fn status(service: &Service) -> Status {

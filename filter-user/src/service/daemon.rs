@@ -5,7 +5,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{Cause, Display, Error, Reread, Service, Side, Signals, Socket, State, error_chain};
+use super::{
+    Cause, Display, Error, Reread, Service, Side, Signals, Socket, State, error_chain,
+    refresh::open_refresh,
+};
 use crate::{
     config::Config,
     kernel::{Pinned, Pins},
@@ -34,7 +37,10 @@ pub async fn daemon(
     let pinned = Pinned::open(Pins::at(options.pins))?;
     let mut socket = Socket::open(&config)?;
     let side = Side::Pinned(Box::new(pinned));
-    let mut service = Service::new(Arc::new(config), reread, side, Display::of_daemon());
+    let display = Display::of_daemon();
+    let mut refresh = open_refresh(&config, &display)?;
+    refresh.hurry_missing();
+    let mut service = Service::new(Arc::new(config), reread, side, refresh, display);
     service.adopt(State::at(&options.state));
     service.start_reload(Cause::Start);
     service.serve(&mut signals, &mut socket).await

@@ -15,6 +15,7 @@ mod interfaces;
 mod keep;
 mod load;
 mod peers;
+mod refresh;
 mod reload;
 mod side;
 mod signals;
@@ -22,6 +23,7 @@ mod socket;
 mod state;
 mod supervisor;
 mod unload;
+mod update;
 mod watch;
 
 use std::{
@@ -37,7 +39,8 @@ use self::{
     answerer::answer,
     display::Display,
     interfaces::{Interfaces, Monitor},
-    reload::{Cause, Prepared, Preparing, finished, prepare},
+    refresh::{Refresh, Turn, open_refresh},
+    reload::{Cause, Prepared, Preparing, Wanted, finished, prepare},
     side::Side,
     signals::{Order, Signals},
     socket::Socket,
@@ -52,10 +55,11 @@ pub use self::{
     reload::{PrepareError, Reread},
     state::STATE_DEFAULT,
     unload::{Error as UnloadError, unload},
+    update::{lists, update},
 };
 use crate::{
     config::{Config, ModeChoice},
-    features,
+    features, fetch,
     image::ImageError,
     kernel::{self, ClientPrefix, Filter, Maps, Mode},
     memory,
@@ -83,6 +87,12 @@ pub enum Error {
     /// Changes of interfaces cannot be heard of.
     #[error("listen for changes of interfaces")]
     Monitor(#[source] std::io::Error),
+    /// Lists cannot be fetched at all.
+    #[error(transparent)]
+    Fetch(#[from] fetch::Error),
+    /// A list was asked for that does not exist, or is nobody's to fetch.
+    #[error("{0}")]
+    NoSuchList(String),
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] socket::Error),
@@ -128,6 +138,7 @@ struct Service {
     compiled: Compiled,
     watch: Watch,
     interfaces: Interfaces,
+    refresh: Refresh,
     reload: Option<Preparing>,
     /// SIGHUP came while something was being prepared.
     hung_up: bool,
@@ -145,9 +156,19 @@ impl Service {
     /// Compiles, loads and activates; nothing is attached yet.
     async fn start(config: Config, reread: Arc<Reread>) -> Result<Self, Error> {
         let sources = Arc::new(Sources::default());
+        let display = Display::default();
+        let mut refresh = open_refresh(&config, &display)?;
+        for failed in refresh.fetch_missing().await {
+            display.not_fetched(&failed);
+        }
+        let wanted = Wanted {
+            previous: None,
+            replacements: refresh.replacements(),
+            is_needed: true,
+        };
         let first: Preparing = tokio::task::spawn_blocking({
             let sources = Arc::clone(&sources);
-            move || prepare(Arc::new(config), &sources, None, &progress_bar())
+            move || prepare(Arc::new(config), &sources, &wanted, &progress_bar())
         });
         let Prepared {
             config,
@@ -158,21 +179,29 @@ impl Service {
         let mut filter = Filter::load(capacity::for_records(records.len()))?;
         set_up(&mut filter.maps, &config, clients::prefixes(&config))?;
         let side = Side::Own(Box::new(filter));
-        let mut service = Self::new(config, reread, side, Display::default());
+        let mut service = Self::new(config, reread, side, refresh, display);
         (service.sources, service.watch) = (sources, watch);
         service.activate(compiled)?;
+        service.admit();
         Ok(service)
     }
 
-    fn new(config: Arc<Config>, reread: Arc<Reread>, side: Side, display: Display) -> Self {
+    fn new(
+        config: Arc<Config>,
+        reread: Arc<Reread>,
+        side: Side,
+        refresh: Refresh,
+        display: Display,
+    ) -> Self {
         Self {
-            watch: Watch::new(config.lists.iter().map(|list| list.path.clone())),
+            watch: Watch::new(reload::watched(&config)),
             interfaces: Interfaces::new(&config.interfaces, mode(&config)),
             config,
             reread,
             sources: Arc::default(),
             side,
             compiled: Compiled::default(),
+            refresh,
             reload: None,
             hung_up: false,
             state: None,
@@ -222,10 +251,23 @@ impl Service {
                     self.note(looked);
                 }
                 _ = show.tick() => self.display.tick(&self.side.maps().counters()?),
+                turn = self.refresh.next(), if self.reload.is_none() => match turn {
+                    Turn::Failed(list) => self.display.not_fetched(&list),
+                    Turn::Compile => self.start_reload(Cause::Fetched),
+                },
                 prepared = finished(&mut self.reload) => self.finish_reload(prepared),
                 kept = self.keeping.finished() => self.finish_keeping(kept),
                 asked = socket.accept() => Socket::reply(asked, |verb| answer(self, &verb)).await,
             }
+        }
+    }
+
+    /// Lets fetched lists that are in force take the place of their copies, and tells of those
+    /// that are not.
+    fn admit(&mut self) {
+        for list in self.refresh.admit(&self.compiled) {
+            self.display.not_fetched(&list);
+            self.last_error = list.failure();
         }
     }
 

@@ -1,15 +1,15 @@
-//! `nxdp status` and `nxdp stats`.
+//! `nxdp status`, `nxdp stats` and `nxdp reload`.
 
 use std::io::{self, Write as _};
 
 use anyhow::bail;
 use clap::Args;
 use filter_common::reason::Reason;
-use filter_user::control::{self, Response, Stats, Status, Verb};
+use filter_user::control::{self, AttachmentState, Response, Stats, Status, Verb};
 
 use super::{Failure, SocketArgument};
 
-/// Flags of `nxdp status` and `nxdp stats`.
+/// Flags of `nxdp status`, `nxdp stats` and `nxdp reload`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -28,6 +28,18 @@ impl Arguments {
             print_json(&status)?;
         } else {
             print_status(&status)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn reload(self) -> Result<(), Failure> {
+        let Response::Status(status) = control::ask(&self.socket.socket, Verb::Reload)? else {
+            return Err(other_answer().into());
+        };
+        if self.json {
+            print_json(&status)?;
+        } else {
+            eprintln!("reloading; `nxdp status` tells what becomes of it");
         }
         Ok(())
     }
@@ -64,11 +76,12 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
         status.pid, status.uptime_s
     )?;
     for attachment in &status.interfaces {
-        writeln!(
-            out,
-            "interface    {} ({})",
-            attachment.interface, attachment.mode
-        )?;
+        let state = match attachment.state {
+            AttachmentState::Attached => attachment.mode.as_str(),
+            AttachmentState::Absent => "not there",
+            AttachmentState::Unfiltered => "NOT FILTERED; `nxdp attach`",
+        };
+        writeln!(out, "interface    {} ({state})", attachment.interface)?;
     }
     writeln!(
         out,

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 
 use filter_common::layout::RECORD_BYTES;
 
-use super::{Service, error_chain};
+use super::{Cause, Service, error_chain};
 use crate::{
-    control::{Attachment, ListStatus, PROTOCOL_VERSION, Response, Stats, Status, Verb},
+    control::{ListStatus, PROTOCOL_VERSION, Response, Stats, Status, Verb},
     fetch::Accounts,
 };
 
 /// Answers one request.
-pub(super) fn answer(service: &mut Service, verb: Verb) -> Response {
+pub(super) fn answer(service: &mut Service, verb: &Verb) -> Response {
     match verb {
+        Verb::Reload => {
+            service.start_reload(Cause::Asked);
+            Response::Status(status(service))
+        }
         Verb::Status => Response::Status(status(service)),
         Verb::Stats => match stats(service) {
             Ok(stats) => Response::Stats(stats),
@@ -35,7 +39,7 @@ fn lists(service: &Service) -> Accounts {
 }
 
 fn status(service: &Service) -> Status {
-    let header = service.filter.active();
+    let header = service.side.maps().active();
     let names = header.map_or(0, |header| header.name_count);
     let generation_bytes = header.map_or(0, |header| {
         u64::from(header.record_count) * RECORD_BYTES as u64
@@ -44,18 +48,11 @@ fn status(service: &Service) -> Status {
         version: PROTOCOL_VERSION,
         pid: std::process::id(),
         uptime_s: service.started.elapsed().as_secs(),
-        interfaces: service
-            .filter
-            .attachments()
-            .map(|(interface, mode)| Attachment {
-                interface: interface.to_owned(),
-                mode: mode.to_string(),
-            })
-            .collect(),
+        interfaces: service.interfaces.attachments(),
         generation: header.map_or(0, |header| header.generation),
         names,
         generation_bytes,
-        table_bytes: u64::from(service.filter.capacity()) * RECORD_BYTES as u64,
+        table_bytes: u64::from(service.side.maps().capacity()) * RECORD_BYTES as u64,
         bytes_per_name: generation_bytes as f64 / f64::from(names.max(1)),
         lists: service
             .compiled
@@ -72,7 +69,7 @@ fn status(service: &Service) -> Status {
 }
 
 fn stats(service: &Service) -> Result<Stats, crate::kernel::Error> {
-    let counters = service.filter.counters()?;
+    let counters = service.side.maps().counters()?;
     let packets: BTreeMap<String, u64> = counters
         .iter()
         .map(|(reason, count)| (reason.name().to_owned(), count))
@@ -80,7 +77,8 @@ fn stats(service: &Service) -> Result<Stats, crate::kernel::Error> {
     Ok(Stats {
         version: PROTOCOL_VERSION,
         generation: service
-            .filter
+            .side
+            .maps()
             .active()
             .map_or(0, |header| header.generation),
         packets,

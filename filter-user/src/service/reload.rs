@@ -213,6 +213,7 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`interfaces`", running.interfaces != new.interfaces),
         ("`mode`", running.mode != new.mode),
         ("`socket`", running.socket() != new.socket()),
+        ("`[control]`", running.control != new.control),
         ("`fetch.cache`", running.fetch.cache != new.fetch.cache),
     ];
     let changed: Vec<_> = keys

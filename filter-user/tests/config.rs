@@ -52,7 +52,7 @@ fn keys(rows: &[(String, String)]) -> BTreeSet<String> {
 fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
-    top.extend(["list".to_owned(), "guard".to_owned()]);
+    top.extend(["list", "guard", "metrics", "log"].map(str::to_owned));
     assert_eq!(top, known("nosuchkey = 1"));
     assert_eq!(
         keys(&documented("`[[list]]`")),
@@ -62,6 +62,12 @@ fn every_known_key_is_documented_and_every_documented_key_is_known() {
         keys(&documented("`[guard]`")),
         known("[guard]\nnosuchkey = 1")
     );
+    for table in ["metrics", "log"] {
+        assert_eq!(
+            keys(&documented(&format!("`[{table}]`"))),
+            known(&format!("[{table}]\nnosuchkey = 1"))
+        );
+    }
     assert_eq!(
         keys(&documented("`[[guard.allow]]`")),
         known("[[guard.allow]]\nnosuchkey = 1")
@@ -83,10 +89,12 @@ fn the_example_is_valid_and_has_every_key() {
         has(value["list"][0].as_table().unwrap()),
         known("[[list]]\nnosuchkey = 1")
     );
-    assert_eq!(
-        has(value["guard"].as_table().unwrap()),
-        known("[guard]\nnosuchkey = 1")
-    );
+    for table in ["guard", "log"] {
+        assert_eq!(
+            has(value[table].as_table().unwrap()),
+            known(&format!("[{table}]\nnosuchkey = 1"))
+        );
+    }
 }
 
 #[test]
@@ -109,6 +117,21 @@ fn the_documented_defaults_are_the_defaults() {
     assert_eq!(
         of("`[guard]`", "max_growth_percent"),
         guard.max_growth_percent.to_string()
+    );
+    let log = default.log;
+    assert_eq!(of("`[log]`", "queries"), log.queries.to_string());
+    assert_eq!(of("`[log]`", "sample"), log.sample.to_string());
+    assert_eq!(
+        of("`[log]`", "truncate_ipv4"),
+        log.truncate_ipv4.to_string()
+    );
+    assert_eq!(
+        of("`[log]`", "truncate_ipv6"),
+        log.truncate_ipv6.to_string()
+    );
+    assert_eq!(
+        of("`[log]`", "dnstap_file_mib"),
+        log.dnstap_file_mib.to_string()
     );
     let parsed: Config = toml::from_str("").unwrap();
     assert_eq!(parsed, Config::default());

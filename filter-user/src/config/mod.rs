@@ -4,6 +4,7 @@
 
 mod error;
 mod guard;
+mod observe;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use serde::Deserialize;
 pub use self::{
     error::Error,
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
+    observe::{LogConfig, LogQueries, MetricsConfig},
     words::{AnswerChoice, EdeCode, ModeChoice},
 };
 use crate::{
@@ -55,6 +57,12 @@ pub struct Config {
     /// What must hold before lists go live.
     #[serde(default)]
     pub guard: GuardConfig,
+    /// Where metrics are read.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
+    /// Which queries are told of, and where.
+    #[serde(default)]
+    pub log: LogConfig,
 }
 
 /// One list.
@@ -122,12 +130,15 @@ impl Config {
             list.path = folder.join(&list.path);
         }
         config.guard.relocate(folder);
+        config.log.relocate(folder);
         config.check()?;
         Ok(config)
     }
 
     /// Checks what the types cannot say.
     pub fn check(&self) -> Result<(), Error> {
+        self.metrics.check()?;
+        self.log.check()?;
         let max = filter_common::layout::TEXT_MAX_BYTES;
         for list in &self.lists {
             match &list.text {

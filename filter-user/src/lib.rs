@@ -3,7 +3,8 @@
 //! Lists become rules ([`list`], [`rule`]), rules become an image ([`compile`],
 //! [`image`], [`provenance`]), an image becomes the active generation of a
 //! loaded program ([`kernel`]); [`pipeline`] and [`service`] drive them as a
-//! [`config`] says, and [`control`] is how others ask.
+//! [`config`] says, and [`control`] is how others ask; [`metrics`] and [`querylog`]
+//! show what happens.
 
 pub mod compile;
 pub mod config;
@@ -13,7 +14,9 @@ pub mod guard;
 pub mod image;
 pub mod kernel;
 pub mod list;
+pub mod metrics;
 pub mod pipeline;
 pub mod provenance;
+pub mod querylog;
 pub mod rule;
 pub mod service;

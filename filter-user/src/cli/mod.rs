@@ -7,6 +7,8 @@ mod check;
 mod compile;
 mod diff;
 mod features;
+mod log;
+mod metrics;
 mod query;
 mod run;
 mod status;
@@ -68,6 +70,14 @@ enum Command {
     Status(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
     Stats(status::Arguments),
+    /// Print the counters and more of a running nxdp as OpenMetrics text, for Prometheus and others
+    Metrics(metrics::Arguments),
+    /// Print the queries that a running nxdp blocked, or all: who asked for what, and what decided
+    ///
+    /// The query log is off unless nxdp was started with `--log blocked` or
+    /// `--log all`, or has `queries = "blocked"` below `[log]`: it tells who
+    /// asked for what. nxdp keeps the last 1000 queries in memory.
+    Log(log::Arguments),
 }
 
 /// Lists, named by flags or by a configuration file.
@@ -221,6 +231,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Features(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
         Command::Stats(arguments) => arguments.stats(),
+        Command::Metrics(arguments) => arguments.run(),
+        Command::Log(arguments) => arguments.run(),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

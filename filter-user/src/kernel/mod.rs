@@ -11,24 +11,32 @@
 
 mod clients;
 mod error;
+mod events;
 mod log;
 mod table;
+mod tallies;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
-    maps::{Array, Map, MapData, PerCpuArray},
+    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::{Xdp, XdpMode, links::FdLink, xdp::XdpLink},
 };
 use filter_common::{
     hash::HashKey,
-    layout::{Header, PolicyRecord, Record},
-    reason::{COUNTER_COUNT, Reason},
+    layout::{CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Header, PolicyRecord, Record},
+    reason::{COUNTER_COUNT, EVENTS_LOST, Reason},
 };
 
-pub use self::{clients::ClientPrefix, error::Error};
+pub use self::{
+    clients::ClientPrefix,
+    error::Error,
+    events::EventRing,
+    tallies::{InUse, Tallies},
+};
 use self::{log::PacketLog, table::TableMap};
+use crate::config::{LogConfig, LogQueries};
 
 /// The object that `cargo xtask build` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NXDP_BPF_OBJECT"));
@@ -55,6 +63,7 @@ pub struct Filter {
     capacity: u32,
     generation: u32,
     before: Counters,
+    tallies_before: Tallies,
     clients: BTreeSet<ClientPrefix>,
     links: BTreeMap<String, (Mode, XdpLink)>,
     log: Option<PacketLog>,
@@ -98,6 +107,7 @@ impl Filter {
             capacity,
             generation: 0,
             before: Counters([0; COUNTER_COUNT]),
+            tallies_before: Tallies::default(),
             clients: BTreeSet::new(),
             links: BTreeMap::new(),
             log,
@@ -207,7 +217,7 @@ impl Filter {
         let control = other.table.control();
         self.table.update_control(|own| *own = control);
         self.generation = other.generation;
-        self.before = other.counters()?;
+        self.continue_counts(other)?;
         Ok(())
     }
 
@@ -223,8 +233,36 @@ impl Filter {
         }
         // It counted until its last link was moved, and a run on another CPU may still count.
         table::wait_for_running_programs().map_err(Error::Membarrier)?;
-        self.before = other.counters()?;
+        self.continue_counts(other)?;
         Ok(())
+    }
+
+    fn continue_counts(&mut self, other: &Self) -> Result<(), Error> {
+        self.before = other.counters()?;
+        self.tallies_before = other.tallies(InUse::ALL)?;
+        Ok(())
+    }
+
+    /// Tells of these queries from now on, through [`Self::take_events`].
+    pub fn set_log(&mut self, log: &LogConfig) {
+        let flag = match log.queries {
+            LogQueries::Off => 0,
+            LogQueries::Blocked => CONTROL_LOG_BLOCKED,
+            LogQueries::All => CONTROL_LOG_ALL,
+        };
+        self.table.update_control(|control| {
+            control.flags &= !(CONTROL_LOG_BLOCKED | CONTROL_LOG_ALL);
+            control.flags |= flag;
+            control.log_every = log.sample;
+        });
+    }
+
+    /// The ring of events, which has one reader: it can be taken once.
+    pub fn take_events(&mut self) -> Result<EventRing, Error> {
+        const NAME: &str = "EVENTS";
+        let map = self.ebpf.take_map(NAME).ok_or(Error::Object(NAME))?;
+        let ring = RingBuf::try_from(map).map_err(Error::Events)?;
+        Ok(EventRing::new(ring))
     }
 
     /// Interfaces in use with their modes.
@@ -247,6 +285,13 @@ impl Filter {
             }
         }
         Ok(Counters(sums))
+    }
+
+    /// Queries by policy and list since the first program was loaded.
+    pub fn tallies(&self, in_use: InUse) -> Result<Tallies, Error> {
+        let mut tallies = Tallies::read(&self.ebpf, in_use)?;
+        tallies.add(&self.tallies_before);
+        Ok(tallies)
     }
 
     /// Writes the lines that a program built for debugging left, to standard error.
@@ -359,6 +404,11 @@ impl Counters {
     /// Every reason with its packets.
     pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
         Reason::ALL.iter().map(|&reason| (reason, self.of(reason)))
+    }
+
+    /// Events for which the ring had no room.
+    pub fn events_lost(&self) -> u64 {
+        self.0[EVENTS_LOST]
     }
 
     /// What came since `earlier`.

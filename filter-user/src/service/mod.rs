@@ -7,6 +7,7 @@
 mod answerer;
 mod clients;
 mod display;
+mod observe;
 mod reload;
 mod socket;
 mod watch;
@@ -23,8 +24,8 @@ use tokio::{
 };
 
 use self::{
-    answerer::answer,
     display::Display,
+    observe::Observer,
     reload::{Cause, Prepared, Preparing, finished, prepare},
     socket::Socket,
     watch::Watch,
@@ -36,7 +37,9 @@ pub use self::{
 use crate::{
     config::{Config, ModeChoice},
     kernel::{self, Filter, Mode},
+    metrics,
     pipeline::{Compiled, Sources},
+    querylog,
 };
 
 /// How often list files are looked at.
@@ -56,6 +59,12 @@ pub enum Error {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] socket::Error),
+    /// Metrics cannot be listened for.
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+    /// The query log cannot be kept.
+    #[error(transparent)]
+    QueryLog(#[from] querylog::Error),
     /// Signals cannot be received.
     #[error("listen for signals")]
     Signals(#[source] std::io::Error),
@@ -97,12 +106,14 @@ struct Service {
     last_error: Option<String>,
     started: Instant,
     display: Display,
+    observer: Observer,
 }
 
 impl Service {
     async fn start(config: Config, reread: Arc<Reread>) -> Result<Self, Error> {
         let sources = Arc::new(Sources::default());
         let display = Display::default();
+        let mut observer = Observer::start(&config).await?;
         let first: Preparing = tokio::task::spawn_blocking({
             let sources = Arc::clone(&sources);
             move || prepare(Arc::new(config), &sources, None, &progress_bar())
@@ -117,6 +128,8 @@ impl Service {
         filter.set_clients(clients::prefixes(&config))?;
         let generation = filter.activate(records)?;
         display.compiled(&compiled, generation);
+        observer.activated(&compiled);
+        observer.read(&mut filter)?;
         Ok(Self {
             config,
             reread,
@@ -129,6 +142,7 @@ impl Service {
             last_error: None,
             started: Instant::now(),
             display,
+            observer,
         })
     }
 
@@ -157,6 +171,7 @@ impl Service {
                 },
                 _ = watch.tick() => {
                     self.filter.flush_log();
+                    self.observer.log.note_lost(self.filter.counters()?.events_lost());
                     self.filter.set_clients(clients::prefixes(&self.config))?;
                     if self.watch.has_settled_change() {
                         self.start_reload(Cause::List);
@@ -164,7 +179,8 @@ impl Service {
                 }
                 _ = show.tick() => self.display.tick(&self.filter.counters()?),
                 prepared = finished(&mut self.reload) => self.finish_reload(prepared),
-                asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)).await,
+                asked = socket.accept() => answerer::reply(self, asked).await,
+                asked = self.observer.scrape() => answerer::scrape(self, asked),
             }
         }
     }
@@ -177,6 +193,7 @@ impl Service {
             other => other?,
         };
         self.display.swapped(&compiled, generation, start.elapsed());
+        self.observer.activated(&compiled);
         self.compiled = compiled;
         Ok(())
     }
@@ -186,8 +203,10 @@ impl Service {
         let mut larger = Filter::load(capacity_for(records.len()))?;
         larger.continue_from(&self.filter)?;
         let generation = larger.activate(records)?;
+        let reader = self.observer.read(&mut larger)?;
         larger.take_over(&mut self.filter)?;
         self.filter = larger;
+        drop(reader);
         Ok(generation)
     }
 }

@@ -91,8 +91,12 @@ impl Service {
 
     pub(super) fn finish_reload(&mut self, prepared: Result<Prepared, Error>) {
         match prepared.and_then(|prepared| self.put_in_force(prepared)) {
-            Ok(()) => self.last_error = None,
+            Ok(()) => {
+                self.last_error = None;
+                self.observer.reloads.done += 1;
+            }
             Err(error) => {
+                self.observer.reloads.failed += 1;
                 let text = error_chain(&error);
                 self.display.reload_failed(&text);
                 self.last_error = Some(text);
@@ -142,6 +146,8 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`interfaces`", running.interfaces != new.interfaces),
         ("`mode`", running.mode != new.mode),
         ("`socket`", running.socket() != new.socket()),
+        ("`[metrics]`", running.metrics != new.metrics),
+        ("`[log]`", running.log != new.log),
     ];
     let changed: Vec<_> = keys
         .into_iter()

@@ -3,7 +3,7 @@
 //! Lists become rules ([`list`], [`rule`]), rules become an image ([`compile`],
 //! [`image`], [`provenance`]), an image becomes the active generation of a
 //! loaded program ([`kernel`]); [`pipeline`] and [`service`] drive them as a
-//! [`config`] says, and [`control`] is how others ask; [`metrics`] and [`querylog`]
+//! [`config`] says, and [`control`] is how others ask; [`metrics`], [`querylog`] and [`top`]
 //! show what happens.
 
 pub mod compile;
@@ -20,3 +20,4 @@ pub mod provenance;
 pub mod querylog;
 pub mod rule;
 pub mod service;
+pub mod top;

@@ -12,6 +12,7 @@ mod metrics;
 mod query;
 mod run;
 mod status;
+mod top;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -78,6 +79,8 @@ enum Command {
     /// `--log all`, or has `queries = "blocked"` below `[log]`: it tells who
     /// asked for what. nxdp keeps the last 1000 queries in memory.
     Log(log::Arguments),
+    /// Watch a running nxdp on the terminal: rates, verdicts, lists, blocked names, clients
+    Top(top::Arguments),
 }
 
 /// Lists, named by flags or by a configuration file.
@@ -233,6 +236,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Stats(arguments) => arguments.stats(),
         Command::Metrics(arguments) => arguments.run(),
         Command::Log(arguments) => arguments.run(),
+        Command::Top(arguments) => arguments.run(),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

@@ -28,5 +28,6 @@ pub mod reference;
 pub mod responder;
 pub mod segment;
 mod sys;
+pub mod terminal;
 pub mod vlan_stub;
 pub mod xdp_stub;

@@ -4,6 +4,7 @@
 
 mod error;
 mod guard;
+mod limit;
 mod observe;
 mod words;
 
@@ -15,6 +16,7 @@ use serde::Deserialize;
 pub use self::{
     error::Error,
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
+    limit::LimitConfig,
     observe::{LogConfig, LogQueries, MetricsConfig},
     words::{AnswerChoice, EdeCode, ModeChoice},
 };
@@ -49,6 +51,9 @@ pub struct Config {
     pub ttl_s: Option<u32>,
     /// INFO-CODE of the extended error (RFC 8914) in an answer; Blocked by default.
     pub ede: Option<EdeCode>,
+    /// How many answers a client prefix may cause.
+    #[serde(default)]
+    pub limit: LimitConfig,
     /// The control socket.
     pub socket: Option<PathBuf>,
     /// The lists.
@@ -137,6 +142,7 @@ impl Config {
 
     /// Checks what the types cannot say.
     pub fn check(&self) -> Result<(), Error> {
+        self.limit.check()?;
         self.metrics.check()?;
         self.log.check()?;
         let max = filter_common::layout::TEXT_MAX_BYTES;

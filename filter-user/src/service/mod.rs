@@ -126,6 +126,7 @@ impl Service {
         let records = compiled.image.records();
         let mut filter = Filter::load(capacity_for(records.len()))?;
         filter.set_clients(clients::prefixes(&config))?;
+        filter.set_limit(config.limit.answers_per_s, config.limit.burst);
         let generation = filter.activate(records)?;
         display.compiled(&compiled, generation);
         observer.activated(&compiled);

@@ -114,6 +114,8 @@ impl Service {
             self.filter.set_clients(clients::prefixes(&self.config))?;
             return Err(error);
         }
+        let limit = prepared.config.limit;
+        self.filter.set_limit(limit.answers_per_s, limit.burst);
         self.config = prepared.config;
         self.watch = prepared.watch;
         Ok(())

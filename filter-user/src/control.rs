@@ -1,8 +1,8 @@
 //! The control socket: how another process asks a running nxdp what it does.
 //!
-//! A Unix stream socket that only its owner's group may use. A request is one
-//! line of JSON, `{"version":1,"verb":"status"}`; the answer is one line too, and
-//! for the query log as many more as there are queries to tell of.
+//! A Unix stream socket that only its owner's group may use, and only some may change something with. A request is one
+//! line of JSON, `{"version":1,"verb":"status"}`; the answer is one line too, and for the
+//! query log as many more as there are queries to tell of.
 //! This module owns the words; what they do is the service's business.
 
 use std::{
@@ -15,7 +15,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::querylog::{LogHeader, LogLine, LogRequest, LogStats};
+use crate::{
+    fetch::Accounts,
+    querylog::{LogHeader, LogLine, LogRequest, LogStats},
+};
 
 /// Version of the words on the socket.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -32,7 +35,7 @@ pub struct Request {
 }
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// What is attached and which generation is active.
@@ -43,13 +46,44 @@ pub enum Verb {
     Metrics,
     /// The query log.
     Log(LogRequest),
+    /// To read the lists again; the answer is that to [`Verb::Status`], before they are read.
+    Reload,
+    /// The lists: how old they are, and when they are asked for again.
+    Lists,
+    /// To ask for lists now; the answer is [`Verb::Lists`]'s, before anything came.
+    Update {
+        /// The name of one, or all with an address.
+        list: Option<String>,
+    },
+}
+
+/// What asking takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It only tells something.
+    Read,
+    /// It tells who asked for what.
+    Names,
+    /// It changes something.
+    Change,
+}
+
+impl Verb {
+    /// What it takes to ask this.
+    pub const fn access(&self) -> Access {
+        match self {
+            Self::Status | Self::Stats | Self::Metrics | Self::Lists => Access::Read,
+            Self::Log(_) => Access::Names,
+            Self::Reload | Self::Update { .. } => Access::Change,
+        }
+    }
 }
 
 /// An answer: what was asked for, or why not.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Response {
-    /// To [`Verb::Status`].
+    /// To [`Verb::Status`] and [`Verb::Reload`].
     Status(Status),
     /// To [`Verb::Stats`].
     Stats(Stats),
@@ -57,6 +91,8 @@ pub enum Response {
     Metrics(String),
     /// To [`Verb::Log`]: one [`crate::querylog::LogLine`] a line follows.
     Log(LogHeader),
+    /// To [`Verb::Lists`] and [`Verb::Update`].
+    Lists(Accounts),
     /// The request was not understood or failed.
     Error(String),
 }
@@ -98,7 +134,7 @@ pub struct Reloads {
     pub done: u64,
     /// Those that changed nothing.
     pub failed: u64,
-    /// When the last one was done, or the first generation loaded, in seconds of the UNIX epoch.
+    /// When this process last made a generation active, in seconds of the UNIX epoch; 0 if it did not yet.
     pub done_at_s: u64,
 }
 
@@ -109,6 +145,22 @@ pub struct Attachment {
     pub interface: String,
     /// `native` or `skb`.
     pub mode: String,
+    /// Whether it is filtered.
+    #[serde(default)]
+    pub state: AttachmentState,
+}
+
+/// Whether an interface is filtered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachmentState {
+    /// The program is attached.
+    #[default]
+    Attached,
+    /// There is no such interface.
+    Absent,
+    /// There is one, and the program is not attached to it.
+    Unfiltered,
 }
 
 /// One list of the active generation.
@@ -120,9 +172,6 @@ pub struct ListStatus {
     pub path: PathBuf,
     /// Rules read from it.
     pub rules: u64,
-    /// When the file that was read last changed, in seconds of the UNIX epoch.
-    #[serde(default)]
-    pub modified_at_s: u64,
 }
 
 /// Packets by reason since the program was attached.

@@ -2,18 +2,20 @@
 //!
 //! Lists become rules ([`list`], [`rule`]), rules become an image ([`compile`],
 //! [`image`], [`provenance`]), an image becomes the active generation of a
-//! loaded program ([`kernel`]); [`pipeline`] and [`service`] drive them as a
-//! [`config`] says, and [`control`] is how others ask; [`metrics`], [`querylog`] and [`top`]
-//! show what happens.
+//! loaded program ([`kernel`]); [`fetch`] brings lists from the network.
+//! [`pipeline`] and [`service`] drive them as a [`config`] says, and [`control`]
+//! is how others ask; [`metrics`], [`querylog`] and [`top`] show what happens.
 
 pub mod compile;
 pub mod config;
 pub mod control;
 pub mod features;
+pub mod fetch;
 pub mod guard;
 pub mod image;
 pub mod kernel;
 pub mod list;
+mod memory;
 pub mod metrics;
 pub mod pipeline;
 pub mod provenance;

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use filter_common::{layout::Settings, name::Name, rule::AnswerKind, table::Records as _};
 use filter_user::{
-    config::{Config, Error, SOCKET_DEFAULT, TTL_DEFAULT_S},
+    config::{CACHE_DEFAULT, Config, Error, REFRESH_DEFAULT, SOCKET_DEFAULT, TTL_DEFAULT_S},
     image::Image,
     pipeline::{Request, Sources},
 };
@@ -52,24 +52,16 @@ fn keys(rows: &[(String, String)]) -> BTreeSet<String> {
 fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
-    top.extend(["list", "guard", "limit", "metrics", "log"].map(str::to_owned));
+    top.extend(["list", "guard", "fetch", "limit", "metrics", "log"].map(str::to_owned));
     assert_eq!(top, known("nosuchkey = 1"));
     assert_eq!(
         keys(&documented("`[[list]]`")),
         known("[[list]]\nnosuchkey = 1")
     );
-    assert_eq!(
-        keys(&documented("`[limit]`")),
-        known("[limit]\nnosuchkey = 1")
-    );
-    assert_eq!(
-        keys(&documented("`[guard]`")),
-        known("[guard]\nnosuchkey = 1")
-    );
-    for table in ["metrics", "log"] {
+    for section in ["guard", "fetch", "limit", "metrics", "log"] {
         assert_eq!(
-            keys(&documented(&format!("`[{table}]`"))),
-            known(&format!("[{table}]\nnosuchkey = 1"))
+            keys(&documented(&format!("`[{section}]`"))),
+            known(&format!("[{section}]\nnosuchkey = 1"))
         );
     }
     assert_eq!(
@@ -89,14 +81,14 @@ fn the_example_is_valid_and_has_every_key() {
     let value: toml::Table = toml::from_str(example()).unwrap();
     let has = |table: &toml::Table| table.keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(has(&value), known("nosuchkey = 1"));
-    assert_eq!(
-        has(value["list"][0].as_table().unwrap()),
-        known("[[list]]\nnosuchkey = 1")
-    );
-    for table in ["guard", "limit", "log"] {
+    // A list has an address or a file.
+    let of_list = |at: usize| has(value["list"][at].as_table().unwrap());
+    let of_lists = &of_list(0) | &of_list(1);
+    assert_eq!(of_lists, known("[[list]]\nnosuchkey = 1"));
+    for section in ["guard", "fetch", "limit", "metrics", "log"] {
         assert_eq!(
-            has(value[table].as_table().unwrap()),
-            known(&format!("[{table}]\nnosuchkey = 1"))
+            has(value[section].as_table().unwrap()),
+            known(&format!("[{section}]\nnosuchkey = 1"))
         );
     }
 }
@@ -129,20 +121,29 @@ fn the_documented_defaults_are_the_defaults() {
         guard.max_growth_percent.to_string()
     );
     let log = default.log;
-    assert_eq!(of("`[log]`", "queries"), log.queries.to_string());
-    assert_eq!(of("`[log]`", "sample"), log.sample.to_string());
-    assert_eq!(
-        of("`[log]`", "truncate_ipv4"),
-        log.truncate_ipv4.to_string()
-    );
-    assert_eq!(
-        of("`[log]`", "truncate_ipv6"),
-        log.truncate_ipv6.to_string()
-    );
-    assert_eq!(
-        of("`[log]`", "dnstap_file_mib"),
-        log.dnstap_file_mib.to_string()
-    );
+    for (key, value) in [
+        ("queries", log.queries.to_string()),
+        ("sample", log.sample.to_string()),
+        ("truncate_ipv4", log.truncate_ipv4.to_string()),
+        ("truncate_ipv6", log.truncate_ipv6.to_string()),
+        ("dnstap_file_mib", log.dnstap_file_mib.to_string()),
+    ] {
+        assert_eq!(of("`[log]`", key), value, "{key}");
+    }
+    assert_eq!(of("`[[list]]`", "refresh"), REFRESH_DEFAULT.to_string());
+    let fetch = default.fetch;
+    for (key, value) in [
+        ("cache", CACHE_DEFAULT.to_owned()),
+        ("timeout", fetch.timeout.to_string()),
+        ("max_transfer_mib", fetch.max_transfer_mib.to_string()),
+        ("max_text_mib", fetch.max_text_mib.to_string()),
+        ("max_ratio", fetch.max_ratio.to_string()),
+        ("max_lines", fetch.max_lines.to_string()),
+        ("max_rules", fetch.max_rules.to_string()),
+        ("allow_http", fetch.allow_http.to_string()),
+    ] {
+        assert_eq!(of("`[fetch]`", key), value, "{key}");
+    }
     let parsed: Config = toml::from_str("").unwrap();
     assert_eq!(parsed, Config::default());
 }

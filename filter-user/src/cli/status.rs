@@ -1,4 +1,4 @@
-//! `nxdp status` and `nxdp stats`.
+//! `nxdp status`, `nxdp stats` and `nxdp reload`.
 
 use std::io::{self, Write as _};
 
@@ -7,13 +7,13 @@ use clap::Args;
 use filter_common::reason::Reason;
 use filter_user::{
     config::LogQueries,
-    control::{self, Response, Stats, Status, Verb},
+    control::{self, AttachmentState, Response, Stats, Status, Verb},
     querylog::LogStats,
 };
 
 use super::{Failure, SocketArgument};
 
-/// Flags of `nxdp status` and `nxdp stats`.
+/// Flags of `nxdp status`, `nxdp stats` and `nxdp reload`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -32,6 +32,18 @@ impl Arguments {
             print_json(&status)?;
         } else {
             print_status(&status)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn reload(self) -> Result<(), Failure> {
+        let Response::Status(status) = control::ask(&self.socket.socket, Verb::Reload)? else {
+            return Err(control::Error::OtherAnswer.into());
+        };
+        if self.json {
+            print_json(&status)?;
+        } else {
+            eprintln!("reloading; `nxdp status` tells what becomes of it");
         }
         Ok(())
     }
@@ -64,11 +76,12 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
         status.pid, status.uptime_s
     )?;
     for attachment in &status.interfaces {
-        writeln!(
-            out,
-            "interface    {} ({})",
-            attachment.interface, attachment.mode
-        )?;
+        let state = match attachment.state {
+            AttachmentState::Attached => attachment.mode.as_str(),
+            AttachmentState::Absent => "not there",
+            AttachmentState::Unfiltered => "NOT FILTERED; `nxdp attach`",
+        };
+        writeln!(out, "interface    {} ({state})", attachment.interface)?;
     }
     writeln!(
         out,

@@ -3,6 +3,7 @@
 //! Owns the words and their defaults; knows neither clap nor the kernel.
 
 mod error;
+mod fetch;
 mod guard;
 mod limit;
 mod observe;
@@ -13,8 +14,10 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub(crate) use self::fetch::without_credentials;
 pub use self::{
     error::Error,
+    fetch::{CACHE_DEFAULT, FetchConfig, ListUrl, REFRESH_DEFAULT, Span},
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
     limit::LimitConfig,
     observe::{LogConfig, LogQueries, MetricsConfig},
@@ -22,7 +25,7 @@ pub use self::{
 };
 use crate::{
     compile::CATEGORY_MAX,
-    list::{Format, ScopePolicy},
+    list::{self, Format, ScopePolicy},
 };
 
 /// Seconds for which an answer may be cached, unless the configuration says otherwise.
@@ -56,6 +59,9 @@ pub struct Config {
     pub limit: LimitConfig,
     /// The control socket.
     pub socket: Option<PathBuf>,
+    /// Who may use it.
+    #[serde(default)]
+    pub control: ControlConfig,
     /// The lists.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
@@ -68,6 +74,19 @@ pub struct Config {
     /// Which queries are told of, and where.
     #[serde(default)]
     pub log: LogConfig,
+    /// How lists with an address are fetched.
+    #[serde(default)]
+    pub fetch: FetchConfig,
+}
+
+/// Who may use the control socket, besides root and the user that the service runs as.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// Group that may read; that of the service by default.
+    pub group: Option<String>,
+    /// Group that may change something; none by default.
+    pub admin_group: Option<String>,
 }
 
 /// One list.
@@ -75,7 +94,13 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct ListConfig {
     /// The file; relative to the configuration file, or to the working directory for flags.
+    /// Of a list with an address, its copy in the cache.
+    #[serde(default)]
     pub path: PathBuf,
+    /// The address that the list is fetched from.
+    pub url: Option<ListUrl>,
+    /// How old a copy may get before the address is asked again.
+    pub refresh: Option<Span>,
     /// Name in answers, counters and explanations; the file name without ending by default.
     pub name: Option<String>,
     /// Format; detected by default.
@@ -99,6 +124,8 @@ impl ListConfig {
     pub fn of_path(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            url: None,
+            refresh: None,
             name: None,
             format: None,
             scope: None,
@@ -110,15 +137,31 @@ impl ListConfig {
         }
     }
 
-    /// The name, given or taken from the file.
+    /// The name, given or taken from the address or file.
     pub fn name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| {
-            self.path
-                .file_stem()
-                .unwrap_or(self.path.as_os_str())
-                .to_string_lossy()
-                .into_owned()
-        })
+        let of_file = || {
+            let stem = self.path.file_stem().unwrap_or(self.path.as_os_str());
+            stem.to_string_lossy().into_owned()
+        };
+        let own = || self.url.as_ref().map_or_else(of_file, ListUrl::list_name);
+        self.name.clone().unwrap_or_else(own)
+    }
+
+    /// Where the list comes from: its address or its file.
+    pub fn source(&self) -> String {
+        let file = || self.path.to_string_lossy().into_owned();
+        self.url.as_ref().map_or_else(file, ListUrl::to_string)
+    }
+
+    /// How the list is to be parsed.
+    pub fn parse_options(&self) -> list::Options {
+        let of_file = || Some(self.path.file_name()?.to_string_lossy().into_owned());
+        let of_url = |url: &ListUrl| url.file_name().map(str::to_owned);
+        list::Options {
+            format: self.format,
+            scope: self.scope.unwrap_or_default(),
+            file_name: self.url.as_ref().map_or_else(of_file, of_url),
+        }
     }
 }
 
@@ -130,13 +173,15 @@ impl Config {
             source,
         })?;
         let mut config: Self = toml::from_str(&text).map_err(|error| Error::parse(path, &error))?;
+        config.check()?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for list in &mut config.lists {
             list.path = folder.join(&list.path);
         }
         config.guard.relocate(folder);
         config.log.relocate(folder);
-        config.check()?;
+        config.fetch.relocate(folder);
+        config.place_copies();
         Ok(config)
     }
 
@@ -160,7 +205,10 @@ impl Config {
         }
         match self.categories().len() {
             count if count > CATEGORY_MAX => Err(Error::TooManyCategories { count }),
-            _ => self.guard.check(self),
+            _ => {
+                self.guard.check(self)?;
+                self.fetch.check(self)
+            }
         }
     }
 

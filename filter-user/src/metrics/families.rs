@@ -10,6 +10,10 @@ use prometheus_client::{
 };
 
 use super::Snapshot;
+use crate::{
+    control::AttachmentState,
+    fetch::{ListAccount, Outcome},
+};
 
 /// The labels of one sample.
 type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -40,9 +44,10 @@ impl Snapshot {
                 ("interface", attachment.interface.as_str()),
                 ("mode", attachment.mode.as_str()),
             ];
-            (labels, 1)
+            let is_attached = attachment.state == AttachmentState::Attached;
+            (labels, is_attached.into())
         });
-        let help = "1 for each interface that the program is attached to";
+        let help = "1 for each interface that is filtered, 0 for one that should be";
         families.gauges("interface_attached", help, interfaces)
     }
 
@@ -79,23 +84,40 @@ impl Snapshot {
             "Queries that a rule blocks, or would block where it only observes, by its list",
             blocked.map(|(name, count)| (label(name.as_str()), *count)),
         )?;
-        // Lists may share a name, samples may not.
-        let mut lists = BTreeMap::<&str, (u64, u64)>::new();
-        for list in &self.status.lists {
-            let (rules, modified) = lists.entry(&list.name).or_insert((0, u64::MAX));
-            *rules += list.rules;
-            *modified = list.modified_at_s.min(*modified);
-        }
-        let lists = || lists.iter().map(|(name, values)| (label(*name), values));
+        let rules = self.lists.lists.iter();
+        let rules = rules.filter_map(|list| Some((list.name.as_str(), list.rules?)));
         families.gauges(
             "list_rules",
             "Rules that were read from each list of the active generation",
-            lists().map(|(label, (rules, _))| (label, *rules)),
+            merged(rules, u64::saturating_add),
         )?;
+        self.ages(families)
+    }
+
+    /// How old the lists are: of lists that share a name, the oldest is told of.
+    fn ages(&self, families: &mut Families<'_>) -> fmt::Result {
+        let each = |value: fn(&ListAccount) -> Option<u64>| {
+            let lists = self.lists.lists.iter();
+            lists.filter_map(move |list| Some((list.name.as_str(), value(list)?)))
+        };
         families.gauges(
             "list_modified_timestamp_seconds",
-            "When the file of each list last changed, in seconds of the UNIX epoch",
-            lists().map(|(label, (_, modified))| (label, *modified)),
+            "When the file of each list, or the copy of it, was written, in seconds of the UNIX epoch",
+            merged(each(|list| list.fetched_s), u64::min),
+        )?;
+        families.gauges(
+            "list_checked_timestamp_seconds",
+            "When the server of each list said last that it has no other, in seconds of the UNIX epoch",
+            merged(each(|list| list.checked_s), u64::min),
+        )?;
+        let is_failed = |list: &ListAccount| {
+            let outcome = list.last_try.as_ref()?.outcome;
+            Some(matches!(outcome, Outcome::Failed | Outcome::Refused).into())
+        };
+        families.gauges(
+            "list_last_fetch_failed",
+            "1 if the last try to fetch the list brought nothing that can be used",
+            merged(each(is_failed), u64::max),
         )
     }
 
@@ -119,12 +141,9 @@ impl Snapshot {
         let help = "1 if the last reload failed";
         let is_failed = u64::from(status.last_error.is_some());
         families.gauge("last_reload_failed", help, is_failed)?;
-        let help = "When the active generation was loaded, in seconds of the UNIX epoch";
-        families.gauge(
-            "generation_loaded_timestamp_seconds",
-            help,
-            reloads.done_at_s,
-        )
+        let loaded = (reloads.done_at_s > 0).then_some((Vec::new(), reloads.done_at_s));
+        let help = "When this process made a generation active last, in seconds of the UNIX epoch";
+        families.gauges("generation_loaded_timestamp_seconds", help, loaded)
     }
 
     fn log(&self, families: &mut Families<'_>) -> fmt::Result {
@@ -171,6 +190,22 @@ fn action(reason: Reason) -> &'static str {
         Action::Drop => "drop",
         Action::Transmit => "answer",
     }
+}
+
+/// One value for each name: lists may share one, samples may not.
+fn merged<'a>(
+    values: impl Iterator<Item = (&'a str, u64)>,
+    merge: fn(u64, u64) -> u64,
+) -> impl Iterator<Item = (Labels<'a>, u64)> {
+    let mut by_name = BTreeMap::new();
+    for (name, value) in values {
+        by_name
+            .entry(name)
+            .and_modify(|merged| *merged = merge(*merged, value))
+            .or_insert(value);
+    }
+    let samples = by_name.into_iter();
+    samples.map(|(name, value)| (vec![("list", name)], value))
 }
 
 /// Writes families one after the other.

@@ -1,6 +1,6 @@
 //! What a running filter tells of itself as OpenMetrics text.
 //!
-//! Made anew for every reader from what `status` and `stats` say, so that the three
+//! Made anew for every reader from what `status`, `stats` and `lists` say, so that they
 //! never contradict each other. [`Listener`] hands it out over HTTP, on loopback only.
 
 mod families;
@@ -9,7 +9,10 @@ mod http;
 use prometheus_client::{encoding::text, registry::Registry};
 
 pub use self::http::{Asked, Error, Listener};
-use crate::control::{Stats, Status};
+use crate::{
+    control::{Stats, Status},
+    fetch::Accounts,
+};
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -19,12 +22,17 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 struct Snapshot {
     status: Status,
     stats: Stats,
+    lists: Accounts,
 }
 
 /// All metrics as text.
-pub fn encode(status: Status, stats: Stats) -> String {
+pub fn encode(status: Status, stats: Stats, lists: Accounts) -> String {
     let mut registry = Registry::with_prefix("nxdp");
-    registry.register_collector(Box::new(Snapshot { status, stats }));
+    registry.register_collector(Box::new(Snapshot {
+        status,
+        stats,
+        lists,
+    }));
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = text::encode(&mut out, &registry);
@@ -38,7 +46,8 @@ mod tests {
     use super::*;
     use crate::{
         config::LogQueries,
-        control::{Attachment, ListStatus, PolicyStats, Reloads},
+        control::{Attachment, AttachmentState, ListStatus, PolicyStats, Reloads},
+        fetch::{LastTry, ListAccount, Outcome},
         querylog::{LogStats, TapStats},
     };
 
@@ -48,6 +57,7 @@ mod tests {
             interfaces: vec![Attachment {
                 interface: "lan0".to_owned(),
                 mode: "native".to_owned(),
+                state: AttachmentState::Attached,
             }],
             generation: 7,
             names: 1000,
@@ -56,7 +66,6 @@ mod tests {
                 name: "odd \"list\"".to_owned(),
                 path: "ads.txt".into(),
                 rules: 3,
-                modified_at_s: 1_700_000_000,
             }],
             reloads: Reloads {
                 done: 2,
@@ -91,7 +100,22 @@ mod tests {
             },
             ..Stats::default()
         };
-        encode(status, stats)
+        let lists = Accounts {
+            lists: vec![ListAccount {
+                name: "odd \"list\"".to_owned(),
+                rules: Some(3),
+                fetched_s: Some(1_700_000_000),
+                checked_s: Some(1_700_000_002),
+                last_try: Some(LastTry {
+                    at_s: 1_700_000_003,
+                    outcome: Outcome::Failed,
+                    why: None,
+                }),
+                ..ListAccount::default()
+            }],
+            ..Accounts::default()
+        };
+        encode(status, stats, lists)
     }
 
     #[test]
@@ -104,6 +128,8 @@ mod tests {
             "nxdp_list_blocked_total{list=\"odd \\\"list\\\"\"} 4",
             "nxdp_list_rules{list=\"odd \\\"list\\\"\"} 3",
             "nxdp_list_modified_timestamp_seconds{list=\"odd \\\"list\\\"\"} 1700000000",
+            "nxdp_list_checked_timestamp_seconds{list=\"odd \\\"list\\\"\"} 1700000002",
+            "nxdp_list_last_fetch_failed{list=\"odd \\\"list\\\"\"} 1",
             "nxdp_category_blocked_total{category=\"ads\"} 4",
             "nxdp_interface_attached{interface=\"lan0\",mode=\"native\"} 1",
             "nxdp_reloads_total{result=\"failed\"} 1",

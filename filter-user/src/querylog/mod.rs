@@ -36,6 +36,12 @@ const FOLLOWED_MAX: usize = 4096;
 /// Who may follow at the same time.
 const FOLLOWERS_MAX: usize = 16;
 
+/// Generations whose numbers are known: the ring may hold events of those before.
+const GENERATIONS_MAX: usize = 4;
+
+/// What numbers stand for, by generation.
+type Generations = VecDeque<(u32, Arc<Names>)>;
+
 /// Why there is no query log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -59,7 +65,7 @@ pub struct QueryLog(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     config: LogConfig,
-    names: RwLock<Arc<Names>>,
+    names: RwLock<Generations>,
     recent: Mutex<VecDeque<Arc<Entry>>>,
     entries: broadcast::Sender<Arc<Entry>>,
     followers: Arc<Semaphore>,
@@ -89,9 +95,14 @@ impl QueryLog {
         &self.0.config
     }
 
-    /// Says what the numbers in events stand for from now on.
-    pub fn set_names(&self, names: Names) {
-        *self.0.names.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
+    /// Says what the numbers in events of a generation stand for.
+    pub fn set_names(&self, generation: u32, names: Names) {
+        let mut known = self.0.names.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(number, _)| *number != generation);
+        if known.len() == GENERATIONS_MAX {
+            known.pop_front();
+        }
+        known.push_back((generation, Arc::new(names)));
     }
 
     /// Notes how many events found no room in the ring, since the start.
@@ -118,8 +129,13 @@ impl QueryLog {
         }
     }
 
-    fn names(&self) -> Arc<Names> {
-        Arc::clone(&self.0.names.read().unwrap_or_else(PoisonError::into_inner))
+    /// What the numbers in events of a generation stand for; nothing if nobody said so.
+    fn names(&self, generation: u32) -> Arc<Names> {
+        let known = self.0.names.read().unwrap_or_else(PoisonError::into_inner);
+        let names = known.iter().find(|(number, _)| *number == generation);
+        names
+            .map(|(_, names)| Arc::clone(names))
+            .unwrap_or_default()
     }
 
     /// Takes queries in and hands them on.

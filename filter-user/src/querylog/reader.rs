@@ -66,11 +66,11 @@ fn read(log: &QueryLog, mut ring: EventRing, stopped: &PipeReader) {
 }
 
 fn entries(log: &QueryLog, events: &[Event], interfaces: &mut Interfaces) -> Vec<Arc<Entry>> {
-    let names = log.names();
     let boot = boot_time();
     let entries = events.iter().filter_map(|event| {
         let time = boot + Duration::from_nanos(event.time_ns);
         let interface = interfaces.name(event.interface);
+        let names = log.names(event.generation);
         Entry::of(event, time, interface, &names, &log.0.config).map(Arc::new)
     });
     entries.collect()

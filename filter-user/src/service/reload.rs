@@ -4,15 +4,18 @@
 //! when all of that went well does anything change; the filter is without its
 //! lists at no time.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::task::JoinHandle;
 
-use super::{Error, Service, clients, error_chain, watch::Watch};
+use super::{Error, Service, clients, error_chain, set_up, watch::Watch};
 use crate::{
     config::{self, Config},
     image::Image,
-    pipeline::{self, Compiled, Progress, Request, Sources},
+    pipeline::{self, Compiled, Damaged, Progress, Replacement, Request, Sources},
 };
 
 /// Reads the configuration again, from where the first one came.
@@ -35,6 +38,36 @@ pub enum PrepareError {
     Pipeline(#[from] pipeline::Error),
 }
 
+impl Error {
+    /// Whether the same lists would fail again.
+    pub(super) fn is_of_lists(&self) -> bool {
+        use pipeline::Error as Of;
+        let Self::Prepare(PrepareError::Pipeline(error)) = self else {
+            return false;
+        };
+        matches!(error, Of::Refused(_) | Of::Compile(_))
+    }
+
+    /// The copy that has to be fetched again.
+    pub(super) fn lost_copy(&self) -> Option<&Path> {
+        match self {
+            Self::Prepare(PrepareError::Pipeline(pipeline::Error::Lost { path, .. })) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// What is to be prepared.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The image in force.
+    pub(super) previous: Option<Arc<Image>>,
+    /// Lists that were fetched.
+    pub(super) replacements: Vec<Replacement>,
+    /// Whether an image is wanted even if no list that was fetched is fit for use.
+    pub(super) is_needed: bool,
+}
+
 /// What goes into force together.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -51,15 +84,24 @@ pub(super) type Preparing = JoinHandle<Result<Prepared, PrepareError>>;
 pub(super) enum Cause {
     /// The operator says so: the configuration may have changed, too.
     Hangup,
+    /// The same, by the control socket.
+    Asked,
     /// A list did.
     List,
+    /// The service has just started, beside what is in force.
+    Start,
+    /// Lists came from the network.
+    Fetched,
 }
 
 impl Cause {
     fn as_str(self) -> &'static str {
         match self {
             Self::Hangup => "SIGHUP",
+            Self::Asked => "asked to",
             Self::List => "a list changed",
+            Self::Start => "start",
+            Self::Fetched => "lists were fetched",
         }
     }
 }
@@ -69,8 +111,8 @@ impl Service {
         if self.reload.is_some() {
             // The running compilation may have read the file before it changed.
             match cause {
-                Cause::Hangup => self.hung_up = true,
-                Cause::List => self.watch.look_again(),
+                Cause::Hangup | Cause::Asked => self.hung_up = true,
+                Cause::List | Cause::Start | Cause::Fetched => self.watch.look_again(),
             }
             return;
         }
@@ -78,14 +120,19 @@ impl Service {
         self.display.reloading(cause.as_str());
         let running = Arc::clone(&self.config);
         let sources = Arc::clone(&self.sources);
-        let previous = Arc::clone(&self.compiled.image);
-        let reread = (cause == Cause::Hangup).then(|| Arc::clone(&self.reread));
+        let wanted = Wanted {
+            previous: Some(Arc::clone(&self.compiled.image)),
+            replacements: self.refresh.replacements(),
+            is_needed: cause != Cause::Fetched,
+        };
+        let reread =
+            matches!(cause, Cause::Hangup | Cause::Asked).then(|| Arc::clone(&self.reread));
         self.reload = Some(tokio::task::spawn_blocking(move || {
             let config = match reread {
                 Some(reread) => Arc::new(changed(&running, reread()?)?),
                 None => running,
             };
-            prepare(config, &sources, Some(&previous), &|_| {})
+            prepare(config, &sources, &wanted, &|_| {})
         }));
     }
 
@@ -94,11 +141,16 @@ impl Service {
             Ok(()) => {
                 self.last_error = None;
                 self.observer.reloads.done += 1;
+                self.admit();
             }
             Err(error) => {
                 self.observer.reloads.failed += 1;
                 let text = error_chain(&error);
                 self.display.reload_failed(&text);
+                self.refresh.reject(&text, error.is_of_lists());
+                if let Some(copy) = error.lost_copy() {
+                    self.refresh.lose(copy, &text);
+                }
                 self.last_error = Some(text);
             }
         }
@@ -108,16 +160,22 @@ impl Service {
     }
 
     fn put_in_force(&mut self, prepared: Prepared) -> Result<(), Error> {
-        self.filter
-            .set_clients(clients::prefixes(&prepared.config))?;
+        self.set_up(&prepared.config)?;
         if let Err(error) = self.swap(prepared.compiled) {
-            self.filter.set_clients(clients::prefixes(&self.config))?;
+            self.set_up(&Arc::clone(&self.config))?;
             return Err(error);
         }
-        let limit = prepared.config.limit;
-        self.filter.set_limit(limit.answers_per_s, limit.burst);
+        if let Err(error) = self.refresh.follow(&self.config, &prepared.config) {
+            self.display.no_refresh(&error_chain(&error));
+        }
         self.config = prepared.config;
         self.watch = prepared.watch;
+        Ok(())
+    }
+
+    fn set_up(&mut self, config: &Config) -> Result<(), Error> {
+        let clients = clients::prefixes(config);
+        self.side.change(|maps| set_up(maps, config, clients))?;
         Ok(())
     }
 }
@@ -126,20 +184,29 @@ impl Service {
 pub(super) fn prepare(
     config: Arc<Config>,
     sources: &Sources,
-    previous: Option<&Image>,
+    wanted: &Wanted,
     progress: &(impl Fn(Progress) + Sync),
 ) -> Result<Prepared, PrepareError> {
-    let watch = Watch::new(config.lists.iter().map(|list| list.path.clone()));
+    let watch = Watch::new(watched(&config));
     let request = Request {
-        previous,
+        previous: wanted.previous.as_deref(),
+        replacements: &wanted.replacements,
+        damaged: Damaged::LeaveOut,
         ..Request::default()
     };
-    let compiled = sources.compile(&config, &request, progress)?;
+    let compiled = sources.compile_with(&config, &request, wanted.is_needed, progress)?;
     Ok(Prepared {
         config,
         compiled,
         watch,
     })
+}
+
+/// The files whose change is a reason to compile: copies of lists with an address change when
+/// they are compiled, not the other way round.
+pub(super) fn watched(config: &Config) -> impl Iterator<Item = PathBuf> {
+    let files = config.lists.iter().filter(|list| list.url.is_none());
+    files.map(|list| list.path.clone())
 }
 
 /// The new configuration, if a filter that runs by the old one can take it over.
@@ -150,6 +217,7 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`socket`", running.socket() != new.socket()),
         ("`[metrics]`", running.metrics != new.metrics),
         ("`[log]`", running.log != new.log),
+        ("`fetch.cache`", running.fetch.cache != new.fetch.cache),
     ];
     let changed: Vec<_> = keys
         .into_iter()

@@ -24,6 +24,8 @@ pub struct Words {
     pub(super) names: HeavyHitters,
     pub(super) clients: HeavyHitters,
     pub(super) lost: u64,
+    /// Why the query log is not told.
+    pub(super) refused: Option<String>,
 }
 
 impl Default for Words {
@@ -32,6 +34,7 @@ impl Default for Words {
             names: HeavyHitters::new(WORDS_MAX),
             clients: HeavyHitters::new(WORDS_MAX),
             lost: 0,
+            refused: None,
         }
     }
 }

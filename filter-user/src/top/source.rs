@@ -94,8 +94,13 @@ fn follow(socket: &Path, words: &SharedWords) {
         blocked: false,
     };
     loop {
-        // Why there is no log is shown by what the samples say of it.
-        if let Ok((_, lines)) = control::follow(socket, request) {
+        let followed = control::follow(socket, request);
+        words.lock().refused = match &followed {
+            Err(control::Error::Refused(why)) => Some(why.clone()),
+            // Whether anybody is there is shown by the samples.
+            _ => None,
+        };
+        if let Ok((_, lines)) = followed {
             for line in lines.map_while(Result::ok) {
                 words.lock().add(&line);
             }

@@ -5,14 +5,19 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Block, Borders, Paragraph, RenderDirection, Row as TableRow, Sparkline, Table},
+    widgets::{
+        Block, Borders, Paragraph, RenderDirection, Row as TableRow, Sparkline, Table, Wrap,
+    },
 };
 
 use super::{
     heavy::HeavyHitters,
     model::{Model, Rates, Row, Words},
 };
-use crate::{config::LogQueries, control::Status};
+use crate::{
+    config::LogQueries,
+    control::{AttachmentState, Status},
+};
 
 /// Rows of the sparklines, their headings included.
 const SPARK_ROWS: u16 = 4;
@@ -76,7 +81,10 @@ fn title_line(model: &Model) -> Line<'static> {
 
 fn interfaces(status: &Status) -> String {
     let names = status.interfaces.iter();
-    let names = names.map(|attachment| format!("{} ({})", attachment.interface, attachment.mode));
+    let names = names.map(|attachment| match attachment.state {
+        AttachmentState::Attached => format!("{} ({})", attachment.interface, attachment.mode),
+        _ => format!("{} (not filtered)", attachment.interface),
+    });
     names.collect::<Vec<_>>().join(" ")
 }
 
@@ -169,6 +177,14 @@ fn draw_rows(frame: &mut Frame<'_>, area: Rect, what: &str, total: &str, rows: &
     frame.render_widget(table, area);
 }
 
+/// Says why there are no names.
+fn draw_hint(frame: &mut Frame<'_>, area: Rect, hint: &str) {
+    let hint = Paragraph::new(hint)
+        .wrap(Wrap { trim: true })
+        .block(panel("names and clients".to_owned()));
+    frame.render_widget(hint, area);
+}
+
 fn draw_words(frame: &mut Frame<'_>, area: Rect, model: &Model, words: &Words) {
     let queries = model.sample.as_ref().map(|sample| sample.stats.log.queries);
     match queries {
@@ -176,8 +192,10 @@ fn draw_words(frame: &mut Frame<'_>, area: Rect, model: &Model, words: &Words) {
         Some(LogQueries::Off) => {
             let hint = "The query log is off, so names and clients are not known. Start nxdp with\n\
                         `--log blocked`, or write queries = \"blocked\" below [log].";
-            let hint = Paragraph::new(hint).block(panel("names and clients".to_owned()));
-            frame.render_widget(hint, area);
+            draw_hint(frame, area, hint);
+        }
+        Some(_) if words.refused.is_some() => {
+            draw_hint(frame, area, words.refused.as_deref().unwrap_or_default());
         }
         Some(queries) => {
             let [names, clients] = columns(area);
@@ -261,7 +279,7 @@ fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -324,6 +342,7 @@ mod tests {
         sample.status.interfaces = vec![Attachment {
             interface: "lan0".to_owned(),
             mode: "native".to_owned(),
+            state: AttachmentState::Attached,
         }];
         sample.stats.log.queries = LogQueries::All;
         sample
@@ -426,6 +445,24 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_read_the_log_is_told_so() {
+        let mut words = words();
+        words.refused = Some("user 1000 must not ask for this".to_owned());
+        let rows = rows(80, 24, &model(), &words);
+        find(&rows, "user 1000 must not ask");
+        assert!(!rows.iter().any(|row| row.contains("telemetry")));
+    }
+
+    #[test]
+    fn an_interface_without_the_program_is_told() {
+        let mut model = model();
+        if let Some(sample) = &mut model.sample {
+            sample.status.interfaces[0].state = AttachmentState::Absent;
+        }
+        find(&rows(80, 24, &model, &words()), "lan0 (not filtered)");
+    }
+
+    #[test]
     fn trouble_losses_and_a_log_that_is_off_are_told() {
         let mut model = model();
         let mut words = words();
@@ -439,6 +476,7 @@ mod tests {
         if let Some(sample) = &mut model.sample {
             sample.stats.log.queries = LogQueries::Off;
         }
+        words.refused = Some("user 1000 must not ask for this".to_owned());
         let off = rows(80, 24, &model, &words);
         find(&off, "--log blocked");
         assert!(!off.iter().any(|row| row.contains("telemetry")));

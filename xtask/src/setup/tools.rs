@@ -6,7 +6,7 @@ use super::apt;
 use crate::process;
 
 /// Program and Debian package.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("dig", "bind9-dnsutils"),
     ("ethtool", "ethtool"),
@@ -14,6 +14,7 @@ const TOOLS: [(&str, &str); 7] = [
     ("dnsperf", "dnsperf"),
     ("dnstap-read", "bind9-dnsutils"),
     ("fstrm_capture", "fstrm-bin"),
+    ("faketime", "faketime"),
 ];
 
 /// Installs what is missing.

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::MetadataExt as _,
     process::Command,
     time::Duration,
 };
@@ -64,6 +66,12 @@ fn log_with(roles: &Roles<'_>, name: &str) -> Vec<Value> {
     lines
 }
 
+/// Tells the last image from the one before it.
+fn image(roles: &Roles<'_>) -> u64 {
+    let path = roles.state().join("last.image");
+    fs::metadata(path).unwrap().ino()
+}
+
 fn names(lines: &[Value]) -> Vec<&str> {
     lines
         .iter()
@@ -78,19 +86,17 @@ fn a_daemon_tells_of_queries_and_one_that_was_killed_of_those_in_between() {
     let roles = Roles::new(&lab, &format!("{LOGGING}{metrics}")).unwrap();
     roles.write_list("||blocked.example^\n").unwrap();
     roles.load(&[]).unwrap();
+    let loaded = image(&roles);
     let mut daemon = roles.daemon().unwrap();
     ask(&lab, "first.blocked.example");
     let lines = log_with(&roles, "first.blocked.example");
     assert_eq!(lines[0]["list"], "list", "{lines:#?}");
-    wait_for("the image on disk", || {
-        Ok(roles.state().join("last.image").exists())
-    })
-    .unwrap();
+    wait_for("the daemon's image on disk", || Ok(image(&roles) != loaded)).unwrap();
     daemon.end(Signal::SIGKILL, SOON).unwrap();
     ask(&lab, "alone.blocked.example");
 
     // It cannot compile: what it knows of the lists is what the image on disk says.
-    std::fs::remove_file(roles.list()).unwrap();
+    fs::remove_file(roles.list()).unwrap();
     let _daemon = roles.spawn_daemon(&[]).unwrap();
     let lines = log_with(&roles, "alone.blocked.example");
     assert_eq!(names(&lines), ["alone.blocked.example"]);

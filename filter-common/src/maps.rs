@@ -84,6 +84,11 @@ pub trait Maps {
     /// Tells userspace of the query in `scratch` and the rule that won, if any.
     fn tell(&self, _scratch: &Scratch, _rule: Option<&RuleRecord>, _reason: Reason) {}
 
+    /// Any number, another one each time.
+    fn random(&self) -> u32 {
+        0
+    }
+
     /// CLOCK_BOOTTIME, in nanoseconds.
     fn now_ns(&self) -> u64 {
         0

@@ -4,7 +4,7 @@ use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
+    helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
     macros::map,
     maps::{
         Array, HashMap, LruHashMap, PerCpuArray, RingBuf,
@@ -245,6 +245,12 @@ impl Maps for Table {
         let event = unsafe { &mut *entry.as_mut_ptr() };
         event::fill(self, event, scratch, rule, reason);
         entry.submit(0);
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: takes no arguments and reads no memory.
+        unsafe { bpf_get_prandom_u32() }
     }
 
     #[inline(always)]

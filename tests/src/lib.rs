@@ -33,5 +33,6 @@ pub mod segment;
 pub mod steady;
 pub mod steps;
 mod sys;
+pub mod terminal;
 pub mod vlan_stub;
 pub mod xdp_stub;

@@ -430,6 +430,14 @@ fn the_control_socket_tells_its_group_and_obeys_only_admins() {
     let (code, text) = as_user(&roles, "games", "nogroup", "reload");
     assert_eq!(code, 1);
     assert!(text.contains("`admin_group` of [control]"), "{text}");
+    let (code, text) = as_user(&roles, "games", "nogroup", "metrics");
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = as_user(&roles, "games", "nogroup", "log");
+    assert_eq!(
+        code, 1,
+        "who may read counters may not read who asks for what"
+    );
+    assert!(text.contains("`admin_group` of [control]"), "{text}");
     let (code, _) = as_user(&roles, "games", "games", "status");
     assert_eq!(code, 1, "outside the group nobody connects");
     // The file lets nobody of this group in; the verb would.
@@ -438,6 +446,8 @@ fn the_control_socket_tells_its_group_and_obeys_only_admins() {
     let (code, text) = as_user(&roles, "games", "games", "status");
     assert_eq!(code, 1);
     assert!(text.contains("must not ask"), "{text}");
+    let (_, text) = as_user(&roles, "games", "bin", "log");
+    assert!(text.contains("the query log is off"), "{text}");
     let lines = daemon.lines().len();
     let (code, text) = as_user(&roles, "games", "bin", "reload");
     assert_eq!(code, 0, "{text}");

@@ -11,9 +11,12 @@ mod diff;
 mod features;
 mod lists;
 mod load;
+mod log;
+mod metrics;
 mod query;
 mod run;
 mod status;
+mod top;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -107,6 +110,16 @@ enum Command {
     Reload(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
     Stats(status::Arguments),
+    /// Print the counters and more of a running nxdp as OpenMetrics text, for Prometheus and others
+    Metrics(metrics::Arguments),
+    /// Print the queries that a running nxdp blocked, or all: who asked for what, and what decided
+    ///
+    /// The query log is off unless nxdp was started with `--log blocked` or
+    /// `--log all`, or has `queries = "blocked"` below `[log]`: it tells who
+    /// asked for what. nxdp keeps the last 1000 queries in memory.
+    Log(log::Arguments),
+    /// Watch a running nxdp on the terminal: rates, verdicts, lists, blocked names, clients
+    Top(top::Arguments),
     /// Show the lists: how old they are, how they last came, and when they are asked for again
     ///
     /// `age` is how long ago a list or its copy was written, `checked` how long ago
@@ -293,6 +306,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(arguments) => arguments.status(),
         Command::Reload(arguments) => arguments.reload(),
         Command::Stats(arguments) => arguments.stats(),
+        Command::Metrics(arguments) => arguments.run(),
+        Command::Log(arguments) => arguments.run(),
+        Command::Top(arguments) => arguments.run(),
         Command::Lists(arguments) => arguments.run(),
         Command::Update(arguments) => arguments.run(),
     };

@@ -5,7 +5,11 @@ use std::io::{self, Write as _};
 use anyhow::bail;
 use clap::Args;
 use filter_common::reason::Reason;
-use filter_user::control::{self, AttachmentState, Response, Stats, Status, Verb};
+use filter_user::{
+    config::LogQueries,
+    control::{self, AttachmentState, Response, Stats, Status, Verb},
+    querylog::LogStats,
+};
 
 use super::{Failure, SocketArgument};
 
@@ -22,7 +26,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn status(self) -> Result<(), Failure> {
         let Response::Status(status) = control::ask(&self.socket.socket, Verb::Status)? else {
-            return Err(other_answer().into());
+            return Err(control::Error::OtherAnswer.into());
         };
         if self.json {
             print_json(&status)?;
@@ -34,7 +38,7 @@ impl Arguments {
 
     pub(super) fn reload(self) -> Result<(), Failure> {
         let Response::Status(status) = control::ask(&self.socket.socket, Verb::Reload)? else {
-            return Err(other_answer().into());
+            return Err(control::Error::OtherAnswer.into());
         };
         if self.json {
             print_json(&status)?;
@@ -46,7 +50,7 @@ impl Arguments {
 
     pub(super) fn stats(self) -> Result<(), Failure> {
         let Response::Stats(stats) = control::ask(&self.socket.socket, Verb::Stats)? else {
-            return Err(other_answer().into());
+            return Err(control::Error::OtherAnswer.into());
         };
         if self.json {
             print_json(&stats)?;
@@ -55,10 +59,6 @@ impl Arguments {
         }
         Ok(())
     }
-}
-
-fn other_answer() -> anyhow::Error {
-    anyhow::anyhow!("understand the answer: it is to another question")
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
@@ -121,6 +121,18 @@ fn print_stats(stats: &Stats) -> anyhow::Result<()> {
                 reason.meaning().trim()
             )?;
         }
+    }
+    for (list, blocked) in stats.lists.iter().filter(|(_, blocked)| **blocked > 0) {
+        writeln!(out, "{list:<24} {blocked:>14}  Blocked by this list.")?;
+    }
+    let log = &stats.log;
+    if log.queries != LogQueries::Off {
+        let LogStats { told, lost, .. } = log;
+        writeln!(
+            out,
+            "{:<24} {told:>14}  Told of, {lost} more lost.",
+            "query log"
+        )?;
     }
     Ok(())
 }

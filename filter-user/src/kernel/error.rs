@@ -68,6 +68,9 @@ pub enum Error {
     /// The counters cannot be read.
     #[error("read the counters")]
     Counters(#[source] MapError),
+    /// The ring of events cannot be read.
+    #[error("open the ring of events")]
+    Events(#[source] MapError),
     /// The prefixes of clients cannot be changed; the map holds 4096.
     #[error("change the prefixes of clients: at most 4096 fit")]
     Clients(#[source] MapError),

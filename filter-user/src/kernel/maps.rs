@@ -3,20 +3,24 @@
 //! Owns what is written to them and read from them. Reading and writing needs
 //! no privilege, only the maps' descriptors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::AsFd as _,
+};
 
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData, PerCpuArray},
+    maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf},
 };
 use bytemuck::Zeroable as _;
 use filter_common::{
     hash::HashKey,
-    layout::{Header, PolicyRecord, Record},
-    reason::{COUNTER_COUNT, Reason},
+    layout::{CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Header, PolicyRecord, Record},
+    reason::{COUNTER_COUNT, EVENTS_LOST, Reason},
 };
 
-use super::{ClientPrefix, Error, clients, table::TableMap};
+use super::{ClientPrefix, Error, EventRing, InUse, Tallies, clients, table::TableMap};
+use crate::config::{LogConfig, LogQueries};
 
 /// The maps of a filter.
 pub struct Maps {
@@ -25,6 +29,7 @@ pub struct Maps {
     generation: u32,
     clients: BTreeSet<ClientPrefix>,
     before: Counters,
+    tallies_before: Tallies,
 }
 
 impl Maps {
@@ -68,6 +73,7 @@ impl Maps {
             generation,
             clients,
             before: Counters([0; COUNTER_COUNT]),
+            tallies_before: Tallies::default(),
         })
     }
 
@@ -155,6 +161,7 @@ impl Maps {
     /// Starts to count at the counts of `other`, which no packet changes any more.
     pub(super) fn recount(&mut self, other: &Self) -> Result<(), Error> {
         self.before = other.counters()?;
+        self.tallies_before = other.tallies(InUse::ALL)?;
         Ok(())
     }
 
@@ -199,6 +206,46 @@ impl Maps {
         }
         Ok(Counters(sums))
     }
+
+    /// Queries by policy and list since the first program was loaded.
+    pub fn tallies(&self, in_use: InUse) -> Result<Tallies, Error> {
+        let mut tallies = Tallies::read(self, in_use)?;
+        tallies.add(&self.tallies_before);
+        Ok(tallies)
+    }
+
+    /// Tells of these queries from now on, through [`Self::events`].
+    pub fn set_log(&mut self, log: &LogConfig) {
+        let flag = match log.queries {
+            LogQueries::Off => 0,
+            LogQueries::Blocked => CONTROL_LOG_BLOCKED,
+            LogQueries::All => CONTROL_LOG_ALL,
+        };
+        self.table.update_control(|control| {
+            control.flags &= !(CONTROL_LOG_BLOCKED | CONTROL_LOG_ALL);
+            control.flags |= flag;
+            control.log_every = log.sample;
+        });
+    }
+
+    /// What tells the ring of events from those of other maps.
+    pub fn events_id(&self) -> Result<u32, Error> {
+        let info = self.events_data()?.info().map_err(Error::Info)?;
+        Ok(info.id())
+    }
+
+    /// Opens the ring of events. It must have one reader at a time: what was read is gone.
+    pub fn events(&self) -> Result<EventRing, Error> {
+        let fd = self.events_data()?.fd().as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|error| Error::Events(MapError::IoError(error)))?;
+        let ring = MapData::from_fd(fd).and_then(|data| RingBuf::try_from(Map::RingBuf(data)));
+        Ok(EventRing::new(ring.map_err(Error::Events)?))
+    }
+
+    fn events_data(&self) -> Result<&MapData, Error> {
+        const NAME: &str = "EVENTS";
+        data(self.map(NAME)?).ok_or(Error::Object(NAME))
+    }
 }
 
 /// What is known of a map of a kind that the program has.
@@ -237,6 +284,11 @@ impl Counters {
     /// Every reason with its packets.
     pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
         Reason::ALL.iter().map(|&reason| (reason, self.of(reason)))
+    }
+
+    /// Events for which the ring had no room.
+    pub fn events_lost(&self) -> u64 {
+        self.0[EVENTS_LOST]
     }
 
     /// What came since `earlier`.

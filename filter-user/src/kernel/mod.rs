@@ -12,6 +12,7 @@
 mod attachments;
 mod clients;
 mod error;
+mod events;
 mod load;
 mod log;
 mod maps;
@@ -19,6 +20,7 @@ mod pinned;
 mod pins;
 mod set;
 mod table;
+mod tallies;
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
@@ -31,10 +33,12 @@ pub use self::{
     attachments::{Attachments, Hold, hold_pinned},
     clients::ClientPrefix,
     error::Error,
+    events::EventRing,
     load::{Load, Loaded, loaded},
     maps::{Counters, Maps},
     pinned::Pinned,
     pins::{Lock, Owner, PINS_DEFAULT, Pins},
+    tallies::{InUse, Tallies},
 };
 
 /// The object that `cargo xtask build` made.

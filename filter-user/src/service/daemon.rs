@@ -6,7 +6,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Cause, Display, Error, Reread, Service, Side, Signals, Socket, State, error_chain,
+    Cause, Display, Error, Observer, Reread, Service, Side, Signals, Socket, State, error_chain,
     refresh::open_refresh,
 };
 use crate::{
@@ -40,10 +40,13 @@ pub async fn daemon(
     let display = Display::of_daemon();
     let mut refresh = open_refresh(&config, &display)?;
     refresh.hurry_missing();
-    let mut service = Service::new(Arc::new(config), reread, side, refresh, display);
+    let observer = Observer::start(&config).await?;
+    let mut service = Service::new(Arc::new(config), reread, side, refresh, observer, display);
     service.adopt(State::at(&options.state));
     service.start_reload(Cause::Start);
-    service.serve(&mut signals, &mut socket).await
+    let served = service.serve(&mut signals, &mut socket).await;
+    service.observer.leave(&mut service.side);
+    served
 }
 
 impl Service {
@@ -57,5 +60,7 @@ impl Service {
         }
         self.state = Some(state);
         self.display.adopted(self.side.maps().active());
+        let followed = self.observer.follow(&mut self.side, &self.compiled.image);
+        self.note(followed);
     }
 }

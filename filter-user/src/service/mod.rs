@@ -14,6 +14,7 @@ mod display;
 mod interfaces;
 mod keep;
 mod load;
+mod observe;
 mod peers;
 mod refresh;
 mod reload;
@@ -22,6 +23,7 @@ mod signals;
 mod socket;
 mod state;
 mod supervisor;
+mod tally;
 mod unload;
 mod update;
 mod watch;
@@ -32,21 +34,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use filter_common::layout::Record;
+use filter_common::layout::{Header, Record};
 use tokio::time::MissedTickBehavior;
 
-use self::{
-    answerer::answer,
-    display::Display,
-    interfaces::{Interfaces, Monitor},
-    refresh::{Refresh, Turn, open_refresh},
-    reload::{Cause, Prepared, Preparing, Wanted, finished, prepare},
-    side::Side,
-    signals::{Order, Signals},
-    socket::Socket,
-    state::{Keeping, State},
-    watch::Watch,
-};
 pub use self::{
     daemon::{DaemonOptions, daemon},
     display::{human_bytes, progress_bar},
@@ -57,13 +47,26 @@ pub use self::{
     unload::{Error as UnloadError, unload},
     update::{lists, update},
 };
+use self::{
+    display::Display,
+    interfaces::{Interfaces, Monitor},
+    observe::{Observer, now_s},
+    refresh::{Refresh, Turn, open_refresh},
+    reload::{Cause, Prepared, Preparing, Wanted, finished, prepare},
+    side::Side,
+    signals::{Order, Signals},
+    socket::Socket,
+    state::{Keeping, State},
+    watch::Watch,
+};
 use crate::{
     config::{Config, ModeChoice},
     features, fetch,
     image::ImageError,
     kernel::{self, ClientPrefix, Filter, Maps, Mode},
-    memory,
+    memory, metrics,
     pipeline::{Compiled, Probes, Sources},
+    querylog,
 };
 
 /// How often list files are looked at.
@@ -96,6 +99,12 @@ pub enum Error {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] socket::Error),
+    /// Metrics cannot be listened for.
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+    /// The query log cannot be kept.
+    #[error(transparent)]
+    QueryLog(#[from] querylog::Error),
     /// The last image cannot be kept.
     #[error("keep the active lists for the next start; they stay in force")]
     State(#[from] ImageError),
@@ -150,6 +159,7 @@ struct Service {
     trouble: Option<String>,
     started: Instant,
     display: Display,
+    observer: Observer,
 }
 
 impl Service {
@@ -157,6 +167,7 @@ impl Service {
     async fn start(config: Config, reread: Arc<Reread>) -> Result<Self, Error> {
         let sources = Arc::new(Sources::default());
         let display = Display::default();
+        let observer = Observer::start(&config).await?;
         let mut refresh = open_refresh(&config, &display)?;
         for failed in refresh.fetch_missing().await {
             display.not_fetched(&failed);
@@ -179,7 +190,7 @@ impl Service {
         let mut filter = Filter::load(capacity::for_records(records.len()))?;
         set_up(&mut filter.maps, &config, clients::prefixes(&config))?;
         let side = Side::Own(Box::new(filter));
-        let mut service = Self::new(config, reread, side, refresh, display);
+        let mut service = Self::new(config, reread, side, refresh, observer, display);
         (service.sources, service.watch) = (sources, watch);
         service.activate(compiled)?;
         service.admit();
@@ -191,6 +202,7 @@ impl Service {
         reread: Arc<Reread>,
         side: Side,
         refresh: Refresh,
+        observer: Observer,
         display: Display,
     ) -> Self {
         Self {
@@ -210,6 +222,7 @@ impl Service {
             trouble: None,
             started: Instant::now(),
             display,
+            observer,
         }
     }
 
@@ -257,7 +270,8 @@ impl Service {
                 },
                 prepared = finished(&mut self.reload) => self.finish_reload(prepared),
                 kept = self.keeping.finished() => self.finish_keeping(kept),
-                asked = socket.accept() => Socket::reply(asked, |verb| answer(self, &verb)).await,
+                asked = socket.accept() => answerer::reply(self, asked).await,
+                asked = self.observer.scrape() => answerer::scrape(self, asked),
             }
         }
     }
@@ -280,6 +294,7 @@ impl Service {
             self.side
                 .change(|maps| set_up(maps, &self.config, clients))?;
         }
+        self.observer.follow(&mut self.side, &self.compiled.image)?;
         self.look_at_interfaces()
     }
 
@@ -309,9 +324,16 @@ impl Service {
     /// Tests and activates an image; tells its number and how long that took.
     fn activate(&mut self, compiled: Compiled) -> Result<(u32, Duration), Error> {
         let start = Instant::now();
-        let judge = |generation: &[Record]| compiled.probes.pass(generation);
+        let judge = |generation: &[Record]| {
+            let header = generation.first().map(Header::of);
+            header.inspect(|header| self.observer.announce(header, &compiled.image));
+            compiled.probes.pass(generation)
+        };
         let generation = self.side.activate(compiled.image.records(), judge)?;
         let took = start.elapsed();
+        let followed = self.observer.follow(&mut self.side, &compiled.image);
+        self.note(followed);
+        self.observer.reloads.done_at_s = now_s();
         let names = compiled.image.header().name_count;
         supervisor::status(&format!("generation {generation}: {names} names"));
         if self.compiled.lists.is_empty() {

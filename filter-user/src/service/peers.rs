@@ -58,12 +58,12 @@ impl Peers {
         let own_group = self.readers.or(Some(Gid::effective()));
         let may = match verb.access() {
             Access::Read => is_in(own_group) || is_in(self.admins),
-            Access::Change => is_in(self.admins),
+            Access::Names | Access::Change => is_in(self.admins),
         };
         (!may).then(|| {
             let who = match verb.access() {
                 Access::Read => "the group of the socket",
-                Access::Change => "the group `admin_group` of [control]",
+                Access::Names | Access::Change => "the group `admin_group` of [control]",
             };
             format!(
                 "user {user} must not ask for this: only root, the service's own user and {who}"

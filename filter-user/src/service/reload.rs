@@ -140,9 +140,11 @@ impl Service {
         match prepared.and_then(|prepared| self.put_in_force(prepared)) {
             Ok(()) => {
                 self.last_error = None;
+                self.observer.reloads.done += 1;
                 self.admit();
             }
             Err(error) => {
+                self.observer.reloads.failed += 1;
                 let text = error_chain(&error);
                 self.display.reload_failed(&text);
                 self.refresh.reject(&text, error.is_of_lists());
@@ -214,6 +216,8 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`mode`", running.mode != new.mode),
         ("`socket`", running.socket() != new.socket()),
         ("`[control]`", running.control != new.control),
+        ("`[metrics]`", running.metrics != new.metrics),
+        ("`[log]`", running.log != new.log),
         ("`fetch.cache`", running.fetch.cache != new.fetch.cache),
     ];
     let changed: Vec<_> = keys

@@ -19,6 +19,7 @@ use super::peers::Peers;
 use crate::{
     config::Config,
     control::{PROTOCOL_VERSION, REQUEST_MAX_BYTES, Request, Response, Verb},
+    querylog::LogRequest,
 };
 
 /// How long a client may take for its line; the filter does not wait for it longer.
@@ -64,6 +65,16 @@ pub(super) struct Socket {
 pub(super) struct Asked {
     stream: UnixStream,
     verb: Result<Verb, String>,
+}
+
+impl Asked {
+    /// A client that asked for the query log, which is told without end; any other one as it is.
+    pub(super) fn for_log(self) -> Result<(UnixStream, LogRequest), Self> {
+        match self.verb {
+            Ok(Verb::Log(request)) => Ok((self.stream, request)),
+            _ => Err(self),
+        }
+    }
 }
 
 impl Socket {

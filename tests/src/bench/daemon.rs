@@ -1,13 +1,15 @@
-//! Memory of the daemon at rest, and how long it takes to swap.
+//! Memory of the daemon at rest, its query log full, and how long it takes to swap.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::UdpSocket};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use hickory_proto::rr::RecordType;
 use nix::sys::signal::Signal;
 use nxdp_tests::{
-    lab::Lab,
+    lab::{self, Lab},
     process::Process,
+    query::Query,
     roles::{Roles, wait_for},
 };
 
@@ -25,11 +27,12 @@ pub(super) struct Arguments {
 /// Loads, starts the daemon, reloads, and prints what it takes each time.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let lab = Lab::new()?;
-    let roles = Roles::new(&lab, "")?;
+    let roles = Roles::new(&lab, "[log]\nqueries = \"all\"\n")?;
     roles.write_list(&list(arguments.names, 0))?;
     let names = arguments.names.to_string();
     roles.load(&["--names", &names])?;
     let daemon = roles.daemon()?;
+    fill_log(&lab, &roles)?;
     for round in 1..=arguments.rounds {
         let swapped = wait_until_kept(&roles, &daemon, u64::from(round))?;
         println!("daemon_swap_round_{round} {swapped} ms");
@@ -42,6 +45,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     }
     println!("daemon_rss_peak {} KiB", status_kib(&daemon, "VmHWM:")?);
     Ok(())
+}
+
+/// Sends queries until the daemon keeps as many as it ever does.
+fn fill_log(lab: &Lab, roles: &Roles<'_>) -> Result<()> {
+    const KEPT: u64 = 10_000;
+    let query = Query::new("log.list0.nxdp-show.example", RecordType::A)?.to_bytes(1);
+    wait_for("the query log", || {
+        lab.client().run(|| -> Result<()> {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            for _ in 0..500 {
+                socket.send_to(&query, lab::DNS_V4)?;
+            }
+            Ok(())
+        })??;
+        Ok(roles.ask("stats")?["log"]["told"].as_u64() > Some(KEPT))
+    })
 }
 
 fn list(names: u32, serial: u32) -> String {

@@ -6,12 +6,14 @@ use super::apt;
 use crate::process;
 
 /// Program and Debian package.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("dig", "bind9-dnsutils"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
     ("dnsperf", "dnsperf"),
+    ("dnstap-read", "bind9-dnsutils"),
+    ("fstrm_capture", "fstrm-bin"),
     ("faketime", "faketime"),
 ];
 

@@ -16,4 +16,5 @@ pub mod list;
 pub mod pipeline;
 pub mod provenance;
 pub mod rule;
+pub mod schedule;
 pub mod service;

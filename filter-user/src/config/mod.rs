@@ -4,9 +4,13 @@
 
 mod error;
 mod guard;
+mod policy;
 mod words;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -14,6 +18,10 @@ use serde::Deserialize;
 pub use self::{
     error::Error,
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
+    policy::{
+        BYPASS_CATEGORY, ClientMatch, DEFAULT_POLICY, PolicyConfig, ScheduleConfig, SpanConfig,
+        mac, mac_text,
+    },
     words::{AnswerChoice, EdeCode, ModeChoice},
 };
 use crate::{
@@ -25,6 +33,8 @@ use crate::{
 pub const TTL_DEFAULT_S: u32 = 60;
 /// Where a running nxdp listens for `nxdp status`, unless told otherwise.
 pub const SOCKET_DEFAULT: &str = "/run/nxdp/control.sock";
+/// Where overrides are kept, unless told otherwise.
+pub const OVERRIDES_DEFAULT: &str = "/var/lib/nxdp/overrides";
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -49,9 +59,14 @@ pub struct Config {
     pub ede: Option<EdeCode>,
     /// The control socket.
     pub socket: Option<PathBuf>,
+    /// The journal of overrides.
+    pub overrides: Option<PathBuf>,
     /// The lists.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
+    /// What is blocked for whom, by name.
+    #[serde(default, rename = "policy")]
+    pub policies: BTreeMap<String, PolicyConfig>,
     /// What must hold before lists go live.
     #[serde(default)]
     pub guard: GuardConfig,
@@ -122,6 +137,10 @@ impl Config {
             list.path = folder.join(&list.path);
         }
         config.guard.relocate(folder);
+        policy::relocate(&mut config.policies, folder);
+        if let Some(overrides) = &mut config.overrides {
+            *overrides = folder.join(&*overrides);
+        }
         config.check()?;
         Ok(config)
     }
@@ -142,19 +161,21 @@ impl Config {
             }
         }
         match self.categories().len() {
-            count if count > CATEGORY_MAX => Err(Error::TooManyCategories { count }),
-            _ => self.guard.check(self),
+            count if count > CATEGORY_MAX => return Err(Error::TooManyCategories { count }),
+            _ => {}
         }
+        for (name, policy) in &self.policies {
+            policy.check(name, self)?;
+        }
+        self.guard.check(self)
     }
 
-    /// The categories of the lists, in the order of their bits.
+    /// The categories of the lists, the built-in one included if it is in use.
     pub fn categories(&self) -> Vec<&str> {
+        let built_in = self.blocks_bypass().then_some(BYPASS_CATEGORY);
+        let of_lists = self.lists.iter().map(|list| list.category.as_deref());
         let mut names: Vec<&str> = Vec::new();
-        for name in self
-            .lists
-            .iter()
-            .filter_map(|list| list.category.as_deref())
-        {
+        for name in of_lists.flatten().chain(built_in) {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -162,19 +183,17 @@ impl Config {
         names
     }
 
-    /// The bit of a category; `None` if no list has it.
-    pub fn category_mask(&self, category: &str) -> Option<u64> {
-        let bit = self
-            .categories()
-            .iter()
-            .position(|name| *name == category)?;
-        1u64.checked_shl(bit as u32)
-    }
-
     /// The control socket, given or by default.
     pub fn socket(&self) -> &Path {
         self.socket
             .as_deref()
             .unwrap_or_else(|| Path::new(SOCKET_DEFAULT))
+    }
+
+    /// The journal of overrides, given or by default.
+    pub fn overrides(&self) -> &Path {
+        self.overrides
+            .as_deref()
+            .unwrap_or_else(|| Path::new(OVERRIDES_DEFAULT))
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     guard::{Finding, Refusal},
     image::Image,
     list,
+    policy::Categories,
     rule::Answer,
 };
 
@@ -122,6 +123,8 @@ pub struct Progress {
 pub struct Compiled {
     /// The image.
     pub image: Arc<Image>,
+    /// The bits of the categories in the image.
+    pub categories: Categories,
     /// The account of each list, in the order of the configuration.
     pub lists: Vec<ListOutcome>,
     /// What the guards found.
@@ -185,13 +188,15 @@ impl Sources {
         progress: &(impl Fn(Progress) + Sync),
     ) -> Result<Compiled, Error> {
         let start = Instant::now();
-        let guards = config.guards()?;
+        let former = request.previous.map_or(&[][..], Image::lists);
+        let categories = Categories::after(config, former);
+        let guards = config.guards(&categories)?;
         let check_names = config.popular_names()?;
         let meter = Meter::new(config, progress);
         let lists: Vec<Arc<ReadList>> = config
             .lists
             .par_iter()
-            .map(|list| self.list(config, list, &meter))
+            .map(|list| self.list(&categories, list, &meter))
             .collect::<Result<_, _>>()?;
         let read = start.elapsed();
         let start = Instant::now();
@@ -210,6 +215,7 @@ impl Sources {
         account::settle(&mut outcomes, &image);
         let compiled = Compiled {
             image: Arc::new(image),
+            categories,
             lists: outcomes,
             findings,
             read,
@@ -229,11 +235,11 @@ impl Sources {
     /// The list as it is now, read again only if its file or its settings changed.
     fn list<P: Fn(Progress) + Sync>(
         &self,
-        all: &Config,
+        categories: &Categories,
         config: &ListConfig,
         meter: &Meter<'_, P>,
     ) -> Result<Arc<ReadList>, Error> {
-        let info = info(all, config);
+        let info = info(categories, config);
         let open = |error| Error::Open {
             path: config.path.clone(),
             error,
@@ -317,17 +323,15 @@ impl ReadList {
     }
 }
 
-fn info(all: &Config, config: &ListConfig) -> ListInfo {
+fn info(categories: &Categories, config: &ListConfig) -> ListInfo {
     let name = config.name();
-    let mask = config
-        .category
-        .as_deref()
-        .and_then(|name| all.category_mask(name));
+    let category = config.category.as_deref();
+    let mask = category.and_then(|name| categories.mask(name));
     let text = config.text.clone().unwrap_or_else(|| truncated(&name));
     ListInfo {
         answer: config.answer.map(|answer| Answer::of(answer.into())),
         ede_text: Some(text),
-        categories: mask.unwrap_or(u64::MAX),
+        categories: mask.unwrap_or(categories.every()),
         category: config.category.clone(),
         ede_code: config.ede.map_or(0, |code| code.0),
         ttl_s: config.ttl_s.unwrap_or(0),

@@ -2,15 +2,15 @@
 //!
 //! The question stays, byte for byte; a SOA or an address and an OPT record
 //! with an extended error follow. The longest answer has 271 bytes of header
-//! and question, 48 of SOA and 77 of OPT.
+//! and question, 48 of SOA and 121 of OPT.
 
 use crate::{
     dns::HEADER_BYTES,
     emit::{folded, halves},
-    layout::{RuleRecord, Settings, TEXT_MAX_BYTES, TextRecord},
+    layout::{QTYPES_PER_RULE, RuleRecord, Settings, TEXT_MAX_BYTES, TextRecord},
     reason::Reason,
     rule::AnswerKind,
-    scratch::{EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Message, Scratch},
+    scratch::{COOKIE_BUFFER_LEN, EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Message, Scratch},
     table::Records,
 };
 
@@ -40,7 +40,10 @@ pub fn compose<R: Records + ?Sized>(
     scratch: &mut Scratch,
     kind: AnswerKind,
 ) -> Result<Reason, Reason> {
-    let rule = RuleRecord::of(records.record(scratch.rule).ok_or(Reason::Inconsistent)?);
+    let rule = match scratch.rule {
+        0 => &NO_RULE,
+        rule => RuleRecord::of(records.record(rule).ok_or(Reason::Inconsistent)?),
+    };
     let generation = scratch.generation;
     let settings = records.record(generation.wrapping_add(1));
     let settings = Settings::of(settings.ok_or(Reason::Inconsistent)?);
@@ -54,6 +57,11 @@ pub fn compose<R: Records + ?Sized>(
     let has_opt = scratch.edns & EDNS_PRESENT != 0;
     let is_do = scratch.edns & EDNS_DO != 0;
     let owner = pointer(scratch.owner_at as u16);
+    let cookie_len = (scratch.cookie_len & 63) as u8;
+    let decided = match scratch.decision.ede_code {
+        0 => scratch.ede_code as u8,
+        code => code,
+    };
     let end = scratch.question_end as usize;
     let head_sum = header(
         scratch.message_mut(),
@@ -73,13 +81,37 @@ pub fn compose<R: Records + ?Sized>(
         address(&mut tail, kind, rule, address_len, ttl_s);
     }
     if has_opt {
-        let code = ede_code(rule, settings, reason);
-        opt(&mut tail, is_do, code, text(records, generation, rule.text));
+        let code = ede_code(rule, settings, reason, decided);
+        let text = text(records, generation, rule.text);
+        opt(&mut tail, is_do, code, text, cookie_len);
     }
     let (at, tail_sum) = (tail.at, tail.sum);
     scratch.message_len = (at & (MESSAGE_MAX_BYTES - 1)) as u32;
     scratch.message_sum += head_sum + placed(tail_sum, end);
+    if cookie_len != 0 && has_opt {
+        echo_cookie(scratch);
+    }
     Ok(reason)
+}
+
+/// Puts the client's COOKIE option behind the others; its length is counted already.
+#[inline(always)]
+fn echo_cookie(scratch: &mut Scratch) {
+    let start = scratch.message_len as usize & (MESSAGE_MAX_BYTES - 1);
+    let words: [[u8; 8]; COOKIE_BUFFER_LEN / 8] = bytemuck::cast(scratch.cookie);
+    let mut tail = Tail {
+        message: scratch.message_mut(),
+        at: start,
+        sum: 0,
+    };
+    let mut i = 0;
+    while i < words.len() {
+        tail.word(words[i]);
+        i += 1;
+    }
+    let sum = tail.sum;
+    scratch.message_len += scratch.cookie_len & 63;
+    scratch.message_sum += placed(sum, start);
 }
 
 /// What is said, and the length of the address in the answer section, if any.
@@ -231,7 +263,7 @@ fn address(tail: &mut Tail<'_>, kind: AnswerKind, rule: &RuleRecord, len: u8, tt
 
 /// RFC 6891 §6.1.2 with one option, RFC 8914 §2.
 #[inline(always)]
-fn opt(tail: &mut Tail<'_>, is_do: bool, code: u8, text: &TextRecord) {
+fn opt(tail: &mut Tail<'_>, is_do: bool, code: u8, text: &TextRecord, cookie_len: u8) {
     let [s0, s1] = UDP_PAYLOAD_BYTES.to_be_bytes();
     let dnssec = if is_do { 0x80 } else { 0 };
     let len = if text.len as usize > TEXT_MAX_BYTES {
@@ -240,7 +272,7 @@ fn opt(tail: &mut Tail<'_>, is_do: bool, code: u8, text: &TextRecord) {
         text.len
     };
     tail.word([0, 0, TYPE_OPT, s0, s1, 0, 0, dnssec]);
-    tail.word([0, 0, len + 6, 0, OPTION_EDE, 0, len + 2, 0]);
+    tail.word([0, 0, len + 6 + cookie_len, 0, OPTION_EDE, 0, len + 2, 0]);
     // The text's length is in its record where the INFO-CODE is in the option.
     // Bytes behind the text are zero in the record and no part of the message.
     let start = tail.at;
@@ -256,9 +288,11 @@ fn opt(tail: &mut Tail<'_>, is_do: bool, code: u8, text: &TextRecord) {
 }
 
 #[inline(always)]
-const fn ede_code(rule: &RuleRecord, settings: &Settings, reason: Reason) -> u8 {
+const fn ede_code(rule: &RuleRecord, settings: &Settings, reason: Reason, decided: u8) -> u8 {
     if rule.ede_code != 0 {
         rule.ede_code
+    } else if decided != 0 {
+        decided
     } else if matches!(reason, Reason::Address) {
         EDE_FORGED
     } else if settings.ede_code != 0 {
@@ -283,6 +317,26 @@ fn text<R: Records + ?Sized>(records: &R, generation: u32, number: u32) -> &Text
         .wrapping_add(number);
     records.record(index).map_or(&NO_TEXT, TextRecord::of)
 }
+
+/// What the operator blocks has no rule.
+static NO_RULE: RuleRecord = RuleRecord {
+    categories: 0,
+    flags: 0,
+    next: 0,
+    list: 0,
+    ttl_s: 0,
+    text: 0,
+    ipv4: [0; 4],
+    ipv6: [0; 16],
+    priority: 0,
+    scope: 0,
+    answer: 0,
+    ede_code: 0,
+    qtype_mode: 0,
+    qtype_count: 0,
+    qtypes: [0; QTYPES_PER_RULE],
+    reserved: [0; 2],
+};
 
 static NO_TEXT: TextRecord = TextRecord {
     len: 0,

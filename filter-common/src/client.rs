@@ -5,39 +5,40 @@
 //! interface itself.
 
 use crate::{
-    net::Path,
-    scratch::{HEADERS_MAX_BYTES, Scratch, header_bytes},
+    layout::{CLIENT_ANSWERED, Control},
+    limit::{self, Admission},
+    maps::Address,
+    policy::Asker,
+    reason::Reason,
+    verdict::Steps,
 };
 
-/// An IPv6 address, or an IPv4 address as an IPv4-mapped one (RFC 4291 §2.5.5.2).
-pub type Address = [u8; 16];
-
-/// Where prefixes of clients are looked up.
-pub trait Clients {
-    /// Whether a listed prefix covers `address`.
-    fn covers(&self, address: &Address) -> bool;
-}
-
-/// No prefix is listed.
-pub struct NoClients;
-
-impl Clients for NoClients {
-    fn covers(&self, _address: &Address) -> bool {
-        false
-    }
-}
-
-/// Whether the sender of the query in `scratch` may be answered.
+/// Whether `asker` may be sent an answer now; [`Reason::Slipped`] asks for a truncated one.
 #[inline(always)]
-pub fn is_client<C: Clients + ?Sized>(clients: &C, scratch: &Scratch, path: &Path) -> bool {
-    let ip_at = (HEADERS_MAX_BYTES + path.ip_at).wrapping_sub(path.dns_at());
-    let bytes = &scratch.bytes;
-    if path.is_ipv6 {
-        let source: Address = header_bytes(bytes, ip_at.wrapping_add(8));
-        return is_private_ipv6(source) || clients.covers(&source);
+pub fn admit<S: Steps + ?Sized>(steps: &S, asker: &Asker) -> Result<(), Reason> {
+    let is_client =
+        is_private(&asker.source) || steps.client(&asker.source).0 & CLIENT_ANSWERED != 0;
+    if !is_client {
+        return Err(Reason::NotClient);
     }
-    let source: [u8; 4] = header_bytes(bytes, ip_at.wrapping_add(12));
-    is_private_ipv4(source) || clients.covers(&mapped(source))
+    let control = steps
+        .record(0)
+        .map(Control::of)
+        .ok_or(Reason::Inconsistent)?;
+    match limit::spend(steps, control, &asker.source) {
+        Admission::Send => Ok(()),
+        Admission::Slip => Err(Reason::Slipped),
+        Admission::Drop => Err(Reason::RateLimited),
+    }
+}
+
+/// Whether an address is not routed on the Internet.
+#[inline(always)]
+const fn is_private(address: &Address) -> bool {
+    match *address {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => is_private_ipv4([a, b, c, d]),
+        _ => is_private_ipv6(*address),
+    }
 }
 
 /// RFC 1918, RFC 6598 (shared address space) and RFC 3927 (link-local).

@@ -7,7 +7,10 @@
 use crate::{
     name::{LABEL_MAX_BYTES, NAME_MAX_BYTES},
     reason::Reason,
-    scratch::{EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Message, Scratch, message_of},
+    scratch::{
+        COOKIE_BUFFER_LEN, EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Message, Scratch, message_of,
+    },
+    verdict::Steps,
 };
 
 /// Bytes of a DNS header (RFC 1035 §4.1.1).
@@ -21,14 +24,14 @@ const TYPE_OPT: u16 = 41;
 /// Root name, type, class, TTL, RDLENGTH (RFC 6891 §6.1.2).
 const OPT_BYTES: usize = 11;
 
-/// Reads the query in `scratch`, of which `message_len` bytes are there.
+/// Reads header and question of the query in `scratch`, of which `message_len` bytes are there.
 #[inline(always)]
-pub fn parse(scratch: &mut Scratch) -> Result<(), Reason> {
+pub fn parse_question(scratch: &mut Scratch) -> Result<(), Reason> {
     let len = scratch.message_len as usize;
     if !(QUERY_MIN_BYTES..=MESSAGE_MAX_BYTES).contains(&len) {
         return Err(Reason::ShortMessage);
     }
-    let additional = header(scratch.message())?;
+    header(scratch.message())?;
     let name_end = labels(scratch, len)?;
     scratch.qtype = u32::from(u16_at(scratch.message(), name_end));
     let message = message_of(&scratch.bytes);
@@ -37,17 +40,12 @@ pub fn parse(scratch: &mut Scratch) -> Result<(), Reason> {
     }
     let end = name_end + 4;
     scratch.question_end = end as u32;
-    scratch.edns = match additional {
-        0 => 0,
-        1 => opt(message, end, len)?,
-        _ => return Err(Reason::Additional),
-    };
     Ok(())
 }
 
-/// Checks the header; the number of additional records.
+/// Checks the header.
 #[inline(always)]
-fn header(message: &Message) -> Result<u16, Reason> {
+fn header(message: &Message) -> Result<(), Reason> {
     // RFC 1035 §4.1.1: QR is the top bit, then four bits of opcode.
     if message[2] & 0x80 != 0 {
         return Err(Reason::Response);
@@ -61,7 +59,7 @@ fn header(message: &Message) -> Result<u16, Reason> {
     if u16_at(message, 6) | u16_at(message, 8) != 0 {
         return Err(Reason::RecordCount);
     }
-    Ok(u16_at(message, 10))
+    Ok(())
 }
 
 /// Notes where each label starts; the position behind the root label.
@@ -96,10 +94,26 @@ fn labels(scratch: &mut Scratch, len: usize) -> Result<usize, Reason> {
     Err(Reason::LongName)
 }
 
-/// Reads the one additional record; what lies behind it is not looked at.
+/// Reads the additional section of the query in `scratch`, whose question was read.
+///
+/// What lies behind one record is not looked at.
 #[inline(always)]
-fn opt(message: &Message, at: usize, len: usize) -> Result<u32, Reason> {
-    if at + OPT_BYTES > len {
+pub fn parse_additional<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<(), Reason> {
+    scratch.cookie_len = 0;
+    scratch.edns = 0;
+    match u16_at(scratch.message(), 10) {
+        0 => Ok(()),
+        1 => opt(steps, scratch),
+        _ => Err(Reason::Additional),
+    }
+}
+
+/// Reads an OPT record.
+#[inline(always)]
+fn opt<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<(), Reason> {
+    let message = message_of(&scratch.bytes);
+    let at = scratch.question_end as usize;
+    if at + OPT_BYTES > scratch.message_len as usize {
         return Err(Reason::BadEdns);
     }
     // RFC 6891 §6.1.2: the owner is the root.
@@ -111,7 +125,100 @@ fn opt(message: &Message, at: usize, len: usize) -> Result<u32, Reason> {
         return Err(Reason::EdnsVersion);
     }
     let is_do = byte_at(message, at + 7) & 0x80 != 0;
-    Ok(EDNS_PRESENT | if is_do { EDNS_DO } else { 0 })
+    let start = at + OPT_BYTES;
+    let end = start + usize::from(u16_at(message, at + 9));
+    if end > scratch.query_len as usize {
+        return Err(Reason::BadEdns);
+    }
+    scratch.edns = EDNS_PRESENT | if is_do { EDNS_DO } else { 0 };
+    if start == end {
+        return Ok(());
+    }
+    scratch.option_at = start as u32;
+    scratch.option_end = end as u32;
+    scratch.cookie_at = 0;
+    let mut count = 0;
+    while count < OPTIONS_MAX {
+        match steps.option(scratch) {
+            OptionStep::Next => count += 1,
+            OptionStep::End => break,
+            OptionStep::Bad => return Err(Reason::BadEdns),
+        }
+    }
+    if scratch.cookie_at != 0 {
+        keep_cookie(scratch);
+    }
+    Ok(())
+}
+
+/// What is behind an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum OptionStep {
+    /// Another one.
+    Next = 0,
+    /// Nothing, or what was not loaded.
+    End = 1,
+    /// Less than its length says.
+    Bad = 2,
+}
+
+/// Steps over one option (RFC 6891 §6.1.2), and notes where a COOKIE is.
+#[inline(always)]
+pub fn option(scratch: &mut Scratch) -> OptionStep {
+    let (at, end) = (scratch.option_at as usize, scratch.option_end as usize);
+    if at == end {
+        return OptionStep::End;
+    }
+    let loaded = scratch.message_len as usize;
+    if at + OPTION_HEADER_BYTES > loaded {
+        return if end > loaded {
+            OptionStep::End
+        } else {
+            OptionStep::Bad
+        };
+    }
+    let message = message_of(&scratch.bytes);
+    let next = at + OPTION_HEADER_BYTES + usize::from(u16_at(message, at + 2));
+    if next > end {
+        return OptionStep::Bad;
+    }
+    if u16_at(message, at) == OPTION_COOKIE {
+        scratch.cookie_at = at as u32;
+    }
+    scratch.option_at = next as u32;
+    OptionStep::Next
+}
+
+const OPTION_HEADER_BYTES: usize = 4;
+/// As many empty options as fit what is loaded.
+const OPTIONS_MAX: usize = (MESSAGE_MAX_BYTES - QUERY_MIN_BYTES - OPT_BYTES) / OPTION_HEADER_BYTES;
+/// RFC 7873 §4.
+const OPTION_COOKIE: u16 = 10;
+/// Eight bytes of the client, and eight to 32 of the server (RFC 7873 §4).
+const COOKIE_MIN_BYTES: usize = 8 + 8;
+const COOKIE_MAX_BYTES: usize = 8 + 32;
+
+/// Keeps a COOKIE that carries a server's part: a client drops answers without it (RFC 7873 §5.3).
+#[inline(always)]
+fn keep_cookie(scratch: &mut Scratch) {
+    let at = scratch.cookie_at as usize;
+    let size = usize::from(u16_at(scratch.message(), at + 2));
+    let used = OPTION_HEADER_BYTES + size;
+    // RFC 7873 §5.2.2: another length is a format error, which is the resolver's to tell; nothing of
+    // it is echoed.
+    if !(COOKIE_MIN_BYTES..=COOKIE_MAX_BYTES).contains(&size)
+        || at + used > scratch.message_len as usize
+    {
+        return;
+    }
+    let mut i = 0;
+    while i < COOKIE_BUFFER_LEN {
+        let byte = byte_at(message_of(&scratch.bytes), at + i);
+        scratch.cookie[i] = if i < used { byte } else { 0 };
+        i += 1;
+    }
+    scratch.cookie_len = used as u32;
 }
 
 /// The byte at `at`, which wraps at 512: the verifier wants to see the bound.

@@ -27,47 +27,57 @@ const NO_OPERATION: [u8; 4] = [1; 4];
 /// answer, whose message is in its place.
 #[inline(always)]
 pub fn rewrite(scratch: &mut Scratch, path: &Path) {
-    let len = scratch.message_len as usize;
+    let udp_len = (UdpHdr::LEN + scratch.message_len as usize) as u16;
+    let udp_at = HEADERS_MAX_BYTES - UdpHdr::LEN;
+    let addresses = turn(&mut scratch.bytes, path, udp_len, IpProto::Udp);
+    udp(
+        &mut scratch.bytes,
+        udp_at,
+        udp_len,
+        addresses + scratch.message_sum,
+    );
+}
+
+/// Turns everything up to the IP header around, `len` bytes of payload behind it; the sum of
+/// the addresses.
+#[inline(always)]
+pub(crate) fn turn(bytes: &mut FrameBytes, path: &Path, len: u16, protocol: IpProto) -> u64 {
     // Positions in the scratch: the message starts at HEADERS_MAX_BYTES.
     let start = HEADERS_MAX_BYTES.wrapping_sub(path.dns_at());
-    let udp_at = HEADERS_MAX_BYTES - UdpHdr::LEN;
     let ip_at = start.wrapping_add(path.ip_at);
-    let bytes = &mut scratch.bytes;
+    let header_len = path.transport_at.wrapping_sub(path.ip_at);
     swap::<6>(bytes, start, start.wrapping_add(6));
     if path.is_pppoe {
         // RFC 2516 §4: LENGTH counts the PPP payload with its protocol field.
-        let payload = HEADERS_MAX_BYTES.wrapping_sub(ip_at) + len + 2;
+        let payload = header_len as u16 + len + 2;
         let length_at = ip_at.wrapping_sub(PPPOE_BYTES - 4);
-        put(bytes, length_at, (payload as u16).to_be_bytes());
+        put(bytes, length_at, payload.to_be_bytes());
     }
-    let udp_len = (UdpHdr::LEN + len) as u16;
-    let addresses = if path.is_ipv6 {
-        ipv6(bytes, ip_at, udp_len)
+    if path.is_ipv6 {
+        ipv6(bytes, ip_at, len, protocol)
     } else {
-        ipv4(bytes, ip_at, udp_at.wrapping_sub(ip_at), udp_len)
-    };
-    udp(bytes, udp_at, udp_len, addresses + scratch.message_sum);
+        ipv4(bytes, ip_at, header_len, len, protocol)
+    }
 }
 
-/// Makes `frame` the answer in `scratch`; `None` if the frame has no room.
+/// Makes `frame` the `len` bytes of the answer in `scratch`; `None` if the frame has no room.
 #[inline(always)]
-pub fn replace<F: Frame>(frame: &mut F, path: &Path, scratch: &Scratch) -> Option<()> {
+pub fn replace<F: Frame>(frame: &mut F, path: &Path, scratch: &Scratch, len: usize) -> Option<()> {
     let start = HEADERS_MAX_BYTES.wrapping_sub(path.dns_at());
-    let len = path.dns_at() + scratch.message_len as usize;
     frame.replace(&scratch.bytes, start, len)
 }
 
 /// Writes the IPv4 header; the sum of its addresses.
 #[inline(always)]
-fn ipv4(bytes: &mut FrameBytes, at: usize, header_len: usize, udp_len: u16) -> u64 {
+fn ipv4(bytes: &mut FrameBytes, at: usize, header_len: usize, len: u16, protocol: IpProto) -> u64 {
     let first: [u8; 2] = header_bytes(bytes, at);
-    let total_len = (header_len as u16 + udp_len).to_be_bytes();
+    let total_len = (header_len as u16 + len).to_be_bytes();
     put(bytes, at, [first[0], 0, total_len[0], total_len[1]]);
     // The identification stays.
     put(
         bytes,
         at + 6,
-        [DONT_FRAGMENT, 0, HOP_LIMIT, IpProto::Udp as u8, 0, 0],
+        [DONT_FRAGMENT, 0, HOP_LIMIT, protocol as u8, 0, 0],
     );
     swap::<4>(bytes, at + 12, at + 16);
     let addresses = sum_of(&header_bytes::<8>(bytes, at + 12));
@@ -87,13 +97,13 @@ fn ipv4(bytes: &mut FrameBytes, at: usize, header_len: usize, udp_len: u16) -> u
 
 /// Writes the IPv6 header, which has no extension; the sum of its addresses.
 #[inline(always)]
-fn ipv6(bytes: &mut FrameBytes, at: usize, udp_len: u16) -> u64 {
-    let len = udp_len.to_be_bytes();
+fn ipv6(bytes: &mut FrameBytes, at: usize, len: u16, protocol: IpProto) -> u64 {
+    let len = len.to_be_bytes();
     // Version 6, no traffic class, no flow label.
     put(
         bytes,
         at,
-        [0x60, 0, 0, 0, len[0], len[1], IpProto::Udp as u8, HOP_LIMIT],
+        [0x60, 0, 0, 0, len[0], len[1], protocol as u8, HOP_LIMIT],
     );
     swap::<16>(bytes, at + 8, at + 24);
     sum_of(&header_bytes::<32>(bytes, at + 8))
@@ -116,7 +126,7 @@ fn udp(bytes: &mut FrameBytes, at: usize, udp_len: u16, sum: u64) {
 
 /// Exchanges the `N` bytes at `a` with those at `b`.
 #[inline(always)]
-fn swap<const N: usize>(bytes: &mut FrameBytes, a: usize, b: usize) {
+pub(crate) fn swap<const N: usize>(bytes: &mut FrameBytes, a: usize, b: usize) {
     let (at_a, at_b) = (header_bytes::<N>(bytes, a), header_bytes::<N>(bytes, b));
     put(bytes, a, at_b);
     put(bytes, b, at_a);
@@ -124,7 +134,7 @@ fn swap<const N: usize>(bytes: &mut FrameBytes, a: usize, b: usize) {
 
 /// Writes header bytes at `at`; the position wraps so that the verifier sees the bound.
 #[inline(always)]
-fn put<const N: usize>(bytes: &mut FrameBytes, at: usize, value: [u8; N]) {
+pub(crate) fn put<const N: usize>(bytes: &mut FrameBytes, at: usize, value: [u8; N]) {
     let at = at & (HEADERS_MAX_BYTES - 1);
     let mut i = 0;
     while i < N {
@@ -135,7 +145,7 @@ fn put<const N: usize>(bytes: &mut FrameBytes, at: usize, value: [u8; N]) {
 
 /// The Internet checksum's sum of `bytes` in the machine's byte order (RFC 1071 §2 B).
 #[inline(always)]
-fn sum_of<const N: usize>(bytes: &[u8; N]) -> u64 {
+pub(crate) fn sum_of<const N: usize>(bytes: &[u8; N]) -> u64 {
     let mut sum = 0;
     let mut i = 0;
     while i + 2 <= N {

@@ -1,16 +1,14 @@
 //! A packet's way from end to end.
 
 use crate::{
-    answer,
-    client::{self, Clients},
-    dns, emit,
+    answer, bypass, client, dns, emit, event,
     frame::Frame,
-    layout::Record,
     net,
     reason::Reason,
     rule::AnswerKind,
     scratch::{HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, Scratch},
-    verdict,
+    tcp,
+    verdict::{self, Steps},
 };
 
 /// The stages between reading a frame and writing it. The kernel program runs
@@ -18,36 +16,151 @@ use crate::{
 pub trait Stages {
     /// The working memory of this packet.
     fn scratch(&mut self) -> &mut Scratch;
-    /// [`dns::parse`].
-    fn parse(&mut self) -> Result<(), Reason>;
+    /// [`dns::parse_question`].
+    fn parse_question(&mut self) -> Result<(), Reason>;
+    /// [`dns::parse_additional`].
+    fn parse_additional(&mut self) -> Result<(), Reason>;
     /// [`verdict::decide`].
     fn decide(&mut self) -> Result<AnswerKind, Reason>;
-    /// [`client::is_client`].
-    fn is_client(&mut self, path: &net::Path) -> bool;
+    /// [`client::admit`].
+    fn admit(&mut self) -> Result<(), Reason>;
     /// [`answer::sum_question`].
     fn sum_question(&mut self);
     /// [`answer::compose`].
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason>;
     /// [`emit::rewrite`].
     fn rewrite(&mut self, path: &net::Path);
+    /// [`tcp::rewrite`].
+    fn rewrite_tcp(&mut self, path: &net::Path);
+    /// [`tcp::follow`].
+    fn follow(&mut self, path: &net::Path) -> Reason;
+    /// [`bypass::is_watched`].
+    fn is_bypass_watched(&self) -> bool;
+    /// [`bypass::judge`].
+    fn judge_bypass(&mut self, path: &net::Path) -> Reason;
+    /// [`event::tell`].
+    fn tell(&mut self, reason: Reason);
 }
 
 /// Judges one frame and, if its answer is to be sent, replaces it with the answer.
 #[inline(always)]
 pub fn filter<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Reason {
     match judge(frame, stages) {
-        Ok(reason) | Err(reason) => reason,
+        Ok(reason) | Err(reason) => {
+            if reason.is_of_query() {
+                stages.tell(reason);
+            }
+            reason
+        }
     }
 }
 
 #[inline(always)]
 fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, Reason> {
     let path = net::locate(frame)?;
-    if path.dns_len < dns::QUERY_MIN_BYTES {
+    if path.destination_port != net::DNS_PORT {
+        return judge_bypass(frame, stages, &path);
+    }
+    if path.is_tcp {
+        return judge_tcp(frame, stages, &path);
+    }
+    if path.payload_len < dns::QUERY_MIN_BYTES {
         return Err(Reason::ShortMessage);
     }
-    load(frame, &path, stages.scratch()).ok_or(Reason::BadFrame)?;
-    stages.parse()?;
+    let kind = decide(frame, stages, &path, path.payload_len)?;
+    let reason = match stages.admit() {
+        Ok(()) => {
+            stages.sum_question();
+            stages.compose(kind)?
+        }
+        Err(Reason::Slipped) => {
+            stages.sum_question();
+            stages.compose(AnswerKind::Truncate)?;
+            Reason::Slipped
+        }
+        Err(reason) => return Err(reason),
+    };
+    stages.rewrite(&path);
+    let len = path.dns_at() + stages.scratch().message_len as usize;
+    emit::replace(frame, &path, stages.scratch(), len).ok_or(Reason::NoRoom)?;
+    Ok(reason)
+}
+
+/// The same for a segment to the TCP port (RFC 7766).
+#[inline(always)]
+fn judge_tcp<F: Frame, S: Stages>(
+    frame: &mut F,
+    stages: &mut S,
+    path: &net::Path,
+) -> Result<Reason, Reason> {
+    let Some(query_len) = tcp::query_len(frame, path)? else {
+        return follow(frame, stages, path);
+    };
+    let kind = decide(frame, stages, path, query_len)?;
+    if matches!(kind, AnswerKind::Truncate) {
+        return Err(Reason::TcpOnly);
+    }
+    match stages.admit() {
+        Ok(()) => {}
+        // It asks over TCP already.
+        Err(Reason::Slipped) => return Err(Reason::RateLimited),
+        Err(reason) => return Err(reason),
+    }
+    stages.sum_question();
+    let reason = stages.compose(kind)?;
+    stages.rewrite_tcp(path);
+    let len = path.dns_at() + stages.scratch().message_len as usize;
+    emit::replace(frame, path, stages.scratch(), len).ok_or(Reason::NoRoom)?;
+    Ok(reason)
+}
+
+/// A segment without a query: it may belong to a connection that was answered here.
+#[inline(always)]
+fn follow<F: Frame, S: Stages>(
+    frame: &mut F,
+    stages: &mut S,
+    path: &net::Path,
+) -> Result<Reason, Reason> {
+    if !path.is_answerable {
+        return Err(Reason::Tcp);
+    }
+    load_headers(frame, path, stages.scratch()).ok_or(Reason::BadFrame)?;
+    let reason = stages.follow(path);
+    if matches!(reason, Reason::TcpReset | Reason::TcpClosed) {
+        emit::replace(frame, path, stages.scratch(), path.payload_at()).ok_or(Reason::NoRoom)?;
+    }
+    Ok(reason)
+}
+
+/// A packet to a port by which DNS goes past the filter.
+#[inline(always)]
+fn judge_bypass<F: Frame, S: Stages>(
+    frame: &mut F,
+    stages: &mut S,
+    path: &net::Path,
+) -> Result<Reason, Reason> {
+    if !stages.is_bypass_watched() || !path.is_answerable {
+        return Err(Reason::OtherPort);
+    }
+    load_headers(frame, path, stages.scratch()).ok_or(Reason::BadFrame)?;
+    let reason = stages.judge_bypass(path);
+    if matches!(reason, Reason::BypassReset) {
+        emit::replace(frame, path, stages.scratch(), path.payload_at()).ok_or(Reason::NoRoom)?;
+    }
+    Ok(reason)
+}
+
+/// Loads the message and decides; the answer, if one is to be sent.
+#[inline(always)]
+fn decide<F: Frame, S: Stages>(
+    frame: &F,
+    stages: &mut S,
+    path: &net::Path,
+    query_len: usize,
+) -> Result<AnswerKind, Reason> {
+    load_query(frame, path, query_len, stages.scratch()).ok_or(Reason::BadFrame)?;
+    stages.parse_question()?;
+    stages.parse_additional()?;
     let kind = stages.decide()?;
     if matches!(kind, AnswerKind::Drop) {
         return Err(Reason::Dropped);
@@ -55,22 +168,22 @@ fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, R
     if !path.is_answerable {
         return Err(Reason::Unanswerable);
     }
-    if !stages.is_client(&path) {
-        return Err(Reason::NotClient);
-    }
-    stages.sum_question();
-    let reason = stages.compose(kind)?;
-    stages.rewrite(&path);
-    emit::replace(frame, &path, stages.scratch()).ok_or(Reason::NoRoom)?;
-    Ok(reason)
+    Ok(kind)
 }
 
 /// Copies the message into the scratch, and in front of it the headers that an answer would need.
 #[inline(always)]
-fn load<F: Frame>(frame: &F, path: &net::Path, scratch: &mut Scratch) -> Option<()> {
-    let len = path.dns_len.min(MESSAGE_MAX_BYTES);
+fn load_query<F: Frame>(
+    frame: &F,
+    path: &net::Path,
+    query_len: usize,
+    scratch: &mut Scratch,
+) -> Option<()> {
+    let len = query_len.min(MESSAGE_MAX_BYTES);
     scratch.message_len = len as u32;
-    scratch.categories = u64::MAX;
+    scratch.query_len = query_len as u32;
+    scratch.payload_len = path.payload_len as u32;
+    scratch.asker.read(frame, path)?;
     let headers = if path.is_answerable { path.dns_at() } else { 0 };
     // Longer ones are not answerable: the comparison is for the verifier.
     if headers > HEADERS_MAX_BYTES {
@@ -80,39 +193,47 @@ fn load<F: Frame>(frame: &F, path: &net::Path, scratch: &mut Scratch) -> Option<
     frame.load(from, headers + len, &mut scratch.bytes, to)
 }
 
-/// The host's body of the stages: the functions themselves, over a slice of records.
-pub struct Host<'a> {
-    records: &'a [Record],
-    clients: &'a dyn Clients,
+/// Copies the headers alone to where they would be in front of a message.
+#[inline(always)]
+fn load_headers<F: Frame>(frame: &F, path: &net::Path, scratch: &mut Scratch) -> Option<()> {
+    scratch.payload_len = path.payload_len as u32;
+    scratch.asker.read(frame, path)?;
+    let to = HEADERS_MAX_BYTES.checked_sub(path.dns_at())?;
+    frame.load(0, path.payload_at(), &mut scratch.bytes, to)
+}
+
+/// The host's body of the stages: the functions themselves, over whatever holds the maps.
+pub struct Host<'a, T> {
+    tables: &'a T,
     scratch: &'a mut Scratch,
 }
 
-impl<'a> Host<'a> {
-    /// Runs over `records` with `scratch` as working memory and answers `clients`.
-    pub fn new(records: &'a [Record], clients: &'a dyn Clients, scratch: &'a mut Scratch) -> Self {
-        Self {
-            records,
-            clients,
-            scratch,
-        }
+impl<'a, T: Steps> Host<'a, T> {
+    /// Runs over `tables` with `scratch` as working memory.
+    pub fn new(tables: &'a T, scratch: &'a mut Scratch) -> Self {
+        Self { tables, scratch }
     }
 }
 
-impl Stages for Host<'_> {
+impl<T: Steps> Stages for Host<'_, T> {
     fn scratch(&mut self) -> &mut Scratch {
         self.scratch
     }
 
-    fn parse(&mut self) -> Result<(), Reason> {
-        dns::parse(self.scratch)
+    fn parse_question(&mut self) -> Result<(), Reason> {
+        dns::parse_question(self.scratch)
+    }
+
+    fn parse_additional(&mut self) -> Result<(), Reason> {
+        dns::parse_additional(self.tables, self.scratch)
     }
 
     fn decide(&mut self) -> Result<AnswerKind, Reason> {
-        verdict::decide(self.records, self.scratch)
+        verdict::decide(self.tables, self.scratch)
     }
 
-    fn is_client(&mut self, path: &net::Path) -> bool {
-        client::is_client(self.clients, self.scratch, path)
+    fn admit(&mut self) -> Result<(), Reason> {
+        client::admit(self.tables, &self.scratch.asker)
     }
 
     fn sum_question(&mut self) {
@@ -120,10 +241,30 @@ impl Stages for Host<'_> {
     }
 
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
-        answer::compose(self.records, self.scratch, kind)
+        answer::compose(self.tables, self.scratch, kind)
     }
 
     fn rewrite(&mut self, path: &net::Path) {
         emit::rewrite(self.scratch, path);
+    }
+
+    fn rewrite_tcp(&mut self, path: &net::Path) {
+        tcp::rewrite(self.tables, self.scratch, path);
+    }
+
+    fn follow(&mut self, path: &net::Path) -> Reason {
+        tcp::follow(self.tables, self.scratch, path)
+    }
+
+    fn is_bypass_watched(&self) -> bool {
+        bypass::is_watched(self.tables)
+    }
+
+    fn judge_bypass(&mut self, path: &net::Path) -> Reason {
+        bypass::judge(self.tables, self.scratch, path)
+    }
+
+    fn tell(&mut self, reason: Reason) {
+        event::tell(self.tables, self.scratch, reason);
     }
 }

@@ -10,6 +10,9 @@ pub trait Frame {
     /// Bytes in the frame.
     fn len_bytes(&self) -> usize;
 
+    /// Index of the interface that the frame came in by.
+    fn interface(&self) -> u32;
+
     /// The `N` bytes at `at`; `None` if the frame ends before.
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
@@ -28,6 +31,7 @@ pub trait Frame {
 pub struct BufferFrame<'a> {
     buffer: &'a mut [u8],
     len: usize,
+    interface: u32,
 }
 
 impl<'a> BufferFrame<'a> {
@@ -38,7 +42,16 @@ impl<'a> BufferFrame<'a> {
     /// If the buffer is shorter than `len`.
     pub fn new(buffer: &'a mut [u8], len: usize) -> Self {
         assert!(len <= buffer.len(), "a frame lies within its buffer");
-        Self { buffer, len }
+        Self {
+            buffer,
+            len,
+            interface: 0,
+        }
+    }
+
+    /// Lets the frame come in by the interface with this index.
+    pub fn from_interface(self, interface: u32) -> Self {
+        Self { interface, ..self }
     }
 
     /// The frame as it is now.
@@ -50,6 +63,10 @@ impl<'a> BufferFrame<'a> {
 impl Frame for BufferFrame<'_> {
     fn len_bytes(&self) -> usize {
         self.len
+    }
+
+    fn interface(&self) -> u32 {
+        self.interface
     }
 
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {

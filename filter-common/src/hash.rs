@@ -12,10 +12,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::layout::LABEL_BUFFER_LEN;
+use crate::{layout::LABEL_BUFFER_LEN, maps::Address};
 
 /// The secret of one generation, drawn anew for each compiled image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct HashKey {
     /// Hash of the root name.
@@ -70,6 +70,37 @@ pub fn label_hash(
         left -= 16;
     }
     state
+}
+
+/// The hash of the first `bits` bits of an address, at most 128.
+#[inline(always)]
+pub fn address_hash(address: &Address, bits: u32, key: &HashKey) -> u64 {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
+    let high = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let low = u64::from_be_bytes([i, j, k, l, m, n, o, p]);
+    mix(kept(high, bits), kept(low, bits.saturating_sub(64)), key)
+}
+
+/// The hash of two words, for keys that are not of names.
+#[inline(always)]
+pub const fn mix(a: u64, b: u64, key: &HashKey) -> u64 {
+    let first = (a ^ key.root).wrapping_mul(key.length);
+    let second = (first ^ first >> 32 ^ b ^ key.chunk).wrapping_mul(key.length.rotate_left(24) | 1);
+    let third = (second ^ second >> 29).wrapping_mul(MIX);
+    third ^ third >> 32
+}
+
+/// Odd, so that it permutes: the fraction of the golden ratio.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The first `bits` bits of a word.
+#[inline(always)]
+const fn kept(word: u64, bits: u32) -> u64 {
+    match bits {
+        0 => 0,
+        64.. => word,
+        _ => word & u64::MAX << (64 - bits),
+    }
 }
 
 /// The first `left` (at most 8) bytes from `at` as a little-endian word in lower case.

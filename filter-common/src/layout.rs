@@ -1,4 +1,5 @@
-//! The bytes that both sides share: the records of the table map, the counters.
+//! The bytes that both sides share: the records of the table map, of policies,
+//! clients, overrides and events.
 //!
 //! The table map is one array of 64-byte [`Record`]s. Record 0 is [`Control`];
 //! every generation is a run of records that starts with its [`Header`] and
@@ -19,10 +20,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::hash::HashKey;
+use crate::{hash::HashKey, maps::Address};
 
 /// Version of everything in this module; an image or a pinned map of another version is refused.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Bytes of the buffer that holds one DNS message while it is judged and answered.
 ///
@@ -43,9 +44,44 @@ pub struct Record(pub [u64; 8]);
 pub struct Control {
     /// Index of the active generation's [`Header`]; 0 means that there is none.
     pub active: u32,
+    /// [`CONTROL_BY_MAC`] and others: what is worth looking at.
+    pub flags: u32,
+    /// The key of overrides, prefixes and flows. It is drawn once and outlives generations.
+    pub key: HashKey,
+    /// Overrides of batches up to this one are in force.
+    pub batch: u32,
+    /// Answers a second that a client prefix may cause; 0 means no limit.
+    pub answers_per_s: u32,
+    /// Answers that a client prefix may cause at once.
+    pub answers_burst: u32,
     /// Unused, zero.
-    pub reserved: [u32; 15],
+    pub reserved: [u32; 5],
 }
+
+/// Some policy is chosen by source MAC address.
+pub const CONTROL_BY_MAC: u32 = 1;
+/// Some policy is chosen by source address.
+pub const CONTROL_BY_SOURCE: u32 = 2;
+/// Some policy is chosen by VLAN.
+pub const CONTROL_BY_VLAN: u32 = 4;
+/// Some policy is chosen by interface.
+pub const CONTROL_BY_INTERFACE: u32 = 8;
+/// Some policy is chosen by destination address.
+pub const CONTROL_BY_DESTINATION: u32 = 16;
+/// There are overrides.
+pub const CONTROL_OVERRIDES: u32 = 32;
+/// Blocked queries leave an event.
+pub const CONTROL_LOG_BLOCKED: u32 = 64;
+/// Every query leaves an event.
+pub const CONTROL_LOG_ALL: u32 = 128;
+/// Some policy refuses encrypted transports.
+pub const CONTROL_BYPASS: u32 = 256;
+/// The flags by which a policy other than the default one is chosen.
+pub const CONTROL_BY_ANY: u32 = CONTROL_BY_MAC
+    | CONTROL_BY_SOURCE
+    | CONTROL_BY_VLAN
+    | CONTROL_BY_INTERFACE
+    | CONTROL_BY_DESTINATION;
 
 /// First record of a generation. Offsets count records from this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -146,6 +182,155 @@ pub const RULE_IS_NODE: u32 = 2;
 /// followed by those rules of shorter names that hold here all the same.
 pub const RULE_RESET: u32 = 4;
 
+/// What a policy does: an entry of the map of policies, whose first one is the default.
+///
+/// Userspace changes a field by one aligned store, which the next packet sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PolicyRecord {
+    /// Categories that are blocked. Zero blocks nothing.
+    pub categories: u64,
+    /// Until then nothing is blocked, in nanoseconds of CLOCK_BOOTTIME; 0 means not paused.
+    pub paused_until_ns: u64,
+    /// [`POLICY_UNFILTERED`], [`POLICY_OBSERVE`], [`POLICY_REFUSE_BYPASS`].
+    pub flags: u32,
+    /// [`AnswerKind`] as a number, for rules whose answer is 0; 0 means [`Settings::answer`].
+    pub answer: u8,
+    /// EDE INFO-CODE for rules that have none; 0 means [`Settings::ede_code`].
+    pub ede_code: u8,
+    /// Unused, zero.
+    pub reserved: [u8; 42],
+}
+
+impl Default for PolicyRecord {
+    fn default() -> Self {
+        Self::zeroed()
+    }
+}
+
+/// Policies that there can be, the default one not counted.
+pub const POLICY_MAX: u32 = 4096;
+/// No table is looked at.
+pub const POLICY_UNFILTERED: u32 = 1;
+/// What would be blocked passes and is counted.
+pub const POLICY_OBSERVE: u32 = 2;
+/// Port 853 and the listed resolvers are refused.
+pub const POLICY_REFUSE_BYPASS: u32 = 4;
+
+/// What is known of a client prefix: bits 0 to 15 are the number of its policy
+/// (0: none), and [`CLIENT_ANSWERED`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct ClientRecord(pub u32);
+
+/// Addresses of the prefix may be answered.
+pub const CLIENT_ANSWERED: u32 = 1 << 31;
+
+/// What the operator said of one name, for everybody or for one subject.
+///
+/// The key of the map is made by [`crate::overlay::key`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct OverrideRecord {
+    /// From this batch on `after` holds, until then `before`.
+    pub batch: u32,
+    /// [`OVERRIDE_LEADS_ON`], [`OVERRIDE_BY_POLICY`], [`OVERRIDE_BY_CLIENT`]; only in
+    /// the record for everybody.
+    pub flags: u32,
+    /// What held before the batch: for the name itself, and for the names below.
+    pub before: [Decision; 2],
+    /// What holds from the batch on: for the name itself, and for the names below.
+    pub after: [Decision; 2],
+}
+
+/// What an operator decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Decision {
+    /// When it ends, in nanoseconds of CLOCK_BOOTTIME; 0 means never.
+    pub expires_ns: u64,
+    /// Number of the override.
+    pub id: u32,
+    /// [`DECISION_ALLOW`], [`DECISION_BLOCK`]; 0 means that nothing was decided.
+    pub action: u8,
+    /// [`AnswerKind`] as a number; 0 means the policy's.
+    pub answer: u8,
+    /// EDE INFO-CODE; 0 means the policy's.
+    pub ede_code: u8,
+    /// Unused, zero.
+    pub reserved: u8,
+}
+
+/// Lets the name through.
+pub const DECISION_ALLOW: u8 = 1;
+/// Blocks the name.
+pub const DECISION_BLOCK: u8 = 2;
+/// Overrides that there can be; each also takes a record for every parent of its name.
+pub const OVERRIDE_MAX: u32 = 65_536;
+/// Records that the map of overrides holds.
+pub const OVERRIDE_RECORDS_MAX: u32 = 4 * OVERRIDE_MAX;
+/// A name below this one has an override.
+pub const OVERRIDE_LEADS_ON: u32 = 1;
+/// Some policy has a record of its own for this name.
+pub const OVERRIDE_BY_POLICY: u32 = 2;
+/// Some client has a record of its own for this name.
+pub const OVERRIDE_BY_CLIENT: u32 = 4;
+
+/// Queries and blocks of a policy, on one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PolicyTally {
+    /// Queries that were judged.
+    pub queries: u64,
+    /// Queries that were answered or dropped.
+    pub blocked: u64,
+}
+
+/// Lists whose blocks are counted one by one.
+pub const LIST_TALLY_MAX: u32 = 4096;
+
+/// What is told of one query through the ring of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Event {
+    /// When, in nanoseconds of CLOCK_BOOTTIME.
+    pub time_ns: u64,
+    /// Who asked; IPv4 is mapped.
+    pub source: Address,
+    /// Who was asked; IPv4 is mapped.
+    pub destination: Address,
+    /// Who asked on the link.
+    pub mac: [u8; 6],
+    /// VLAN identifier; 0 means untagged.
+    pub vlan: u16,
+    /// Index of the interface.
+    pub interface: u32,
+    /// Number of the policy.
+    pub policy: u32,
+    /// Number of the list whose rule won; meaningful if `rule` is not 0.
+    pub list: u32,
+    /// Class number of the rule that won, in its generation; 0 means none.
+    pub rule: u32,
+    /// Number of the override that decided; 0 means none.
+    pub override_id: u32,
+    /// Number of the generation.
+    pub generation: u32,
+    /// Source port.
+    pub port: u16,
+    /// Query type.
+    pub qtype: u16,
+    /// [`crate::reason::Reason`] as a number.
+    pub reason: u8,
+    /// IP protocol: 17 or 6.
+    pub protocol: u8,
+    /// Bytes of the qname in wire form, the root label included.
+    pub qname_len: u8,
+    /// Unused, zero.
+    pub reserved: u8,
+    /// The qname as it was asked; bytes behind it are left over from other packets.
+    pub qname: [u8; 256],
+}
+
 /// Query types that one rule record can hold.
 pub const QTYPES_PER_RULE: usize = 4;
 
@@ -171,4 +356,7 @@ const _: () = {
     assert!(size_of::<Settings>() == RECORD_BYTES);
     assert!(size_of::<RuleRecord>() == RECORD_BYTES);
     assert!(size_of::<TextRecord>() == RECORD_BYTES);
+    assert!(size_of::<PolicyRecord>() == RECORD_BYTES);
+    assert!(size_of::<OverrideRecord>() == 72);
+    assert!(size_of::<Event>() == 336);
 };

@@ -15,18 +15,25 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod bypass;
 pub mod client;
 pub mod dns;
 pub mod emit;
+pub mod event;
 pub mod filter;
 pub mod frame;
 pub mod hash;
 pub mod layout;
+pub mod limit;
+pub mod maps;
 pub mod name;
 pub mod net;
+pub mod overlay;
+pub mod policy;
 pub mod reason;
 pub mod rule;
 pub mod scratch;
 pub mod suffix;
 pub mod table;
+pub mod tcp;
 pub mod verdict;

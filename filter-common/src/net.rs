@@ -1,8 +1,8 @@
 //! From the start of a frame to its DNS message.
 //!
 //! Reads Ethernet, up to two VLAN tags, a PPPoE session, IPv4 with options,
-//! IPv6 with up to six extension headers, and UDP to port 53. What it does not
-//! understand it names and leaves alone.
+//! IPv6 with up to six extension headers, and UDP and TCP to port 53. What it
+//! does not understand it names and leaves alone.
 
 use network_types::{
     eth::EthHdr,
@@ -10,10 +10,16 @@ use network_types::{
     udp::UdpHdr,
 };
 
-use crate::{frame::Frame, reason::Reason};
+use crate::{frame::Frame, reason::Reason, scratch::HEADERS_MAX_BYTES};
 
 /// The port of DNS.
 pub const DNS_PORT: u16 = 53;
+/// DNS over TLS and QUIC (RFC 7858 §3.1, RFC 9250 §4.1.1).
+pub const ENCRYPTED_DNS_PORT: u16 = 853;
+/// HTTPS, and with it DNS over HTTPS (RFC 8484 §4.1).
+pub const HTTPS_PORT: u16 = 443;
+/// Ports by which DNS goes past a filter of port 53.
+pub const BYPASS_PORTS: [u16; 2] = [ENCRYPTED_DNS_PORT, HTTPS_PORT];
 /// A VLAN tag with the EtherType behind it (IEEE 802.1Q).
 const VLAN_TAG_BYTES: usize = 4;
 /// PPPoE session header and PPP protocol (RFC 2516 §4).
@@ -21,7 +27,7 @@ pub const PPPOE_BYTES: usize = 8;
 /// IPv6 extension headers that are followed.
 const EXTENSION_HEADERS_MAX: usize = 6;
 
-/// Where the parts of a DNS query over UDP are in its frame.
+/// Where the parts of a packet to port 53 are in its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     /// Position of the IP header.
@@ -30,21 +36,40 @@ pub struct Path {
     pub is_ipv6: bool,
     /// The IP header follows a PPPoE header.
     pub is_pppoe: bool,
-    /// Position of the UDP header.
-    pub udp_at: usize,
-    /// Bytes of the DNS message.
-    pub dns_len: usize,
+    /// Identifier of the outer VLAN; 0 means untagged.
+    pub vlan: u16,
+    /// TCP, else UDP.
+    pub is_tcp: bool,
+    /// Position of the UDP or TCP header.
+    pub transport_at: usize,
+    /// Bytes of the UDP or TCP header.
+    pub transport_len: usize,
+    /// Bytes behind it.
+    pub payload_len: usize,
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port: that of DNS, or one of [`BYPASS_PORTS`].
+    pub destination_port: u16,
     /// An answer would be well-formed and could not loop or hit a third party.
     pub is_answerable: bool,
 }
 
 impl Path {
-    /// Position of the DNS message.
+    /// Position of what follows the UDP or TCP header.
+    #[inline(always)]
+    pub const fn payload_at(&self) -> usize {
+        self.transport_at + self.transport_len
+    }
+
+    /// Position of the DNS message; over TCP its length is in front (RFC 1035 §4.2.2).
     #[inline(always)]
     pub const fn dns_at(&self) -> usize {
-        self.udp_at + UdpHdr::LEN
+        self.payload_at() + if self.is_tcp { LENGTH_BYTES } else { 0 }
     }
 }
+
+/// Bytes of the length in front of a message over TCP.
+pub const LENGTH_BYTES: usize = 2;
 
 /// Finds the DNS query in a frame, or says why there is none to judge.
 #[inline(always)]
@@ -53,9 +78,14 @@ pub fn locate<F: Frame>(frame: &F) -> Result<Path, Reason> {
     let mut ethertype = u16::from_be_bytes([ethernet[12], ethernet[13]]);
     let mut at = EthHdr::LEN;
     let mut tags = 0;
+    let mut vlan = 0;
     while tags < 2 && is_vlan(ethertype) {
         let tag: [u8; VLAN_TAG_BYTES] = frame.read(at).ok_or(Reason::BadFrame)?;
         ethertype = u16::from_be_bytes([tag[2], tag[3]]);
+        if tags == 0 {
+            // IEEE 802.1Q: three bits of priority and one more are above the identifier.
+            vlan = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
+        }
         at += VLAN_TAG_BYTES;
         tags += 1;
     }
@@ -72,7 +102,8 @@ pub fn locate<F: Frame>(frame: &F) -> Result<Path, Reason> {
         _ => return Err(Reason::NotIp),
     };
     path.is_pppoe = is_pppoe;
-    path.is_answerable &= !is_group;
+    path.vlan = vlan;
+    path.is_answerable &= !is_group && path.dns_at() <= HEADERS_MAX_BYTES;
     Ok(path)
 }
 
@@ -216,11 +247,13 @@ const fn is_ipv6_host((high, low): (u64, u64)) -> bool {
 #[inline(always)]
 fn transport<F: Frame>(frame: &F, protocol: u8, at: usize, len: usize) -> Result<Path, Reason> {
     let header: [u8; UdpHdr::LEN] = frame.read(at).ok_or(Reason::BadFrame)?;
-    if u16::from_be_bytes([header[2], header[3]]) != DNS_PORT {
+    let source_port = u16::from_be_bytes([header[0], header[1]]);
+    let destination_port = u16::from_be_bytes([header[2], header[3]]);
+    if destination_port != DNS_PORT && !BYPASS_PORTS.contains(&destination_port) {
         return Err(Reason::OtherPort);
     }
     if protocol == IpProto::Tcp as u8 {
-        return Err(Reason::Tcp);
+        return tcp(frame, source_port, destination_port, at, len);
     }
     let udp_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
     if udp_len < UdpHdr::LEN || udp_len > len {
@@ -230,11 +263,48 @@ fn transport<F: Frame>(frame: &F, protocol: u8, at: usize, len: usize) -> Result
         ip_at: 0,
         is_ipv6: false,
         is_pppoe: false,
-        udp_at: at,
-        dns_len: udp_len - UdpHdr::LEN,
-        is_answerable: is_answerable_port(u16::from_be_bytes([header[0], header[1]])),
+        vlan: 0,
+        is_tcp: false,
+        transport_at: at,
+        transport_len: UdpHdr::LEN,
+        payload_len: udp_len - UdpHdr::LEN,
+        source_port,
+        destination_port,
+        is_answerable: is_answerable_port(source_port),
     })
 }
+
+/// The path of a segment (RFC 9293 §3.1).
+#[inline(always)]
+fn tcp<F: Frame>(
+    frame: &F,
+    source_port: u16,
+    destination_port: u16,
+    at: usize,
+    len: usize,
+) -> Result<Path, Reason> {
+    let offset: [u8; 1] = frame.read(at + 12).ok_or(Reason::BadFrame)?;
+    let transport_len = usize::from(offset[0] >> 4) * 4;
+    if transport_len < TCP_HEADER_BYTES || transport_len > len {
+        return Err(Reason::BadFrame);
+    }
+    Ok(Path {
+        ip_at: 0,
+        is_ipv6: false,
+        is_pppoe: false,
+        vlan: 0,
+        is_tcp: true,
+        transport_at: at,
+        transport_len,
+        payload_len: len - transport_len,
+        source_port,
+        destination_port,
+        is_answerable: source_port != 0,
+    })
+}
+
+/// Bytes of a TCP header without options.
+pub const TCP_HEADER_BYTES: usize = 20;
 
 /// Ports whose owner would answer an answer: echo, daytime, chargen, time, DNS, kpasswd.
 #[inline(always)]

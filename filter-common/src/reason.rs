@@ -40,6 +40,15 @@ macro_rules! reasons {
                 match number { $($number => Some(Self::$variant),)+ _ => None }
             }
 
+            /// Whether a query was judged by its name.
+            #[inline(always)]
+            pub const fn is_of_query(self) -> bool {
+                let number = self as u8;
+                number >= Self::NoGeneration as u8
+                    && number <= Self::RateLimited as u8
+                    && number != Self::TcpSegment as u8
+            }
+
             /// What happens to the frame.
             #[inline(always)]
             pub const fn action(self) -> Action {
@@ -56,7 +65,7 @@ reasons! {
     OtherProtocol = 1, "pass_other_protocol", Pass;
     /// UDP or TCP to another port than 53.
     OtherPort = 2, "pass_other_port", Pass;
-    /// TCP to port 53.
+    /// TCP to port 53 without data: a connection that begins, ends or waits.
     Tcp = 3, "pass_tcp", Pass;
     /// The frame ends before its headers do, or their lengths contradict.
     BadFrame = 4, "pass_bad_frame", Pass;
@@ -116,13 +125,40 @@ reasons! {
     NoRoom = 31, "drop_no_room", Drop;
     /// Blocked, but asked by nobody who may be answered: neither a private address nor a listed client.
     NotClient = 32, "pass_not_client", Pass;
+    /// The client's policy filters nothing.
+    Unfiltered = 33, "pass_unfiltered", Pass;
+    /// The client's policy is paused.
+    Paused = 34, "pass_paused", Pass;
+    /// The operator lets the name through.
+    Overridden = 35, "pass_override", Pass;
+    /// TCP to port 53 with data that is not one whole query in one segment.
+    TcpSegment = 36, "pass_tcp_segment", Pass;
+    /// The rule wants the client to ask over TCP, and it does.
+    TcpOnly = 37, "pass_tcp_only", Pass;
+    /// Blocked, by a client prefix that caused too many answers: TC=1.
+    Slipped = 38, "answer_slip", Transmit;
+    /// Blocked, by a client prefix that caused too many answers: dropped.
+    RateLimited = 39, "drop_rate_limited", Drop;
+    /// The connection's query was answered here; its server is told that it is over.
+    TcpReset = 40, "pass_tcp_reset", Pass;
+    /// The connection's query was answered here; the client's end of it is confirmed.
+    TcpClosed = 41, "answer_tcp_close", Transmit;
+    /// The connection's query was answered here; nobody else need know of this segment.
+    TcpQuiet = 42, "drop_tcp_closed", Drop;
+    /// A connection to an encrypted resolver that the policy refuses: reset.
+    BypassReset = 43, "answer_bypass_reset", Transmit;
+    /// A datagram to an encrypted resolver that the policy refuses: dropped.
+    BypassDropped = 44, "drop_bypass", Drop;
 }
 
 /// Counters a CPU: one for every number that a reason's byte can have, so that
 /// the verifier needs no proof that a reason is one of [`Reason::ALL`].
 pub const COUNTER_COUNT: usize = 256;
 
-const _: () = assert!(Reason::ALL.len() <= COUNTER_COUNT);
+/// The counter of events that found no room; no reason has it.
+pub const EVENTS_LOST: usize = COUNTER_COUNT - 1;
+
+const _: () = assert!(Reason::ALL.len() <= EVENTS_LOST);
 
 #[cfg(test)]
 mod tests {

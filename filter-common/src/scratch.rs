@@ -7,7 +7,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::layout::LABEL_BUFFER_LEN;
+use crate::{
+    dns::HEADER_BYTES,
+    layout::{Decision, LABEL_BUFFER_LEN},
+    policy::Asker,
+};
 
 /// Bytes of a DNS message that are looked at; the longest question ends at 271.
 pub const MESSAGE_MAX_BYTES: usize = 512;
@@ -29,12 +33,26 @@ pub struct Scratch {
     pub bytes: FrameBytes,
     /// Where each label's length byte is, from left to right, counted from the start of the qname.
     pub label_starts: [u8; 128],
+    /// Who asks.
+    pub asker: Asker,
+    /// What the operator decided for the qname.
+    pub decision: Decision,
+    /// The COOKIE option to echo, zeros behind it.
+    pub cookie: [u8; COOKIE_BUFFER_LEN],
     /// Categories that the client's policy blocks.
     pub categories: u64,
     /// The Internet checksum's sum of the answer, not folded.
     pub message_sum: u64,
-    /// Bytes of the message in use.
+    /// Bytes of the message in use, at most [`MESSAGE_MAX_BYTES`].
     pub message_len: u32,
+    /// Bytes of the query as it came, also of what was not loaded.
+    pub query_len: u32,
+    /// Bytes of TCP payload.
+    pub payload_len: u32,
+    /// Bytes of [`Self::cookie`] in use.
+    pub cookie_len: u32,
+    /// Number of the policy.
+    pub policy: u32,
     /// Labels of the qname, the root not counted.
     pub label_count: u32,
     /// Query type.
@@ -49,9 +67,26 @@ pub struct Scratch {
     pub rule: u32,
     /// Position in the message of the name that the winning rule is written for.
     pub owner_at: u32,
+    /// EDE INFO-CODE of the policy; 0 means none.
+    pub ede_code: u32,
+    /// Position of the EDNS option in hand.
+    pub option_at: u32,
+    /// Position behind the last EDNS option.
+    pub option_end: u32,
+    /// Position of the COOKIE option; 0 means that there is none.
+    pub cookie_at: u32,
 }
 
+/// Room for a COOKIE option of 44 bytes, in whole words.
+pub const COOKIE_BUFFER_LEN: usize = 48;
+
 impl Scratch {
+    /// Position in the message of the label with this number, counted from the left.
+    #[inline(always)]
+    pub fn label_at(&self, number: u32) -> usize {
+        usize::from(self.label_starts[(number & 127) as usize]) + HEADER_BYTES
+    }
+
     /// The message.
     #[inline(always)]
     pub fn message(&self) -> &Message {

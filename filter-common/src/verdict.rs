@@ -5,12 +5,15 @@
 //! hand; a name that no list knows is mostly decided by one bucket.
 
 use crate::{
-    dns::HEADER_BYTES,
+    dns::{self, HEADER_BYTES, OptionStep},
     hash::{self, HashKey},
     layout::{
-        Control, HEADER_SINGLE_LABEL_RULES, Header, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS,
-        RULE_IS_NODE, RULE_RESET, RuleRecord, Settings,
+        CONTROL_BY_ANY, CONTROL_OVERRIDES, Control, DECISION_ALLOW, DECISION_BLOCK, Decision,
+        HEADER_SINGLE_LABEL_RULES, Header, POLICY_OBSERVE, POLICY_UNFILTERED, PolicyRecord,
+        QTYPES_PER_RULE, RULE_HAS_DESCENDANTS, RULE_IS_NODE, RULE_RESET, RuleRecord, Settings,
     },
+    maps::Maps,
+    overlay, policy,
     reason::Reason,
     rule::{AnswerKind, Priority, QtypeSet, Scope},
     scratch::{Message, Scratch},
@@ -22,7 +25,7 @@ pub const CHAIN_MAX: usize = 16;
 
 /// The steps that the kernel program keeps as functions of their own, so that
 /// the verifier sees each of them once. The host takes them as they are.
-pub trait Steps: Records {
+pub trait Steps: Records + Maps {
     /// [`hash::label_hash`].
     #[inline(always)]
     fn label_hash(
@@ -46,6 +49,37 @@ pub trait Steps: Records {
     #[inline(always)]
     fn weigh(&self, class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
         weigh(self, class_base, class, asked, best)
+    }
+
+    /// [`dns::option`].
+    #[inline(always)]
+    fn option(&self, scratch: &mut Scratch) -> OptionStep {
+        dns::option(scratch)
+    }
+
+    /// [`policy::select`] for the query in `scratch`.
+    #[inline(always)]
+    fn select_policy(&self, scratch: &Scratch, flags: u32) -> u32 {
+        policy::select(self, flags, &scratch.asker)
+    }
+
+    /// [`overlay::walk`].
+    #[inline(always)]
+    fn overlay(&self, scratch: &mut Scratch) {
+        overlay::walk(self, scratch);
+    }
+
+    /// [`overlay::step`].
+    #[inline(always)]
+    fn overlay_step(&self, scratch: &mut Scratch, name: u64, at: u32, is_qname: bool) -> bool {
+        overlay::step(self, scratch, name, at, is_qname)
+    }
+}
+
+/// The records of an image: every map besides is empty.
+impl Maps for [crate::layout::Record] {
+    fn policy(&self, _number: u32) -> Option<&PolicyRecord> {
+        None
     }
 }
 
@@ -98,22 +132,60 @@ impl Best {
 #[inline(always)]
 pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<AnswerKind, Reason> {
     scratch.rule = 0;
-    let active = Control::of(steps.record(0).ok_or(Reason::NoGeneration)?).active;
-    if active == 0 {
+    scratch.policy = 0;
+    scratch.decision = Decision::default();
+    let control = Control::of(steps.record(0).ok_or(Reason::NoGeneration)?);
+    if control.active == 0 {
         return Err(Reason::NoGeneration);
     }
-    decide_in(steps, scratch, active)
+    scratch.generation = control.active;
+    let policy = policy_of(steps, scratch, control)?;
+    if control.flags & CONTROL_OVERRIDES != 0 {
+        steps.overlay(scratch);
+    }
+    let decided = match scratch.decision.action {
+        DECISION_ALLOW => Err(Reason::Overridden),
+        DECISION_BLOCK => answer_of(steps, scratch, scratch.decision.answer, policy.answer),
+        _ => decide_in(steps, scratch, control.active, policy.answer),
+    };
+    match decided {
+        Ok(_) if policy.flags & POLICY_OBSERVE != 0 => Err(Reason::Observed),
+        decided => decided,
+    }
+}
+
+/// The policy of the query in `scratch`, if it blocks anything now.
+#[inline(always)]
+fn policy_of<'a, S: Steps + ?Sized>(
+    steps: &'a S,
+    scratch: &mut Scratch,
+    control: &Control,
+) -> Result<&'a PolicyRecord, Reason> {
+    if control.flags & CONTROL_BY_ANY != 0 {
+        scratch.policy = steps.select_policy(scratch, control.flags);
+    }
+    let policy = steps.policy(scratch.policy).ok_or(Reason::Inconsistent)?;
+    if policy.flags & POLICY_UNFILTERED != 0 {
+        return Err(Reason::Unfiltered);
+    }
+    if policy.paused_until_ns != 0 && steps.now_ns() < policy.paused_until_ns {
+        return Err(Reason::Paused);
+    }
+    scratch.categories = policy.categories;
+    scratch.ede_code = u32::from(policy.ede_code);
+    Ok(policy)
 }
 
 /// Decides the query in `scratch` by the generation whose header is record `active`.
 ///
 /// The records of an image, which have no control record, are a generation at 0. No rule
-/// has won in `scratch` yet.
+/// has won in `scratch` yet. `policy_answer` is the answer of the policy as a number, or 0.
 #[inline(always)]
 pub fn decide_in<S: Steps + ?Sized>(
     steps: &S,
     scratch: &mut Scratch,
     active: u32,
+    policy_answer: u8,
 ) -> Result<AnswerKind, Reason> {
     scratch.generation = active;
     let header = Header::of(steps.record(active).ok_or(Reason::Inconsistent)?);
@@ -127,11 +199,24 @@ pub fn decide_in<S: Steps + ?Sized>(
     if is_allow(rule.priority) {
         return Err(Reason::Allowed);
     }
-    let settings = Settings::of(steps.record(active + 1).ok_or(Reason::Inconsistent)?);
-    let answer = if rule.answer == 0 {
-        settings.answer
+    answer_of(steps, scratch, rule.answer, policy_answer)
+}
+
+/// The answer that was decided, or that of the policy, or that of the generation.
+#[inline(always)]
+fn answer_of<S: Steps + ?Sized>(
+    steps: &S,
+    scratch: &Scratch,
+    decided: u8,
+    policy: u8,
+) -> Result<AnswerKind, Reason> {
+    let answer = if decided != 0 {
+        decided
+    } else if policy != 0 {
+        policy
     } else {
-        rule.answer
+        let settings = steps.record(scratch.generation.wrapping_add(1));
+        Settings::of(settings.ok_or(Reason::Inconsistent)?).answer
     };
     match AnswerKind::from_number(answer) {
         Some(AnswerKind::Observe) => Err(Reason::Observed),

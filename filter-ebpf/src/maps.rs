@@ -2,16 +2,22 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
     macros::map,
     maps::{
-        Array, PerCpuArray,
+        Array, HashMap, LruHashMap, PerCpuArray, RingBuf,
         lpm_trie::{Key, LpmTrie},
     },
 };
 use filter_common::{
-    client::{Address, Clients},
-    layout::Record,
-    reason::{COUNTER_COUNT, Reason},
+    event,
+    layout::{
+        ClientRecord, Event, LIST_TALLY_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX,
+        PolicyRecord, PolicyTally, Record, RuleRecord,
+    },
+    limit,
+    maps::{Address, Flow, Mac, Maps},
+    reason::{COUNTER_COUNT, EVENTS_LOST, Reason},
     scratch::Scratch,
     table::Records,
     verdict::Steps,
@@ -28,18 +34,77 @@ static COUNTERS: PerCpuArray<[u64; COUNTER_COUNT]> = PerCpuArray::with_max_entri
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// Prefixes of clients that are not private; the value says nothing.
+/// What policies do; the first one is the default. Userspace writes it through a mapping.
 #[map]
-static CLIENTS: LpmTrie<Address, u8> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
+static POLICIES: Array<PolicyRecord> = Array::with_max_entries(POLICY_MAX + 1, BPF_F_MMAPABLE);
+
+/// Prefixes of clients: their policy, and whether they may be answered.
+#[map]
+static CLIENTS: LpmTrie<Address, ClientRecord> =
+    LpmTrie::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+
+/// Policies by source on the link; two zero bytes follow the address.
+#[map]
+static MACS: HashMap<[u8; 8], u32> = HashMap::with_max_entries(100_000, BPF_F_NO_PREALLOC);
+
+/// Policies by VLAN identifier; 0 means none.
+#[map]
+static VLANS: Array<u32> = Array::with_max_entries(4096, 0);
+
+/// Policies by index of the interface.
+#[map]
+static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// Policies by destination address.
+#[map]
+static DESTINATIONS: HashMap<Address, u32> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+
+/// Prefixes of resolvers that answer over HTTPS; the value says nothing.
+#[map]
+static RESOLVERS: LpmTrie<Address, u8> = LpmTrie::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// What the operator said of single names, and records that lead there.
+#[map]
+static OVERRIDES: HashMap<u64, OverrideRecord> =
+    HashMap::with_max_entries(OVERRIDE_RECORDS_MAX, BPF_F_NO_PREALLOC);
+
+/// Token buckets of client prefixes.
+#[map]
+static LIMITS: Array<u64> = Array::with_max_entries(limit::BUCKET_COUNT, 0);
+
+/// TCP connections whose query was answered here.
+#[map]
+static FLOWS: LruHashMap<u64, Flow> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Queries and blocks by policy.
+#[map]
+static POLICY_TALLIES: PerCpuArray<PolicyTally> = PerCpuArray::with_max_entries(POLICY_MAX + 1, 0);
+
+/// Blocks by list.
+#[map]
+static LIST_TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LIST_TALLY_MAX, 0);
+
+/// Blocks by category.
+#[map]
+static CATEGORY_TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
+
+/// Events for userspace.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
 /// Counts one packet.
 #[inline(always)]
 pub fn count(reason: Reason) {
+    count_slot(reason as usize);
+}
+
+#[inline(always)]
+fn count_slot(slot: usize) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
         // SAFETY: the pointer is this CPU's live map value, and a program runs
         // to its end on one CPU before another one starts there.
         let counters = unsafe { &mut *counters };
-        counters[reason as usize] += 1;
+        counters[slot & (COUNTER_COUNT - 1)] += 1;
     }
 }
 
@@ -60,10 +125,135 @@ impl Records for Table {
     }
 }
 
-impl Clients for Table {
+impl Maps for Table {
     #[inline(always)]
-    fn covers(&self, address: &Address) -> bool {
-        CLIENTS.get(Key::new(128, *address)).is_some()
+    fn policy(&self, number: u32) -> Option<&PolicyRecord> {
+        POLICIES.get(number)
+    }
+
+    #[inline(always)]
+    fn client(&self, address: &Address) -> ClientRecord {
+        match CLIENTS.get(Key::new(128, *address)) {
+            Some(client) => *client,
+            None => ClientRecord(0),
+        }
+    }
+
+    #[inline(always)]
+    fn policy_of_mac(&self, &[a, b, c, d, e, f]: &Mac) -> u32 {
+        let key = [a, b, c, d, e, f, 0, 0];
+        // SAFETY: a word that userspace replaces whole.
+        unsafe { MACS.get(&key) }.map_or(0, |policy| *policy)
+    }
+
+    #[inline(always)]
+    fn policy_of_vlan(&self, vlan: u16) -> u32 {
+        VLANS.get(u32::from(vlan)).map_or(0, |policy| *policy)
+    }
+
+    #[inline(always)]
+    fn policy_of_interface(&self, interface: u32) -> u32 {
+        // SAFETY: as in `policy_of_mac`.
+        unsafe { INTERFACES.get(&interface) }.map_or(0, |policy| *policy)
+    }
+
+    #[inline(always)]
+    fn policy_of_destination(&self, address: &Address) -> u32 {
+        // SAFETY: as in `policy_of_mac`.
+        unsafe { DESTINATIONS.get(address) }.map_or(0, |policy| *policy)
+    }
+
+    #[inline(always)]
+    fn is_resolver(&self, address: &Address) -> bool {
+        RESOLVERS.get(Key::new(128, *address)).is_some()
+    }
+
+    #[inline(always)]
+    fn override_record(&self, key: u64) -> Option<&OverrideRecord> {
+        // SAFETY: userspace replaces a record by another element, and the kernel frees the old
+        // one when no program uses it any more.
+        unsafe { OVERRIDES.get(&key) }
+    }
+
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> u64 {
+        LIMITS.get(index).map_or(0, |state| *state)
+    }
+
+    #[inline(always)]
+    fn set_bucket(&self, index: u32, state: u64) {
+        if let Some(bucket) = LIMITS.get_ptr_mut(index) {
+            // SAFETY: a live word of the map; a store of another CPU in between is one token's worth.
+            unsafe { *bucket = state };
+        }
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: u64) -> Option<Flow> {
+        // SAFETY: two words that are written as one element.
+        unsafe { FLOWS.get(&key) }.copied()
+    }
+
+    #[inline(always)]
+    fn set_flow(&self, key: u64, flow: Flow) {
+        // Without room the connection is as if it had not been answered: it ends by its timers.
+        let _ = FLOWS.insert(&key, &flow, 0);
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: u64) {
+        let _ = FLOWS.remove(&key);
+    }
+
+    #[inline(always)]
+    fn count_policy(&self, policy: u32, is_blocked: bool) {
+        if let Some(tally) = POLICY_TALLIES.get_ptr_mut(policy) {
+            // SAFETY: as in `count`.
+            let tally = unsafe { &mut *tally };
+            tally.queries += 1;
+            tally.blocked += u64::from(is_blocked);
+        }
+    }
+
+    #[inline(always)]
+    fn count_list(&self, list: u32) {
+        if let Some(tally) = LIST_TALLIES.get_ptr_mut(list) {
+            // SAFETY: as in `count`.
+            unsafe { *tally += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn count_category(&self, bit: u32) {
+        if let Some(tally) = CATEGORY_TALLIES.get_ptr_mut(bit) {
+            // SAFETY: as in `count`.
+            unsafe { *tally += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn tell(&self, scratch: &Scratch, rule: Option<&RuleRecord>, reason: Reason) {
+        let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
+            count_slot(EVENTS_LOST);
+            return;
+        };
+        // SAFETY: `fill` writes every field, and every bit pattern is an event.
+        let event = unsafe { &mut *entry.as_mut_ptr() };
+        event::fill(self, event, scratch, rule, reason);
+        entry.submit(0);
+    }
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        // SAFETY: reads a clock.
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn coarse_ms(&self) -> u32 {
+        // SAFETY: reads a clock.
+        let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+        (now_ns / 1_000_000) as u32
     }
 }
 
@@ -94,5 +284,25 @@ impl Steps for Table {
         best: filter_common::verdict::Best,
     ) -> filter_common::verdict::Best {
         crate::stages::weigh(class_base, class, asked, best)
+    }
+
+    #[inline(always)]
+    fn option(&self, scratch: &mut Scratch) -> filter_common::dns::OptionStep {
+        crate::stages::option(scratch)
+    }
+
+    #[inline(always)]
+    fn select_policy(&self, scratch: &Scratch, flags: u32) -> u32 {
+        crate::stages::select_policy(scratch, flags)
+    }
+
+    #[inline(always)]
+    fn overlay(&self, scratch: &mut Scratch) {
+        crate::stages::overlay(scratch);
+    }
+
+    #[inline(always)]
+    fn overlay_step(&self, scratch: &mut Scratch, name: u64, at: u32, is_qname: bool) -> bool {
+        crate::stages::overlay_step(scratch, name, at, is_qname)
     }
 }

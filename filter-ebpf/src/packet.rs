@@ -40,6 +40,11 @@ impl Frame for Packet<'_> {
     }
 
     #[inline(always)]
+    fn interface(&self) -> u32 {
+        self.ctx.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         let bytes = self.bytes(at)?;
         // SAFETY: `bytes` found N bytes before data_end; byte arrays need no alignment.

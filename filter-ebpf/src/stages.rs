@@ -6,14 +6,17 @@
 //! a call is integers and pointers to map values.
 
 use filter_common::{
-    answer, client, dns, emit,
+    answer, bypass, client,
+    dns::{self, OptionStep},
+    emit, event,
     filter::Stages,
     hash::{self, HashKey},
-    net::Path,
+    net::{ENCRYPTED_DNS_PORT, HTTPS_PORT, Path},
+    overlay, policy,
     reason::Reason,
     rule::AnswerKind,
     scratch::{Message, Scratch},
-    table,
+    table, tcp,
     verdict::{self, Asked, Best},
 };
 
@@ -40,8 +43,16 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
-    fn parse(&mut self) -> Result<(), Reason> {
-        match nxdp_parse(self.scratch) {
+    fn parse_question(&mut self) -> Result<(), Reason> {
+        match nxdp_parse_question(self.scratch) {
+            DONE => Ok(()),
+            reason => Err(reason_of(reason)),
+        }
+    }
+
+    #[inline(always)]
+    fn parse_additional(&mut self) -> Result<(), Reason> {
+        match nxdp_parse_additional(self.scratch) {
             DONE => Ok(()),
             reason => Err(reason_of(reason)),
         }
@@ -67,13 +78,41 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
-    fn is_client(&mut self, path: &Path) -> bool {
-        nxdp_is_client(self.scratch, packed(path)) != 0
+    fn admit(&mut self) -> Result<(), Reason> {
+        match nxdp_admit(self.scratch) {
+            DONE => Ok(()),
+            reason => Err(reason_of(reason)),
+        }
     }
 
     #[inline(always)]
     fn rewrite(&mut self, path: &Path) {
         nxdp_rewrite(self.scratch, packed(path));
+    }
+
+    #[inline(always)]
+    fn rewrite_tcp(&mut self, path: &Path) {
+        nxdp_rewrite_tcp(self.scratch, packed(path));
+    }
+
+    #[inline(always)]
+    fn follow(&mut self, path: &Path) -> Reason {
+        reason_of(nxdp_follow(self.scratch, packed(path)))
+    }
+
+    #[inline(always)]
+    fn is_bypass_watched(&self) -> bool {
+        bypass::is_watched(&Table)
+    }
+
+    #[inline(always)]
+    fn judge_bypass(&mut self, path: &Path) -> Reason {
+        reason_of(nxdp_judge_bypass(self.scratch, packed(path)))
+    }
+
+    #[inline(always)]
+    fn tell(&mut self, reason: Reason) {
+        nxdp_tell(self.scratch, reason as u32);
     }
 }
 
@@ -85,12 +124,24 @@ fn reason_of(number: u32) -> Reason {
     Reason::from_number(number as u8).unwrap_or(Reason::Inconsistent)
 }
 
-/// [`dns::parse`]: [`DONE`] or a reason.
+/// [`dns::parse_question`]: [`DONE`] or a reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn nxdp_parse(scratch: *mut Scratch) -> u32 {
+pub extern "C" fn nxdp_parse_question(scratch: *mut Scratch) -> u32 {
     // SAFETY: null or this CPU's map value, which nothing else uses meanwhile.
-    match unsafe { scratch.as_mut() }.map(dns::parse) {
+    match unsafe { scratch.as_mut() }.map(dns::parse_question) {
+        Some(Ok(())) => DONE,
+        Some(Err(reason)) => reason as u32,
+        None => Reason::Inconsistent as u32,
+    }
+}
+
+/// [`dns::parse_additional`]: [`DONE`] or a reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_parse_additional(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    match unsafe { scratch.as_mut() }.map(|scratch| dns::parse_additional(&Table, scratch)) {
         Some(Ok(())) => DONE,
         Some(Err(reason)) => reason as u32,
         None => Reason::Inconsistent as u32,
@@ -101,7 +152,7 @@ pub extern "C" fn nxdp_parse(scratch: *mut Scratch) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn nxdp_decide(scratch: *mut Scratch) -> u32 {
-    // SAFETY: as in `nxdp_parse`.
+    // SAFETY: as in `nxdp_parse_question`.
     match unsafe { scratch.as_mut() }.map(|scratch| verdict::decide(&Table, scratch)) {
         Some(Ok(kind)) => (kind as u32) << 8,
         Some(Err(reason)) => reason as u32,
@@ -113,7 +164,7 @@ pub extern "C" fn nxdp_decide(scratch: *mut Scratch) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn nxdp_sum_question(scratch: *mut Scratch) -> u32 {
-    // SAFETY: as in `nxdp_parse`.
+    // SAFETY: as in `nxdp_parse_question`.
     if let Some(scratch) = unsafe { scratch.as_mut() } {
         answer::sum_question(scratch);
     }
@@ -127,18 +178,25 @@ pub extern "C" fn nxdp_compose(scratch: *mut Scratch, kind: u32) -> u32 {
     let Some(kind) = AnswerKind::from_number(kind as u8) else {
         return Reason::Inconsistent as u32;
     };
-    // SAFETY: as in `nxdp_parse`.
+    // SAFETY: as in `nxdp_parse_question`.
     match unsafe { scratch.as_mut() }.map(|scratch| answer::compose(&Table, scratch, kind)) {
         Some(Ok(reason) | Err(reason)) => reason as u32,
         None => Reason::Inconsistent as u32,
     }
 }
 
+/// The bit of TCP in a packed path: the functions that are for TCP alone set it, so
+/// that the compiler knows.
+const TCP: u32 = 4;
+
 /// An answerable path, whose positions fit a byte, in one word.
 #[inline(always)]
 const fn packed(path: &Path) -> u32 {
     (path.ip_at as u32 & 0xff) << 24
-        | (path.udp_at as u32 & 0xff) << 16
+        | (path.transport_at as u32 & 0xff) << 16
+        | (path.transport_len as u32 & 0xff) << 8
+        | ((path.destination_port == ENCRYPTED_DNS_PORT) as u32) << 3
+        | (path.is_tcp as u32) << 2
         | (path.is_ipv6 as u32) << 1
         | path.is_pppoe as u32
 }
@@ -147,21 +205,155 @@ const fn packed(path: &Path) -> u32 {
 const fn unpacked(packed: u32) -> Path {
     Path {
         ip_at: (packed >> 24) as usize,
-        udp_at: (packed >> 16 & 0xff) as usize,
+        transport_at: (packed >> 16 & 0xff) as usize,
+        transport_len: (packed >> 8 & 0xff) as usize,
+        destination_port: if packed & 8 != 0 {
+            ENCRYPTED_DNS_PORT
+        } else {
+            HTTPS_PORT
+        },
+        is_tcp: packed & TCP != 0,
         is_ipv6: packed & 2 != 0,
         is_pppoe: packed & 1 != 0,
-        dns_len: 0,
         is_answerable: true,
+        vlan: 0,
+        payload_len: 0,
+        source_port: 0,
     }
 }
 
-/// [`client::is_client`] with a path as [`packed`] makes it.
+/// [`client::admit`]: [`DONE`] or a reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn nxdp_is_client(scratch: *const Scratch, path: u32) -> u32 {
-    // SAFETY: as in `nxdp_parse`.
+pub extern "C" fn nxdp_admit(scratch: *const Scratch) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    match unsafe { scratch.as_ref() }.map(|scratch| client::admit(&Table, &scratch.asker)) {
+        Some(Ok(())) => DONE,
+        Some(Err(reason)) => reason as u32,
+        None => Reason::Inconsistent as u32,
+    }
+}
+
+/// [`tcp::rewrite`] with a path as [`packed`] makes it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_rewrite_tcp(scratch: *mut Scratch, path: u32) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        tcp::rewrite(&Table, scratch, &unpacked(path | TCP));
+    }
+    DONE
+}
+
+/// [`tcp::follow`] with a path as [`packed`] makes it: a reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_follow(scratch: *mut Scratch, path: u32) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    match unsafe { scratch.as_mut() } {
+        Some(scratch) => tcp::follow(&Table, scratch, &unpacked(path | TCP)) as u32,
+        None => Reason::Inconsistent as u32,
+    }
+}
+
+/// [`bypass::judge`] with a path as [`packed`] makes it: a reason.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_judge_bypass(scratch: *mut Scratch, path: u32) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    match unsafe { scratch.as_mut() } {
+        Some(scratch) => bypass::judge(&Table, scratch, &unpacked(path)) as u32,
+        None => Reason::Inconsistent as u32,
+    }
+}
+
+/// [`event::tell`] with a reason as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_tell(scratch: *const Scratch, reason: u32) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    if let Some(scratch) = unsafe { scratch.as_ref() } {
+        event::tell(&Table, scratch, reason_of(reason));
+    }
+    DONE
+}
+
+/// [`dns::option`].
+#[inline(always)]
+pub fn option(scratch: &mut Scratch) -> OptionStep {
+    match nxdp_option(scratch) {
+        NEXT => OptionStep::Next,
+        END => OptionStep::End,
+        _ => OptionStep::Bad,
+    }
+}
+
+const NEXT: u32 = OptionStep::Next as u32;
+const END: u32 = OptionStep::End as u32;
+
+/// [`dns::option`] as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_option(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    match unsafe { scratch.as_mut() } {
+        Some(scratch) => dns::option(scratch) as u32,
+        None => END,
+    }
+}
+
+/// [`policy::select`].
+#[inline(always)]
+pub fn select_policy(scratch: &Scratch, flags: u32) -> u32 {
+    nxdp_select_policy(scratch, flags)
+}
+
+/// [`policy::select`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_select_policy(scratch: *const Scratch, flags: u32) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
     match unsafe { scratch.as_ref() } {
-        Some(scratch) => u32::from(client::is_client(&Table, scratch, &unpacked(path))),
+        Some(scratch) => policy::select(&Table, flags, &scratch.asker),
+        None => 0,
+    }
+}
+
+/// [`overlay::walk`].
+#[inline(always)]
+pub fn overlay(scratch: &mut Scratch) {
+    nxdp_overlay(scratch);
+}
+
+/// [`overlay::walk`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_overlay(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        overlay::walk(&Table, scratch);
+    }
+    DONE
+}
+
+/// [`overlay::step`].
+#[inline(always)]
+pub fn overlay_step(scratch: &mut Scratch, name: u64, at: u32, is_qname: bool) -> bool {
+    nxdp_overlay_step(scratch, name, at, u32::from(is_qname)) != 0
+}
+
+/// [`overlay::step`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_overlay_step(
+    scratch: *mut Scratch,
+    name: u64,
+    at: u32,
+    is_qname: u32,
+) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    match unsafe { scratch.as_mut() } {
+        Some(scratch) => u32::from(overlay::step(&Table, scratch, name, at, is_qname != 0)),
         None => 0,
     }
 }
@@ -170,9 +362,9 @@ pub extern "C" fn nxdp_is_client(scratch: *const Scratch, path: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn nxdp_rewrite(scratch: *mut Scratch, path: u32) -> u32 {
-    // SAFETY: as in `nxdp_parse`.
+    // SAFETY: as in `nxdp_parse_question`.
     if let Some(scratch) = unsafe { scratch.as_mut() } {
-        emit::rewrite(scratch, &unpacked(path));
+        emit::rewrite(scratch, &unpacked(path & !TCP));
     }
     DONE
 }

@@ -595,9 +595,9 @@ fn other_traffic(cases: &mut Vec<Case>) {
     );
     push(
         cases,
-        "TCP to port 53 passes",
+        "TCP whose header is longer than the packet passes",
         with(&|f| f[23] = 6),
-        Reason::Tcp,
+        Reason::BadFrame,
     );
     push(
         cases,

@@ -1,9 +1,9 @@
 //! One frame through both bodies of the core: on the host, and in the kernel
 //! through BPF_PROG_TEST_RUN.
 
+use crate::host_tables::HostTables;
 use anyhow::{Context as _, Result, ensure};
 use filter_common::{
-    client::NoClients,
     filter::{Host, filter},
     frame::BufferFrame,
     layout::{Control, Record},
@@ -53,7 +53,7 @@ pub fn compile_texts(lists: &[(&str, &str)]) -> Result<Image> {
 
 /// The core on the host over the records of an image.
 pub struct HostEngine {
-    records: Vec<Record>,
+    tables: HostTables,
     scratch: Box<Scratch>,
 }
 
@@ -67,7 +67,7 @@ impl HostEngine {
         let mut records = vec![Record(bytemuck::cast(control))];
         records.extend_from_slice(image.records());
         Self {
-            records,
+            tables: HostTables::new(records),
             scratch: bytemuck::allocation::zeroed_box(),
         }
     }
@@ -77,10 +77,7 @@ impl HostEngine {
         let mut buffer = frame.to_vec();
         buffer.resize(FRAME_ROOM_BYTES.max(frame.len()), 0);
         let mut frame = BufferFrame::new(&mut buffer, frame.len());
-        let reason = filter(
-            &mut frame,
-            &mut Host::new(&self.records, &NoClients, &mut self.scratch),
-        );
+        let reason = filter(&mut frame, &mut Host::new(&self.tables, &mut self.scratch));
         Verdict {
             reason,
             frame: frame.bytes().to_vec(),

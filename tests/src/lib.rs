@@ -16,6 +16,7 @@ pub mod engines;
 pub mod filter;
 pub mod frame;
 pub mod frame_watch;
+pub mod host_tables;
 pub mod invariants;
 pub mod lab;
 pub mod mutate;

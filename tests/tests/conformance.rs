@@ -25,15 +25,6 @@ use nxdp_tests::{
 };
 use tempfile::TempDir;
 
-/// Deviations that are known: the cell must differ from what is expected, and the page says so.
-const OPEN: &[&str] = &[
-    "a cookie with 8 bytes of the server",
-    "a cookie with 16 bytes of the server",
-    "a cookie with 32 bytes of the server",
-    "a query over TCP",
-    "a query over TCP with EDNS",
-];
-
 #[test]
 fn the_page_of_conformance_says_what_host_kernel_and_client_do() {
     let mut bench = Bench::start();
@@ -92,10 +83,6 @@ impl Row {
         is_body_right && self.host == self.kernel && is_client_right
     }
 
-    fn is_open(&self) -> bool {
-        OPEN.contains(&self.case.what.as_str()) && !matches!(self.case.expected, Expected::Pass(_))
-    }
-
     fn wrong(&self) -> Option<String> {
         let cells = || {
             format!(
@@ -107,11 +94,7 @@ impl Row {
                 self.client
             )
         };
-        match (self.is_right(), self.is_open()) {
-            (true, true) => Some(format!("{}; it is no longer open", cells())),
-            (false, false) => Some(cells()),
-            _ => None,
-        }
+        (!self.is_right()).then(cells)
     }
 }
 
@@ -302,10 +285,9 @@ fn table(page: &mut String, rows: &[Row]) {
     page.push_str("| case | source | expected | host | kernel | client |\n");
     page.push_str("|---|---|---|---|---|---|\n");
     for row in rows {
-        let open = if row.is_open() { " (open)" } else { "" };
         writeln!(
             page,
-            "| {}{open} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             row.case.what,
             row.case.source,
             row.expected(),
@@ -339,5 +321,4 @@ in a VLAN.
 - **client**: `dig` in a namespace behind the built filter in native mode; one
   question sent, no warning. Where dig cannot make the query, its bytes go out of
   a socket. A code other than NXDOMAIN is the resolver's: it never says NXDOMAIN.
-- *(open)*: known to differ from what is expected.
 ";

@@ -28,7 +28,7 @@ pub fn walk(records: &[Record], name: &Name, qtype: u16, category_mask: u64) -> 
     put_question(&mut scratch, name);
     scratch.qtype = qtype.into();
     scratch.categories = category_mask;
-    match verdict::decide_in(records, &mut scratch, GENERATION) {
+    match verdict::decide_in(records, &mut scratch, GENERATION, 0) {
         Ok(_) | Err(Reason::Allowed | Reason::Observed) => {}
         Err(_) => return None,
     }

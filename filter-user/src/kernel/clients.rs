@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aya::maps::{LpmTrie, Map, MapData, lpm_trie::Key};
-use filter_common::client::{Address, mapped};
+use filter_common::{client::mapped, layout::CLIENT_ANSWERED, maps::Address};
 use ipnet::IpNet;
 
 use super::Error;
@@ -36,9 +36,9 @@ pub(super) fn change(
     old: &BTreeSet<ClientPrefix>,
     new: &BTreeSet<ClientPrefix>,
 ) -> Result<(), Error> {
-    let mut map: LpmTrie<&mut MapData, Address, u8> = map.try_into().map_err(Error::Clients)?;
+    let mut map: LpmTrie<&mut MapData, Address, u32> = map.try_into().map_err(Error::Clients)?;
     for prefix in new.difference(old) {
-        map.insert(&Key::new(prefix.len, prefix.address), 1, 0)
+        map.insert(&Key::new(prefix.len, prefix.address), CLIENT_ANSWERED, 0)
             .map_err(Error::Clients)?;
     }
     for prefix in old.difference(new) {

@@ -45,6 +45,12 @@ pub enum Error {
     /// The prefixes of clients cannot be changed; the map holds 4096.
     #[error("change the prefixes of clients: at most 4096 fit")]
     Clients(#[source] MapError),
+    /// The policies cannot be changed.
+    #[error("change the policies")]
+    Policies(#[source] MapError),
+    /// There are no random numbers for keys.
+    #[error("draw a random key")]
+    Random(#[source] getrandom::Error),
     /// No interface has this name.
     #[error("attach to '{0}': no such interface; `ip link` lists them")]
     NoInterface(String),

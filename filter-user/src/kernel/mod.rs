@@ -22,7 +22,8 @@ use aya::{
     programs::{Xdp, XdpMode, links::FdLink, xdp::XdpLink},
 };
 use filter_common::{
-    layout::{Header, Record},
+    hash::HashKey,
+    layout::{Header, PolicyRecord, Record},
     reason::{COUNTER_COUNT, Reason},
 };
 
@@ -90,7 +91,7 @@ impl Filter {
         program(&mut ebpf, program_name)?
             .load()
             .map_err(|error| Error::load(error.into()))?;
-        Ok(Self {
+        let mut filter = Self {
             ebpf,
             program_name,
             table,
@@ -100,7 +101,41 @@ impl Filter {
             clients: BTreeSet::new(),
             links: BTreeMap::new(),
             log,
-        })
+        };
+        filter.draw_key()?;
+        filter.set_default_policy(PolicyRecord {
+            categories: u64::MAX,
+            ..PolicyRecord::default()
+        })?;
+        Ok(filter)
+    }
+
+    /// Draws the key of everything that is found by a hash besides the names of a generation.
+    fn draw_key(&mut self) -> Result<(), Error> {
+        let mut words = [0; 3];
+        for word in &mut words {
+            *word = getrandom::u64().map_err(Error::Random)?;
+        }
+        let key = HashKey::from_words(words);
+        self.table.update_control(|control| control.key = key);
+        Ok(())
+    }
+
+    /// Sets what holds for clients that no other policy is for.
+    pub fn set_default_policy(&mut self, policy: PolicyRecord) -> Result<(), Error> {
+        const NAME: &str = "POLICIES";
+        let map = self.ebpf.map_mut(NAME).ok_or(Error::Object(NAME))?;
+        let mut map: Array<&mut MapData, [u64; 8]> = map.try_into().map_err(Error::Policies)?;
+        let record: [u64; 8] = bytemuck::cast(policy);
+        map.set(0, record, 0).map_err(Error::Policies)
+    }
+
+    /// Limits the answers that one client prefix may cause; see [`filter_common::limit`].
+    pub fn set_limit(&mut self, answers_per_s: u32, burst: u32) {
+        self.table.update_control(|control| {
+            control.answers_per_s = answers_per_s;
+            control.answers_burst = burst;
+        });
     }
 
     /// Writes the records of an image beside the active generation and switches to it.
@@ -169,6 +204,8 @@ impl Filter {
     /// Goes on where `other` is: clients, and the counts of generations and packets.
     pub fn continue_from(&mut self, other: &Self) -> Result<(), Error> {
         self.set_clients(other.clients.clone())?;
+        let control = other.table.control();
+        self.table.update_control(|own| *own = control);
         self.generation = other.generation;
         self.before = other.counters()?;
         Ok(())

@@ -52,6 +52,20 @@ impl TableMap {
         self.switch_to(start)
     }
 
+    /// The control record.
+    pub(super) fn control(&self) -> Control {
+        *Control::of(&self.records()[0])
+    }
+
+    /// Changes the control record, but for the active generation, which [`Self::activate`] changes.
+    pub(super) fn update_control(&mut self, change: impl FnOnce(&mut Control)) {
+        let before = self.control();
+        let mut control = before;
+        change(&mut control);
+        control.active = before.active;
+        self.records_mut()[0] = Record(bytemuck::cast(control));
+    }
+
     /// Record index and header of the active generation.
     pub(super) fn active(&self) -> Option<(u32, Header)> {
         let records = self.records();

@@ -1,0 +1,74 @@
+//! What is counted and told of each query that was judged.
+
+use crate::{
+    dns::HEADER_BYTES,
+    layout::{CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Control, Event, RuleRecord},
+    maps::Maps,
+    reason::{Action, Reason},
+    scratch::{HEADERS_MAX_BYTES, Scratch},
+    verdict::Steps,
+};
+
+/// Counts the query in `scratch` for its policy, list and category, and tells of it if asked to.
+#[inline(always)]
+pub fn tell<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, reason: Reason) {
+    let Some(control) = steps.record(0).map(Control::of) else {
+        return;
+    };
+    let is_blocked = !matches!(reason.action(), Action::Pass);
+    steps.count_policy(scratch.policy, is_blocked);
+    let rule = match scratch.rule {
+        0 => None,
+        number => steps.record(number).map(RuleRecord::of),
+    };
+    if let (true, Some(rule)) = (is_blocked, rule) {
+        steps.count_list(rule.list);
+        let categories = rule.categories & scratch.categories;
+        if rule.categories != u64::MAX && categories != 0 {
+            steps.count_category(categories.trailing_zeros());
+        }
+    }
+    let is_told = if is_blocked || matches!(reason, Reason::Observed) {
+        control.flags & (CONTROL_LOG_ALL | CONTROL_LOG_BLOCKED) != 0
+    } else {
+        control.flags & CONTROL_LOG_ALL != 0
+    };
+    if is_told {
+        steps.tell(scratch, rule, reason);
+    }
+}
+
+/// Fills an event in.
+#[inline(always)]
+pub fn fill<M: Maps + ?Sized>(
+    maps: &M,
+    event: &mut Event,
+    scratch: &Scratch,
+    rule: Option<&RuleRecord>,
+    reason: Reason,
+) {
+    let asker = &scratch.asker;
+    event.time_ns = maps.now_ns();
+    event.source = asker.source;
+    event.destination = asker.destination;
+    event.mac = asker.mac;
+    event.vlan = asker.vlan;
+    event.interface = asker.interface;
+    event.policy = scratch.policy;
+    event.list = rule.map_or(0, |rule| rule.list);
+    event.rule = scratch.rule;
+    event.override_id = scratch.decision.id;
+    event.generation = scratch.generation;
+    event.port = asker.port;
+    event.qtype = scratch.qtype as u16;
+    event.reason = reason as u8;
+    event.protocol = asker.protocol as u8;
+    // A question ends four bytes behind its name.
+    event.qname_len = (scratch.question_end.wrapping_sub(HEADER_BYTES as u32 + 4)) as u8;
+    event.reserved = 0;
+    let mut i = 0;
+    while i < event.qname.len() {
+        event.qname[i] = scratch.bytes[HEADERS_MAX_BYTES + HEADER_BYTES + i];
+        i += 1;
+    }
+}

@@ -1,0 +1,171 @@
+//! The maps of the kernel program, on the host: ordinary collections.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+};
+
+use filter_common::{
+    layout::{
+        CLIENT_ANSWERED, ClientRecord, Control, Event, OverrideRecord, PolicyRecord, Record,
+        RuleRecord,
+    },
+    maps::{Address, Flow, Mac, Maps},
+    reason::Reason,
+    scratch::Scratch,
+    table::Records,
+    verdict::Steps,
+};
+
+/// Everything that the core looks things up in.
+pub struct HostTables {
+    /// The table map.
+    pub records: Vec<Record>,
+    /// Policies by number.
+    pub policies: BTreeMap<u32, PolicyRecord>,
+    /// Client prefixes: address, length, record.
+    pub clients: Vec<(Address, u32, ClientRecord)>,
+    /// Policies by link-layer source.
+    pub macs: HashMap<Mac, u32>,
+    /// Policies by VLAN.
+    pub vlans: HashMap<u16, u32>,
+    /// Policies by interface.
+    pub interfaces: HashMap<u32, u32>,
+    /// Policies by destination.
+    pub destinations: HashMap<Address, u32>,
+    /// Resolvers that answer over HTTPS.
+    pub resolvers: Vec<Address>,
+    /// Overrides by key.
+    pub overrides: HashMap<u64, OverrideRecord>,
+    /// Connections that were answered.
+    pub flows: RefCell<HashMap<u64, Flow>>,
+    /// Token buckets that were used.
+    pub buckets: RefCell<HashMap<u32, u64>>,
+    /// What was told.
+    pub events: RefCell<Vec<Event>>,
+    /// CLOCK_BOOTTIME.
+    pub now_ns: Cell<u64>,
+}
+
+impl HostTables {
+    /// Tables with `records`, one policy that blocks everything, and nothing else.
+    pub fn new(records: Vec<Record>) -> Self {
+        let policy = PolicyRecord {
+            categories: u64::MAX,
+            ..PolicyRecord::default()
+        };
+        Self {
+            records,
+            policies: BTreeMap::from([(0, policy)]),
+            clients: Vec::new(),
+            macs: HashMap::new(),
+            vlans: HashMap::new(),
+            interfaces: HashMap::new(),
+            destinations: HashMap::new(),
+            resolvers: Vec::new(),
+            overrides: HashMap::new(),
+            flows: RefCell::default(),
+            buckets: RefCell::default(),
+            events: RefCell::default(),
+            now_ns: Cell::new(1),
+        }
+    }
+
+    /// Changes the control record.
+    pub fn update_control(&mut self, change: impl FnOnce(&mut Control)) {
+        let mut control = *Control::of(&self.records[0]);
+        change(&mut control);
+        self.records[0] = Record(bytemuck::cast(control));
+    }
+
+    /// Answers these addresses too.
+    pub fn answer_prefix(&mut self, address: Address, len: u32) {
+        self.clients
+            .push((address, len, ClientRecord(CLIENT_ANSWERED)));
+    }
+}
+
+impl Records for HostTables {
+    fn record(&self, index: u32) -> Option<&Record> {
+        self.records.get(index as usize)
+    }
+}
+
+impl Maps for HostTables {
+    fn policy(&self, number: u32) -> Option<&PolicyRecord> {
+        self.policies.get(&number)
+    }
+
+    fn client(&self, address: &Address) -> ClientRecord {
+        let number = u128::from_be_bytes(*address);
+        let covers = |&&(prefix, len, _): &&(Address, u32, ClientRecord)| {
+            len == 0 || (u128::from_be_bytes(prefix) ^ number) >> (128 - len) == 0
+        };
+        let longest = self
+            .clients
+            .iter()
+            .filter(covers)
+            .max_by_key(|entry| entry.1);
+        longest.map_or(ClientRecord(0), |entry| entry.2)
+    }
+
+    fn policy_of_mac(&self, mac: &Mac) -> u32 {
+        self.macs.get(mac).copied().unwrap_or(0)
+    }
+
+    fn policy_of_vlan(&self, vlan: u16) -> u32 {
+        self.vlans.get(&vlan).copied().unwrap_or(0)
+    }
+
+    fn policy_of_interface(&self, interface: u32) -> u32 {
+        self.interfaces.get(&interface).copied().unwrap_or(0)
+    }
+
+    fn policy_of_destination(&self, address: &Address) -> u32 {
+        self.destinations.get(address).copied().unwrap_or(0)
+    }
+
+    fn is_resolver(&self, address: &Address) -> bool {
+        self.resolvers.contains(address)
+    }
+
+    fn override_record(&self, key: u64) -> Option<&OverrideRecord> {
+        self.overrides.get(&key)
+    }
+
+    fn bucket(&self, index: u32) -> u64 {
+        self.buckets.borrow().get(&index).copied().unwrap_or(0)
+    }
+
+    fn set_bucket(&self, index: u32, state: u64) {
+        self.buckets.borrow_mut().insert(index, state);
+    }
+
+    fn flow(&self, key: u64) -> Option<Flow> {
+        self.flows.borrow().get(&key).copied()
+    }
+
+    fn set_flow(&self, key: u64, flow: Flow) {
+        self.flows.borrow_mut().insert(key, flow);
+    }
+
+    fn remove_flow(&self, key: u64) {
+        self.flows.borrow_mut().remove(&key);
+    }
+
+    fn tell(&self, scratch: &Scratch, rule: Option<&RuleRecord>, reason: Reason) {
+        let mut event: Event = bytemuck::Zeroable::zeroed();
+        filter_common::event::fill(self, &mut event, scratch, rule, reason);
+        self.events.borrow_mut().push(event);
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
+    fn coarse_ms(&self) -> u32 {
+        (self.now_ns.get() / 1_000_000) as u32
+    }
+}
+
+impl Steps for HostTables {}

@@ -8,6 +8,7 @@ use crate::{
     client,
     layout::{CONTROL_BY_ANY, CONTROL_BYPASS, Control, POLICY_REFUSE_BYPASS},
     net::{ENCRYPTED_DNS_PORT, Path},
+    overlay,
     reason::Reason,
     scratch::Scratch,
     tcp,
@@ -43,7 +44,7 @@ pub fn judge<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -
 }
 
 #[inline(always)]
-fn is_refused<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path) -> bool {
+fn is_refused<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -> bool {
     let Some(control) = steps.record(0).map(Control::of) else {
         return false;
     };
@@ -60,4 +61,5 @@ fn is_refused<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path) -> b
         && !is_paused
         && (path.destination_port == ENCRYPTED_DNS_PORT
             || steps.is_resolver(&scratch.asker.destination))
+        && !overlay::is_client_paused(steps, scratch, control)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     dns::HEADER_BYTES,
-    layout::{CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Control, Event, RuleRecord},
+    layout::{CATEGORY_BYPASS, CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Control, Event, RuleRecord},
     maps::Maps,
     reason::{Action, Reason},
     scratch::{HEADERS_MAX_BYTES, Scratch},
@@ -24,7 +24,9 @@ pub fn tell<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, reason: Reason) {
     if let (true, Some(rule)) = (is_blocked, rule) {
         steps.count_list(rule.list);
         let categories = rule.categories & scratch.categories;
-        if rule.categories != u64::MAX && categories != 0 {
+        // What lists without a category block is counted for none.
+        let is_of_one = rule.categories | 1 << CATEGORY_BYPASS != u64::MAX;
+        if is_of_one && categories != 0 {
             steps.count_category(categories.trailing_zeros());
         }
     }

@@ -12,8 +12,9 @@ use aya_ebpf::{
 use filter_common::{
     event,
     layout::{
-        ClientRecord, Event, LIST_TALLY_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX,
-        PolicyRecord, PolicyTally, Record, RuleRecord,
+        CLIENT_PREFIX_MAX, ClientRecord, DESTINATION_MAX, Event, INTERFACE_MAX, LIST_TALLY_MAX,
+        MAC_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX, PolicyRecord, PolicyTally,
+        RESOLVER_MAX, Record, RuleRecord,
     },
     limit,
     maps::{Address, Flow, Mac, Maps},
@@ -41,11 +42,11 @@ static POLICIES: Array<PolicyRecord> = Array::with_max_entries(POLICY_MAX + 1, B
 /// Prefixes of clients: their policy, and whether they may be answered.
 #[map]
 static CLIENTS: LpmTrie<Address, ClientRecord> =
-    LpmTrie::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+    LpmTrie::with_max_entries(CLIENT_PREFIX_MAX, BPF_F_NO_PREALLOC);
 
 /// Policies by source on the link; two zero bytes follow the address.
 #[map]
-static MACS: HashMap<[u8; 8], u32> = HashMap::with_max_entries(100_000, BPF_F_NO_PREALLOC);
+static MACS: HashMap<[u8; 8], u32> = HashMap::with_max_entries(MAC_MAX, BPF_F_NO_PREALLOC);
 
 /// Policies by VLAN identifier; 0 means none.
 #[map]
@@ -53,15 +54,16 @@ static VLANS: Array<u32> = Array::with_max_entries(4096, 0);
 
 /// Policies by index of the interface.
 #[map]
-static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(INTERFACE_MAX, BPF_F_NO_PREALLOC);
 
 /// Policies by destination address.
 #[map]
-static DESTINATIONS: HashMap<Address, u32> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+static DESTINATIONS: HashMap<Address, u32> =
+    HashMap::with_max_entries(DESTINATION_MAX, BPF_F_NO_PREALLOC);
 
 /// Prefixes of resolvers that answer over HTTPS; the value says nothing.
 #[map]
-static RESOLVERS: LpmTrie<Address, u8> = LpmTrie::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+static RESOLVERS: LpmTrie<Address, u8> = LpmTrie::with_max_entries(RESOLVER_MAX, BPF_F_NO_PREALLOC);
 
 /// What the operator said of single names, and records that lead there.
 #[map]

@@ -17,6 +17,7 @@ pub mod overrides;
 pub mod pipeline;
 pub mod policy;
 pub mod provenance;
+pub mod regime;
 pub mod rule;
 pub mod schedule;
 pub mod service;

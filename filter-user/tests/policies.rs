@@ -79,20 +79,60 @@ fn the_most_specific_way_chooses_the_policy_and_says_so() {
     let mac = "02:00:00:00:00:01";
     let other = "02:00:00:00:00:02";
     for (asked, policy, because) in [
-        (asking("10.1.2.3", mac, 10, "lan0", "10.0.0.3"), "by-mac", "client 02:00:00:00:00:01"),
-        (asking("10.1.2.3", other, 10, "lan0", "10.0.0.3"), "by-host", "client prefix 10.1.2.3/32"),
-        (asking("10.1.2.4", other, 10, "lan0", "10.0.0.3"), "by-net", "client prefix 10.1.0.0/16"),
-        (asking("2001:db8::9", "", 0, "", ""), "by-net", "client prefix 2001:db8::/32"),
-        (asking("10.2.2.4", other, 10, "lan0", "10.0.0.3"), "by-vlan", "vlan:10"),
-        (asking("10.2.2.4", other, 11, "lan1", "10.0.0.3"), "by-interface", "interface:lan1"),
-        (asking("10.2.2.4", other, 11, "wan0", "10.0.0.3"), "by-destination", "destination 10.0.0.3"),
-        (asking("", "", 0, "", "fd00::3"), "by-destination", "destination fd00::3"),
-        (asking("10.2.2.4", other, 11, "wan0", "10.0.0.4"), "default", "no other policy"),
+        (
+            asking("10.1.2.3", mac, 10, "lan0", "10.0.0.3"),
+            "by-mac",
+            "client 02:00:00:00:00:01",
+        ),
+        (
+            asking("10.1.2.3", other, 10, "lan0", "10.0.0.3"),
+            "by-host",
+            "client prefix 10.1.2.3/32",
+        ),
+        (
+            asking("10.1.2.4", other, 10, "lan0", "10.0.0.3"),
+            "by-net",
+            "client prefix 10.1.0.0/16",
+        ),
+        (
+            asking("2001:db8::9", "", 0, "", ""),
+            "by-net",
+            "client prefix 2001:db8::/32",
+        ),
+        (
+            asking("10.2.2.4", other, 10, "lan0", "10.0.0.3"),
+            "by-vlan",
+            "vlan:10",
+        ),
+        (
+            asking("10.2.2.4", other, 11, "lan1", "10.0.0.3"),
+            "by-interface",
+            "interface:lan1",
+        ),
+        (
+            asking("10.2.2.4", other, 11, "wan0", "10.0.0.3"),
+            "by-destination",
+            "destination 10.0.0.3",
+        ),
+        (
+            asking("", "", 0, "", "fd00::3"),
+            "by-destination",
+            "destination fd00::3",
+        ),
+        (
+            asking("10.2.2.4", other, 11, "wan0", "10.0.0.4"),
+            "default",
+            "no other policy",
+        ),
         (asking("", "", 0, "", ""), "default", "no other policy"),
     ] {
         let chosen = policies.chosen(&asked);
         assert_eq!(chosen.policy.name, policy, "{asked:?}");
-        assert!(chosen.because.to_string().contains(because), "{}", chosen.because);
+        assert!(
+            chosen.because.to_string().contains(because),
+            "{}",
+            chosen.because
+        );
     }
 }
 
@@ -112,7 +152,8 @@ fn a_policy_blocks_every_category_or_those_that_it_names() {
         "#,
     );
     let now = Timestamp::UNIX_EPOCH;
-    let blocked = |name: &str| categories.names_of(policies.named(name).unwrap().categories_at(now));
+    let blocked =
+        |name: &str| categories.names_of(policies.named(name).unwrap().categories_at(now));
     assert_eq!(blocked("default"), ["malware"]);
     assert_eq!(blocked("all"), ["ads", "malware", "social"]);
     assert_eq!(policies.named("all").unwrap().categories, u64::MAX);
@@ -147,9 +188,17 @@ fn a_schedule_blocks_more_at_times_and_the_next_switch_is_known() {
     // 2026-01-05 is a Monday; New York is five hours behind UTC.
     assert_eq!(blocked("2026-01-05T16:59:00Z"), ["ads", "malware"]);
     assert_eq!(blocked("2026-01-05T17:30:00Z"), ["malware"]);
-    assert_eq!(blocked("2026-01-06T02:00:00Z"), ["ads", "malware", "social"]);
-    let (when, policy) = policies.next_switch("2026-01-05T18:00:00Z".parse().unwrap()).unwrap();
-    assert_eq!((when, &*policy.name), ("2026-01-06T01:00:00Z".parse().unwrap(), "kids"));
+    assert_eq!(
+        blocked("2026-01-06T02:00:00Z"),
+        ["ads", "malware", "social"]
+    );
+    let (when, policy) = policies
+        .next_switch("2026-01-05T18:00:00Z".parse().unwrap())
+        .unwrap();
+    assert_eq!(
+        (when, &*policy.name),
+        ("2026-01-06T01:00:00Z".parse().unwrap(), "kids")
+    );
 }
 
 #[test]
@@ -196,17 +245,50 @@ fn clients_are_read_from_files_and_a_wrong_line_is_told() {
 #[test]
 fn what_makes_no_sense_is_refused_with_a_way_out() {
     for (text, parts) in [
-        ("[policy.\"bad name\"]", &["'bad name'", "letters, digits"][..]),
-        ("[policy.default]\nclients = [\"10.0.0.1\"]", &["policy.default", "another name"]),
-        ("[policy.default]\ndestinations = [\"10.0.0.1\"]", &["policy.default", "another name"]),
-        ("[policy.x]\nunfiltered = true\nblock = []", &["'x' is unfiltered", "`block`"]),
-        ("[policy.x]\nunfiltered = true\nblock_bypass = true", &["`block_bypass`"]),
-        ("[policy.x]\nblock = [\"malwar\"]", &["'malwar'", "did you mean 'malware'?"]),
-        ("[[policy.x.schedule.span]]\nfrom = \"20:00\"\nto = \"21:00\"\nblock = [\"sozial\"]", &["'social'"]),
-        ("[[policy.x.schedule.span]]\nfrom = \"20\"\nto = \"21:00\"", &["'20' is no time", "HH:MM"]),
-        ("[[policy.x.schedule.span]]\ndays = [\"mo\"]\nfrom = \"20:00\"\nto = \"21:00\"", &["'mo'", "sun-thu"]),
-        ("[policy.x.schedule]\ntime_zone = \"Berlin\"", &["'Berlin'", "Europe/Berlin"]),
-        ("[policy.x]\nblocks = [\"ads\"]", &["unknown field `blocks`"]),
+        (
+            "[policy.\"bad name\"]",
+            &["'bad name'", "letters, digits"][..],
+        ),
+        (
+            "[policy.default]\nclients = [\"10.0.0.1\"]",
+            &["policy.default", "another name"],
+        ),
+        (
+            "[policy.default]\ndestinations = [\"10.0.0.1\"]",
+            &["policy.default", "another name"],
+        ),
+        (
+            "[policy.x]\nunfiltered = true\nblock = []",
+            &["'x' is unfiltered", "`block`"],
+        ),
+        (
+            "[policy.x]\nunfiltered = true\nblock_bypass = true",
+            &["`block_bypass`"],
+        ),
+        (
+            "[policy.x]\nblock = [\"malwar\"]",
+            &["'malwar'", "did you mean 'malware'?"],
+        ),
+        (
+            "[[policy.x.schedule.span]]\nfrom = \"20:00\"\nto = \"21:00\"\nblock = [\"sozial\"]",
+            &["'social'"],
+        ),
+        (
+            "[[policy.x.schedule.span]]\nfrom = \"20\"\nto = \"21:00\"",
+            &["'20' is no time", "HH:MM"],
+        ),
+        (
+            "[[policy.x.schedule.span]]\ndays = [\"mo\"]\nfrom = \"20:00\"\nto = \"21:00\"",
+            &["'mo'", "sun-thu"],
+        ),
+        (
+            "[policy.x.schedule]\ntime_zone = \"Berlin\"",
+            &["'Berlin'", "Europe/Berlin"],
+        ),
+        (
+            "[policy.x]\nblocks = [\"ads\"]",
+            &["unknown field `blocks`"],
+        ),
         ("[policy.x]\nclients = [\"eth1\"]", &["interface:eth1"]),
         (
             "[policy.x]\nclients = [\"10.0.0.0/8\"]\n[policy.y]\nclients = [\"10.0.0.1/8\"]",
@@ -231,7 +313,9 @@ fn what_makes_no_sense_is_refused_with_a_way_out() {
 #[test]
 fn four_thousand_and_ninety_six_policies_fit_and_one_more_does_not() {
     let tables = |count: u32| -> String {
-        (1..=count).map(|number| format!("[policy.p{number}]\n")).collect()
+        (1..=count)
+            .map(|number| format!("[policy.p{number}]\n"))
+            .collect()
     };
     let (all, _) = policies(&tables(4096));
     assert_eq!(all.iter().count(), 4097);

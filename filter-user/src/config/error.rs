@@ -135,7 +135,9 @@ pub enum Error {
         source: io::Error,
     },
     /// The machine does not say where it is.
-    #[error("find the time zone of this machine: write `time_zone` into the schedule of policy '{0}'")]
+    #[error(
+        "find the time zone of this machine: write `time_zone` into the schedule of policy '{0}'"
+    )]
     NoTimeZone(String),
     /// An override that names nothing or gives no reason.
     #[error(

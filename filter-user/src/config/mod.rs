@@ -19,8 +19,8 @@ pub use self::{
     error::Error,
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
     policy::{
-        BYPASS_CATEGORY, ClientMatch, DEFAULT_POLICY, PolicyConfig, ScheduleConfig, SpanConfig,
-        mac, mac_text,
+        BYPASS_CATEGORY, BypassConfig, ClientMatch, DEFAULT_POLICY, PolicyConfig, ScheduleConfig,
+        SpanConfig, mac, mac_text, prefix,
     },
     words::{AnswerChoice, EdeCode, ModeChoice},
 };
@@ -67,6 +67,9 @@ pub struct Config {
     /// What is blocked for whom, by name.
     #[serde(default, rename = "policy")]
     pub policies: BTreeMap<String, PolicyConfig>,
+    /// What policies with `block_bypass` refuse.
+    #[serde(default)]
+    pub bypass: BypassConfig,
     /// What must hold before lists go live.
     #[serde(default)]
     pub guard: GuardConfig,

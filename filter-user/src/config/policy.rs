@@ -114,13 +114,12 @@ impl ClientMatch {
         if let Some(mac) = mac(text) {
             return Ok(Self::Mac(mac));
         }
-        let prefix = text.parse::<IpNet>();
-        match prefix.or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
-            Ok(prefix) if prefix.prefix_len() == 0 => Err(format!(
+        match prefix(text) {
+            Some(prefix) if prefix.prefix_len() == 0 => Err(format!(
                 "'{text}' is everybody: say it in [policy.{DEFAULT_POLICY}]"
             )),
-            Ok(prefix) => Ok(Self::Prefix(prefix.trunc())),
-            Err(_) => Err(format!(
+            Some(prefix) => Ok(Self::Prefix(prefix)),
+            None => Err(format!(
                 "'{text}' is no client: write a MAC address, an address, a prefix, \"vlan:10\" or \"interface:eth1\""
             )),
         }
@@ -221,6 +220,48 @@ impl<'de> Deserialize<'de> for ZoneName {
             ))
         })
     }
+}
+
+/// The table `[bypass]`: what policies with `block_bypass` refuse besides port 853.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct BypassConfig {
+    /// Addresses and prefixes of further resolvers that answer over HTTPS.
+    pub resolvers: Vec<Resolver>,
+    /// Whether the built-in ones are refused.
+    pub built_in_resolvers: bool,
+}
+
+impl Default for BypassConfig {
+    fn default() -> Self {
+        Self {
+            resolvers: Vec::new(),
+            built_in_resolvers: true,
+        }
+    }
+}
+
+/// An address or a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolver(pub IpNet);
+
+impl<'de> Deserialize<'de> for Resolver {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match prefix(&text) {
+            Some(prefix) if prefix.prefix_len() > 0 => Ok(Self(prefix)),
+            _ => Err(de::Error::custom(format!(
+                "'{text}' is no resolver: write an address or a prefix"
+            ))),
+        }
+    }
+}
+
+/// Reads a prefix; an address is one of full length.
+pub fn prefix(text: &str) -> Option<IpNet> {
+    let prefix = text.parse::<IpNet>();
+    let prefix = prefix.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    prefix.ok().map(|prefix| prefix.trunc())
 }
 
 /// Makes paths relative to `folder`.

@@ -9,12 +9,13 @@
     reason = "table.rs maps kernel memory and proves each use"
 )]
 
-mod clients;
+mod assignments;
 mod error;
 mod log;
+mod overrides;
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
@@ -27,7 +28,7 @@ use filter_common::{
     reason::{COUNTER_COUNT, Reason},
 };
 
-pub use self::{clients::ClientPrefix, error::Error};
+pub use self::{assignments::Assignments, error::Error};
 use self::{log::PacketLog, table::TableMap};
 
 /// The object that `cargo xtask build` made.
@@ -55,7 +56,7 @@ pub struct Filter {
     capacity: u32,
     generation: u32,
     before: Counters,
-    clients: BTreeSet<ClientPrefix>,
+    assignments: Arc<Assignments>,
     links: BTreeMap<String, (Mode, XdpLink)>,
     log: Option<PacketLog>,
 }
@@ -98,15 +99,16 @@ impl Filter {
             capacity,
             generation: 0,
             before: Counters([0; COUNTER_COUNT]),
-            clients: BTreeSet::new(),
+            assignments: Arc::default(),
             links: BTreeMap::new(),
             log,
         };
         filter.draw_key()?;
-        filter.set_default_policy(PolicyRecord {
+        let block_all = PolicyRecord {
             categories: u64::MAX,
             ..PolicyRecord::default()
-        })?;
+        };
+        filter.put_policy(0, &block_all)?;
         Ok(filter)
     }
 
@@ -119,15 +121,6 @@ impl Filter {
         let key = HashKey::from_words(words);
         self.table.update_control(|control| control.key = key);
         Ok(())
-    }
-
-    /// Sets what holds for clients that no other policy is for.
-    pub fn set_default_policy(&mut self, policy: PolicyRecord) -> Result<(), Error> {
-        const NAME: &str = "POLICIES";
-        let map = self.ebpf.map_mut(NAME).ok_or(Error::Object(NAME))?;
-        let mut map: Array<&mut MapData, [u64; 8]> = map.try_into().map_err(Error::Policies)?;
-        let record: [u64; 8] = bytemuck::cast(policy);
-        map.set(0, record, 0).map_err(Error::Policies)
     }
 
     /// Limits the answers that one client prefix may cause; see [`filter_common::limit`].
@@ -147,6 +140,16 @@ impl Filter {
         self.table.activate(records, generation)?;
         self.generation = generation;
         Ok(generation)
+    }
+
+    /// A map by its name in the object.
+    fn map(&self, name: &'static str) -> Result<&Map, Error> {
+        self.ebpf.map(name).ok_or(Error::Object(name))
+    }
+
+    /// A map by its name in the object, to be changed.
+    fn map_mut(&mut self, name: &'static str) -> Result<&mut Map, Error> {
+        self.ebpf.map_mut(name).ok_or(Error::Object(name))
     }
 
     /// Header of the active generation.
@@ -187,23 +190,10 @@ impl Filter {
         Ok(())
     }
 
-    /// Answers these prefixes and private addresses from now on, and nobody else.
-    pub fn set_clients(&mut self, wanted: BTreeSet<ClientPrefix>) -> Result<(), Error> {
-        if wanted == self.clients {
-            return Ok(());
-        }
-        let map = self
-            .ebpf
-            .map_mut("CLIENTS")
-            .ok_or(Error::Object("CLIENTS"))?;
-        clients::change(map, &self.clients, &wanted)?;
-        self.clients = wanted;
-        Ok(())
-    }
-
-    /// Goes on where `other` is: clients, and the counts of generations and packets.
+    /// Goes on where `other` is: the control record, and the counts of generations and packets.
+    ///
+    /// Policies, clients and overrides are for whoever knows them to put there.
     pub fn continue_from(&mut self, other: &Self) -> Result<(), Error> {
-        self.set_clients(other.clients.clone())?;
         let control = other.table.control();
         self.table.update_control(|own| *own = control);
         self.generation = other.generation;

@@ -34,7 +34,9 @@ pub enum Refused {
     #[error("no override has the number {0}; `nxdp overrides` lists them")]
     Unknown(u32),
     /// The numbers are used up.
-    #[error("override numbers are used up: import what `nxdp overrides --json` tells into a new journal")]
+    #[error(
+        "override numbers are used up: import what `nxdp overrides --json` tells into a new journal"
+    )]
     NoNumbers,
 }
 
@@ -47,6 +49,7 @@ pub struct Book {
     entries: BTreeMap<u32, Override>,
     places: BTreeMap<Place, u32>,
     ends: BTreeSet<(Timestamp, u32)>,
+    pauses: BTreeSet<u32>,
     last_id: u32,
 }
 
@@ -118,7 +121,12 @@ impl Book {
         match ids.iter().find(|id| !self.entries.contains_key(id)) {
             Some(id) => Err(Refused::Unknown(*id)),
             None => Ok(Change {
-                removed: ids.iter().copied().collect::<BTreeSet<_>>().into_iter().collect(),
+                removed: ids
+                    .iter()
+                    .copied()
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect(),
                 added: Vec::new(),
             }),
         }
@@ -138,23 +146,27 @@ impl Book {
         self.ends.first().map(|(end, _)| *end)
     }
 
-    /// Overrides of one action and audience.
-    pub fn of(&self, action: Action, audience: &Audience) -> Vec<u32> {
-        let those = self.iter().filter(|entry| {
-            entry.order.action == action && entry.order.audience == *audience
-        });
-        those.map(|entry| entry.id).collect()
+    /// The pauses among them.
+    pub fn pauses(&self) -> impl Iterator<Item = &Override> {
+        self.pauses.iter().filter_map(|id| self.entry(*id))
     }
 
     /// Carries a change out; what goes comes back.
     ///
     /// Numbers that are unknown are passed over: a change may be read a second time.
     pub fn apply(&mut self, change: &Change) -> Vec<Override> {
-        let removed = change.removed.iter().filter_map(|id| self.remove(*id)).collect();
+        let removed = change
+            .removed
+            .iter()
+            .filter_map(|id| self.remove(*id))
+            .collect();
         for entry in &change.added {
             self.last_id = self.last_id.max(entry.id);
             if let Some(end) = entry.order.expires {
                 self.ends.insert((end, entry.id));
+            }
+            if entry.order.action == Action::Pause {
+                self.pauses.insert(entry.id);
             }
             self.places.insert(place_of(&entry.order), entry.id);
             self.entries.insert(entry.id, entry.clone());
@@ -167,6 +179,7 @@ impl Book {
         if let Some(end) = entry.order.expires {
             self.ends.remove(&(end, id));
         }
+        self.pauses.remove(&id);
         let place = place_of(&entry.order);
         if self.places.get(&place) == Some(&id) {
             self.places.remove(&place);
@@ -231,9 +244,15 @@ mod tests {
     fn one_with_an_end_lies_over_one_without_and_replaces_its_like() {
         let mut book = Book::default();
         add(&mut book, vec![order("a.example", Action::Block, None)]);
-        add(&mut book, vec![order("a.example", Action::Allow, Some(100))]);
+        add(
+            &mut book,
+            vec![order("a.example", Action::Allow, Some(100))],
+        );
         assert_eq!(ids(&book), [1, 2]);
-        let change = add(&mut book, vec![order("a.example", Action::Allow, Some(200))]);
+        let change = add(
+            &mut book,
+            vec![order("a.example", Action::Allow, Some(200))],
+        );
         assert_eq!((change.removed, ids(&book)), (vec![2], vec![1, 3]));
         let change = add(&mut book, vec![order("a.example", Action::Allow, None)]);
         assert_eq!((change.removed, ids(&book)), (vec![1, 3], vec![4]));
@@ -257,10 +276,13 @@ mod tests {
     #[test]
     fn what_ends_goes_and_its_number_is_not_used_again() {
         let mut book = Book::default();
-        add(&mut book, vec![
-            order("a.example", Action::Allow, Some(100)),
-            order("b.example", Action::Allow, Some(50)),
-        ]);
+        add(
+            &mut book,
+            vec![
+                order("a.example", Action::Allow, Some(100)),
+                order("b.example", Action::Allow, Some(50)),
+            ],
+        );
         assert_eq!(book.next_end(), Some(at(50)));
         assert_eq!(book.plan_ends(at(49)), Change::default());
         let change = book.plan_ends(at(100));

@@ -183,7 +183,10 @@ impl Journal {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let head: Head = lines.read_next().ok_or_else(foreign)?.map_err(|_| foreign())?;
+        let head: Head = lines
+            .read_next()
+            .ok_or_else(foreign)?
+            .map_err(|_| foreign())?;
         if !head.is_ours() {
             return Err(foreign());
         }
@@ -218,7 +221,9 @@ impl Journal {
     fn open_locked(&self) -> Result<File, Error> {
         let open = || OpenOptions::new().append(true).open(&self.path);
         let file = open().map_err(|source| self.cannot_write(source))?;
-        let metadata = file.metadata().map_err(|source| self.cannot_write(source))?;
+        let metadata = file
+            .metadata()
+            .map_err(|source| self.cannot_write(source))?;
         let is_same = (metadata.ino(), metadata.len()) == self.seen;
         if file.try_lock().is_err() || !is_same {
             return Err(Error::InUse(self.path.clone()));
@@ -241,7 +246,9 @@ impl Journal {
                 added: vec![entry.clone()],
             }));
         }
-        let (file, inode) = self.replace(&bytes).map_err(|source| self.cannot_write(source))?;
+        let (file, inode) = self
+            .replace(&bytes)
+            .map_err(|source| self.cannot_write(source))?;
         self.len = bytes.len() as u64;
         self.len_anew = self.len;
         self.seen = (inode, self.len);

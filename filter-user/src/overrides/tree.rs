@@ -6,9 +6,7 @@
 
 use filter_common::{
     hash::HashKey,
-    layout::{
-        Decision, OVERRIDE_BY_CLIENT, OVERRIDE_BY_POLICY, OVERRIDE_LEADS_ON, OverrideRecord,
-    },
+    layout::{Decision, OVERRIDE_BY_CLIENT, OVERRIDE_BY_POLICY, OVERRIDE_LEADS_ON, OverrideRecord},
     overlay::{self, Subject},
     suffix::SuffixHasher,
 };

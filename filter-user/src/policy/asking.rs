@@ -98,7 +98,10 @@ impl Policies {
             (CONTROL_BY_MAC, asking.mac.map(Because::Mac)),
             (CONTROL_BY_SOURCE, lookup.prefix.get().map(Because::Prefix)),
             (CONTROL_BY_VLAN, asking.vlan.map(Because::Vlan)),
-            (CONTROL_BY_INTERFACE, asking.interface.clone().map(Because::Interface)),
+            (
+                CONTROL_BY_INTERFACE,
+                asking.interface.clone().map(Because::Interface),
+            ),
             (CONTROL_BY_DESTINATION, asking.to.map(Because::Destination)),
         ];
         let mut ways = ways.into_iter();
@@ -144,7 +147,9 @@ impl Maps for Lookup<'_> {
 
     fn policy_of_interface(&self, interface: u32) -> u32 {
         let mut numbers = self.clients.interfaces.values();
-        let policy = (interface as usize).checked_sub(1).and_then(|i| numbers.nth(i));
+        let policy = (interface as usize)
+            .checked_sub(1)
+            .and_then(|i| numbers.nth(i));
         policy.copied().unwrap_or(0)
     }
 

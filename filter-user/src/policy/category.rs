@@ -1,13 +1,12 @@
 //! Which bit stands for which category.
 
+use filter_common::layout::CATEGORY_BYPASS;
+
 use super::set::{change_of, mask_of};
 use crate::{
-    compile::{CATEGORY_MAX, ListInfo},
+    compile::ListInfo,
     config::{BYPASS_CATEGORY, Config, DEFAULT_POLICY, ListConfig, PolicyConfig},
 };
-
-/// The bit of the built-in category, which is none of "every category".
-const BYPASS_BIT: u32 = CATEGORY_MAX as u32 - 1;
 
 /// The categories of a configuration and their bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ impl Categories {
                 .iter()
                 .find(|old| old.name == *name && old.lists == lists);
             match *name {
-                BYPASS_CATEGORY => Some(BYPASS_BIT),
+                BYPASS_CATEGORY => Some(CATEGORY_BYPASS),
                 _ => same.map(|old| old.bit),
             }
         });
@@ -174,7 +173,12 @@ mod tests {
     fn a_category_keeps_its_bit_while_its_lists_stay_and_gets_another_one_when_they_change() {
         let old = config(&lists(&[("a", "ads"), ("m", "malware"), ("s", "social")]));
         let before = Categories::of(&old);
-        let new = config(&lists(&[("s", "social"), ("m", "malware"), ("x", "malware"), ("g", "games")]));
+        let new = config(&lists(&[
+            ("s", "social"),
+            ("m", "malware"),
+            ("x", "malware"),
+            ("g", "games"),
+        ]));
         let after = Categories::after(&new, &image_of(&old, &before));
         assert_eq!(after.mask("social"), before.mask("social"));
         let former_bits: u64 = before.iter().map(|(_, bit)| 1 << bit).sum();
@@ -204,7 +208,10 @@ mod tests {
 
     #[test]
     fn ways_around_the_filter_are_no_part_of_every_category() {
-        let text = format!("{}[policy.kids]\nblock_bypass = true\n", lists(&[("a", "ads")]));
+        let text = format!(
+            "{}[policy.kids]\nblock_bypass = true\n",
+            lists(&[("a", "ads")])
+        );
         let categories = Categories::of(&config(&text));
         let bypass = categories.mask(BYPASS_CATEGORY).unwrap();
         assert_eq!(categories.every(), u64::MAX & !bypass);

@@ -33,7 +33,13 @@ impl Clients {
     pub(super) fn resolve(config: &Config, numbers: &Numbers) -> Result<Self, Error> {
         let mut clients = Self::default();
         for (name, policy) in &config.policies {
-            clients.collect(policy, Owner { number: numbers[name], numbers })?;
+            clients.collect(
+                policy,
+                Owner {
+                    number: numbers[name],
+                    numbers,
+                },
+            )?;
         }
         clients.order(numbers)?;
         clients.check_counts()?;
@@ -159,7 +165,9 @@ impl Owner<'_> {
 fn two_policies(numbers: &Numbers, what: String, first: u32, second: u32) -> Error {
     let name = |number: u32| {
         let mut named = numbers.iter().filter(|(_, known)| **known == number);
-        named.next().map_or_else(String::new, |(name, _)| name.clone())
+        named
+            .next()
+            .map_or_else(String::new, |(name, _)| name.clone())
     };
     Error::TwoPolicies {
         what,

@@ -15,5 +15,5 @@ pub use self::{
     category::Categories,
     clients::Clients,
     prefix::{Prefix, address_of, compose},
-    set::{Numbers, Policies, Policy},
+    set::{Numbers, Policies, Policy, name_hash},
 };

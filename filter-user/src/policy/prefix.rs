@@ -81,7 +81,10 @@ pub fn compose(answered: &[Prefix], assigned: &[(Prefix, u32)]) -> Vec<(Prefix, 
     let mut around: Vec<(Prefix, u32)> = Vec::new();
     let mut composed = Vec::with_capacity(all.len());
     for (prefix, own) in all {
-        while around.pop_if(|(outer, _)| !outer.contains(&prefix)).is_some() {}
+        while around
+            .pop_if(|(outer, _)| !outer.contains(&prefix))
+            .is_some()
+        {}
         let inherited = around.last().map_or(0, |(_, policy)| *policy);
         let policy = if own == 0 { inherited } else { own };
         around.push((prefix, policy));
@@ -125,7 +128,10 @@ mod tests {
             ("192.0.2.0/24", 0),
             ("192.0.2.128/25", 8),
         ];
-        assert_eq!(policies, expected.map(|(text, policy)| (text.to_owned(), policy)));
+        assert_eq!(
+            policies,
+            expected.map(|(text, policy)| (text.to_owned(), policy))
+        );
     }
 
     fn any_prefix() -> impl Strategy<Value = Prefix> {
@@ -143,7 +149,9 @@ mod tests {
 
     fn longest<T: Copy>(entries: &[(Prefix, T)], address: &Address) -> Option<T> {
         let covering = entries.iter().filter(|(prefix, _)| prefix.covers(address));
-        covering.max_by_key(|(prefix, _)| prefix.len).map(|(_, value)| *value)
+        covering
+            .max_by_key(|(prefix, _)| prefix.len)
+            .map(|(_, value)| *value)
     }
 
     proptest! {

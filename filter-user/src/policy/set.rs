@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use filter_common::{
-    layout::{
-        POLICY_MAX, POLICY_OBSERVE, POLICY_REFUSE_BYPASS, POLICY_UNFILTERED, PolicyRecord,
-    },
+    layout::{POLICY_MAX, POLICY_OBSERVE, POLICY_REFUSE_BYPASS, POLICY_UNFILTERED, PolicyRecord},
     rule::AnswerKind,
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -122,7 +120,9 @@ impl Policies {
 
     /// The numbers of all policies.
     pub fn numbers(&self) -> Numbers {
-        let pairs = self.iter().map(|policy| (policy.name.clone(), policy.number));
+        let pairs = self
+            .iter()
+            .map(|policy| (policy.name.clone(), policy.number));
         pairs.collect()
     }
 
@@ -133,7 +133,8 @@ impl Policies {
 
     /// Whether some policy refuses encrypted transports.
     pub fn refuse_bypass(&self) -> bool {
-        self.iter().any(|policy| policy.flags & POLICY_REFUSE_BYPASS != 0)
+        self.iter()
+            .any(|policy| policy.flags & POLICY_REFUSE_BYPASS != 0)
     }
 
     /// The next instant at which a schedule switches, and the policy.
@@ -185,9 +186,15 @@ fn policy(
     Ok(Policy {
         name: name.to_owned(),
         number,
-        categories: if config.unfiltered { 0 } else { mask_of(config, categories) },
+        categories: if config.unfiltered {
+            0
+        } else {
+            mask_of(config, categories)
+        },
         flags: flags.fold(0, |all, (_, flag)| all | flag),
-        answer: config.answer.map_or(0, |answer| AnswerKind::from(answer) as u8),
+        answer: config
+            .answer
+            .map_or(0, |answer| AnswerKind::from(answer) as u8),
         ede_code: config.ede.map_or(0, |code| code.0),
         schedule: match &config.schedule {
             Some(schedule) => resolved(name, schedule, categories)?,
@@ -219,7 +226,12 @@ fn resolved(
 
 /// A number for each policy: the one it has, or one that nobody has or had.
 fn numbers_after(config: &Config, former: &Numbers) -> Result<Numbers, Error> {
-    let names = || config.policies.keys().filter(|name| *name != DEFAULT_POLICY);
+    let names = || {
+        config
+            .policies
+            .keys()
+            .filter(|name| *name != DEFAULT_POLICY)
+    };
     let mut numbers: Numbers = former.clone();
     numbers.retain(|name, _| config.policies.contains_key(name));
     numbers.insert(DEFAULT_POLICY.to_owned(), 0);

@@ -45,7 +45,10 @@ impl Kept {
     }
 
     fn names(&self) -> Vec<String> {
-        self.book.iter().map(|entry| entry.order.name.to_string()).collect()
+        self.book
+            .iter()
+            .map(|entry| entry.order.name.to_string())
+            .collect()
     }
 }
 
@@ -96,7 +99,10 @@ fn a_file_cut_anywhere_says_every_whole_change_and_can_be_written_on() {
         fs::write(&path, &whole[..cut]).unwrap();
         let mut kept = Kept::open(&path);
         let changes = ends.iter().filter(|end| **end <= cut as u64).count();
-        assert_eq!(kept.names(), ["a.example", "b.example", "c.example"][..changes]);
+        assert_eq!(
+            kept.names(),
+            ["a.example", "b.example", "c.example"][..changes]
+        );
         kept.add("z.example");
         assert_eq!(Kept::open(&path).names().len(), changes + 1, "cut at {cut}");
     }
@@ -140,7 +146,10 @@ fn two_that_write_the_same_file_do_not_mix_and_one_that_reads_takes_no_harm() {
     first.add("a.example");
     let mut second = Kept::open(&path);
     assert_eq!(second.names(), ["a.example"]);
-    let change = second.book.plan(vec![order("b.example")], Timestamp::UNIX_EPOCH).unwrap();
+    let change = second
+        .book
+        .plan(vec![order("b.example")], Timestamp::UNIX_EPOCH)
+        .unwrap();
     let refused = second.journal.append(&change, &second.book);
     assert!(matches!(refused, Err(Error::InUse(_))));
     first.add("c.example");
@@ -157,7 +166,10 @@ fn a_change_that_is_taken_back_leaves_no_trace() {
     let mut kept = Kept::open(&path);
     kept.add("a.example");
     let before = fs::read(&path).unwrap();
-    let change = kept.book.plan(vec![order("b.example")], Timestamp::UNIX_EPOCH).unwrap();
+    let change = kept
+        .book
+        .plan(vec![order("b.example")], Timestamp::UNIX_EPOCH)
+        .unwrap();
     kept.journal.append(&change, &kept.book).unwrap();
     kept.journal.take_back().unwrap();
     assert_eq!(fs::read(&path).unwrap(), before);

@@ -62,11 +62,19 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     (any_name(), any::<bool>(), 0u8..5, any::<bool>(), expiry).prop_map(
         |(name, is_exact, subject_number, allows, expires_ns)| Entry {
             name: (&name).into(),
-            scope: if is_exact { OverrideScope::Exact } else { OverrideScope::Suffix },
+            scope: if is_exact {
+                OverrideScope::Exact
+            } else {
+                OverrideScope::Suffix
+            },
             subject: subject(subject_number),
             decision: Decision {
                 expires_ns,
-                action: if allows { DECISION_ALLOW } else { DECISION_BLOCK },
+                action: if allows {
+                    DECISION_ALLOW
+                } else {
+                    DECISION_BLOCK
+                },
                 ..Decision::default()
             },
         },
@@ -80,11 +88,18 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
         let mut kept: Vec<Entry> = Vec::new();
         for entry in entries {
             let place = |e: &Entry| {
-                (e.name.clone(), e.scope, e.subject.0, e.decision.expires_ns == 0)
+                (
+                    e.name.clone(),
+                    e.scope,
+                    e.subject.0,
+                    e.decision.expires_ns == 0,
+                )
             };
             let has_ended = |e: &Entry| (1..=NOW).contains(&e.decision.expires_ns);
             let ended_too = |e: &Entry| {
-                (&e.name, e.subject) == (&entry.name, entry.subject) && has_ended(e) && has_ended(&entry)
+                (&e.name, e.subject) == (&entry.name, entry.subject)
+                    && has_ended(e)
+                    && has_ended(&entry)
             };
             kept.retain(|known| place(known) != place(&entry) && !ended_too(known));
             kept.push(entry);
@@ -108,7 +123,10 @@ fn meant(entries: &[Entry], name: &Name, asker: &Asker, policy: u32) -> u32 {
         let holds = is_matched && (end == 0 || NOW < end);
         let rank = rank(entry.subject, asker, policy).filter(|_| holds)?;
         let is_exact = entry.scope == OverrideScope::Exact;
-        Some(((owner.label_count(), rank, is_exact, end != 0), entry.decision.id))
+        Some((
+            (owner.label_count(), rank, is_exact, end != 0),
+            entry.decision.id,
+        ))
     });
     matching.max().map_or(0, |(_, id)| id)
 }
@@ -118,7 +136,12 @@ fn names() -> Vec<Name> {
     for a in 0..3 {
         for b in 0..3 {
             for c in 0..3 {
-                for text in [format!("l{a}"), format!("l{a}.l{b}"), format!("x.l{a}.l{b}.l{c}"), format!("l{a}.l{b}.l{c}")] {
+                for text in [
+                    format!("l{a}"),
+                    format!("l{a}.l{b}"),
+                    format!("x.l{a}.l{b}.l{c}"),
+                    format!("l{a}.l{b}.l{c}"),
+                ] {
                     names.push(Name::from_text(text.as_bytes()).unwrap());
                 }
             }
@@ -168,7 +191,11 @@ impl Records {
 fn carry_out(records: &mut Records, differences: &[Difference]) -> [Vec<u32>; 3] {
     let batch = records.batch().wrapping_add(1);
     let transition = super::super::Transition::new(differences, batch, NOW);
-    let first: Vec<_> = transition.first.iter().map(|(key, record)| (*key, Some(*record))).collect();
+    let first: Vec<_> = transition
+        .first
+        .iter()
+        .map(|(key, record)| (*key, Some(*record)))
+        .collect();
     records.put(&first);
     let written = decided(records);
     *records.batch() = batch;
@@ -195,10 +222,12 @@ proptest! {
         new in entries(),
         first_batch in prop_oneof![Just(0u32), Just(u32::MAX), any::<u32>()],
     ) {
-        let new: Vec<Entry> = new.into_iter().map(|mut entry| {
+        // What has ended is never put in force.
+        let mut new = new;
+        new.retain(|entry| !(1..=NOW).contains(&entry.decision.expires_ns));
+        for entry in &mut new {
             entry.decision.id += 1000;
-            entry
-        }).collect();
+        }
         let mut tree = Tree::new(KEY);
         let mut records = Records::new(KEY);
         records.set_now(NOW);

@@ -1,0 +1,275 @@
+//! What is in force besides lists: policies, their schedules, overrides and pauses.
+//!
+//! [`Regime`] owns the order of things. A change of overrides is written to the
+//! journal, put in force in the kernel's maps, and reported when it is on disk;
+//! what fails is taken back. New policies are put in force around the switch to
+//! the image of their lists, so that a packet sees what was or what is to be.
+//! It does not know who holds the maps, nor who asks for a change.
+
+mod clock;
+mod enforce;
+mod error;
+mod orders;
+mod resolvers;
+mod standing;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use filter_common::layout::{OverrideRecord, POLICY_MAX, PolicyRecord};
+use jiff::Timestamp;
+
+pub use self::{
+    clock::Clock,
+    error::Error,
+    orders::{Outcome, Request},
+    standing::{OverridesStanding, PolicyStanding, Standing},
+};
+use crate::{
+    config::{self, Config},
+    kernel,
+    overrides::{Audience, Book, Journal, Override, Tree},
+    policy::{Categories, Numbers, Policies, Policy, Prefix, name_hash},
+};
+
+/// Who holds the maps.
+use kernel::Filter as Tables;
+
+/// Version of [`Outcome`].
+const OUTCOME_VERSION: u32 = 1;
+
+/// Policies, overrides and pauses, as the kernel's maps hold them.
+#[derive(Debug)]
+pub struct Regime {
+    policies: Policies,
+    resolvers: Vec<Prefix>,
+    links: Links,
+    book: Book,
+    journal: Journal,
+    tree: Tree,
+    /// The records of policies in the map, by number.
+    written: BTreeMap<u32, PolicyRecord>,
+    next_switch: Option<Timestamp>,
+    clock: Clock,
+}
+
+/// What a configuration amounts to besides its lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    policies: Policies,
+    resolvers: Vec<Prefix>,
+}
+
+/// What depends on the machine's interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Prefixes that may be answered, besides those of policies.
+    pub answered: BTreeSet<Prefix>,
+    /// Indexes of interfaces by name.
+    pub indexes: BTreeMap<String, u32>,
+}
+
+impl Plan {
+    /// Resolves what a configuration says, for lists whose categories have these bits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policies::resolve`].
+    pub fn of(
+        config: &Config,
+        categories: &Categories,
+        numbers: &Numbers,
+    ) -> Result<Self, config::Error> {
+        Ok(Self {
+            policies: Policies::resolve(config, categories, numbers)?,
+            resolvers: resolvers::prefixes(config),
+        })
+    }
+
+    /// Who is who.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+}
+
+/// Numbers that the maps hold for the policies of a configuration.
+pub fn numbers_in(tables: &Tables, config: &Config) -> Result<Numbers, kernel::Error> {
+    let mut names: BTreeMap<u64, &String> = BTreeMap::new();
+    names.extend(config.policies.keys().map(|name| (name_hash(name), name)));
+    let mut numbers = Numbers::new();
+    if names.is_empty() {
+        return Ok(numbers);
+    }
+    for number in 1..=POLICY_MAX {
+        let name = names.get(&tables.policy(number)?.name_hash);
+        numbers.extend(name.map(|name| ((*name).clone(), number)));
+    }
+    Ok(numbers)
+}
+
+impl Regime {
+    /// Reads the journal and puts everything in force, whatever the maps hold.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be read, or the maps cannot be changed.
+    pub fn start(
+        plan: Plan,
+        links: Links,
+        journal: &Path,
+        tables: &mut Tables,
+    ) -> Result<Self, Error> {
+        let (journal, book) = Journal::open(journal)?;
+        let mut regime = Self {
+            policies: plan.policies,
+            resolvers: plan.resolvers,
+            links,
+            book,
+            journal,
+            tree: Tree::new(tables.key()),
+            written: BTreeMap::new(),
+            next_switch: None,
+            clock: Clock::now(),
+        };
+        regime.install(tables)?;
+        Ok(regime)
+    }
+
+    /// Puts everything in force in other maps, whatever they hold.
+    pub fn install(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.clock = Clock::now();
+        self.written.clear();
+        self.put_policies(tables)?;
+        self.put_assignments(tables)?;
+        self.tree = Tree::new(tables.key());
+        let found = tables.override_records()?;
+        self.rebuild(found, tables)
+    }
+
+    /// The numbers of policies, which those of another plan keep.
+    pub fn numbers(&self) -> Numbers {
+        self.policies.numbers()
+    }
+
+    /// Lets policies select the categories of both images, before one takes the place of the other.
+    ///
+    /// A new policy is complete before anybody has it.
+    pub fn prepare(&mut self, plan: &Plan, tables: &mut Tables) -> Result<(), Error> {
+        for policy in plan.policies.iter() {
+            let new = policy.record(self.clock.now);
+            let record = match self.policies.numbered(policy.number) {
+                Some(old) if old.name == policy.name => {
+                    let old = self.record_of(old);
+                    PolicyRecord {
+                        categories: old.categories | new.categories,
+                        ..old
+                    }
+                }
+                _ => new,
+            };
+            self.put_policy(policy.number, record, tables)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a plan in force, after its image was.
+    pub fn follow(
+        &mut self,
+        plan: Plan,
+        links: Links,
+        tables: &mut Tables,
+    ) -> Result<(), Error> {
+        self.policies = plan.policies;
+        self.resolvers = plan.resolvers;
+        self.links = links;
+        self.clock = Clock::now();
+        self.put_policies(tables)?;
+        self.put_assignments(tables)?;
+        // Overrides of policies that are new or gone.
+        self.rebuild(self.in_force(tables), tables)
+    }
+
+    /// Goes back to what was in force before [`Self::prepare`]: its image did not come.
+    pub fn stay(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.put_policies(tables)
+    }
+
+    /// Follows changes of the machine's interfaces.
+    pub fn relink(&mut self, links: Links, tables: &mut Tables) -> Result<(), Error> {
+        if links == self.links {
+            return Ok(());
+        }
+        self.links = links;
+        self.put_assignments(tables)
+    }
+
+    /// Does what is due: schedules that switch, overrides that end, a clock that was set.
+    pub fn tick(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        let clock = Clock::now();
+        let was_set = clock.was_set_since(&self.clock);
+        self.clock = clock;
+        let ended = self.book.plan_ends(clock.now);
+        if !ended.removed.is_empty() {
+            // They are over in the kernel already, and the journal says when.
+            let removed = self.book.apply(&ended);
+            self.enforce(&removed, &[], tables)?;
+        }
+        if was_set {
+            self.rebuild(self.in_force(tables), tables)?;
+        }
+        let switches = self.next_switch.is_some_and(|next| next <= clock.now);
+        if was_set || switches || !ended.removed.is_empty() {
+            self.put_policies(tables)?;
+        }
+        Ok(())
+    }
+
+    /// Does what an operator asks for; it is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When it makes no sense or cannot be kept; what was in force stays.
+    pub fn obey(&mut self, request: Request, tables: &mut Tables) -> Result<Outcome, Error> {
+        self.clock = Clock::now();
+        if request == Request::List {
+            return Ok(Outcome {
+                version: OUTCOME_VERSION,
+                overrides: self.book.iter().cloned().collect(),
+                removed: Vec::new(),
+            });
+        }
+        let change = self.plan(request, self.clock.now)?;
+        let removed = self.carry_out(&change, tables)?;
+        Ok(Outcome {
+            version: OUTCOME_VERSION,
+            overrides: change.added,
+            removed,
+        })
+    }
+
+    /// The overrides.
+    pub fn overrides(&self) -> impl Iterator<Item = &Override> {
+        self.book.iter()
+    }
+
+    /// The records of overrides as the maps hold them.
+    fn in_force(&self, tables: &Tables) -> Vec<(u64, OverrideRecord)> {
+        let batch = tables.batch();
+        let records = self.tree.records();
+        records
+            .map(|(key, record)| (key, OverrideRecord { batch, ..record }))
+            .collect()
+    }
+
+    /// Until when a policy is paused.
+    fn pause_of(&self, policy: &Policy) -> Option<Timestamp> {
+        let pauses = self.book.pauses().filter(|pause| match &pause.order.audience {
+            Audience::Everybody => true,
+            Audience::Policy(name) => *name == policy.name,
+            Audience::Mac(_) | Audience::Address(_) => false,
+        });
+        pauses.filter_map(|pause| pause.order.expires).max()
+    }
+}

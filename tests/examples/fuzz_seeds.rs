@@ -7,6 +7,22 @@ use nxdp_tests::{
     conformance::{self, BLOCKED},
     frame::UdpFrame,
 };
+use serde::Deserialize;
+
+/// The table of lines that the parsers are tested against.
+const GOLDEN_LINES: &str = include_str!("../../filter-user/tests/golden/lines.toml");
+
+#[derive(Deserialize)]
+struct Golden {
+    case: Vec<GoldenLine>,
+}
+
+/// What a seed needs of a golden line.
+#[derive(Deserialize)]
+struct GoldenLine {
+    line: String,
+    format: Option<String>,
+}
 
 fn main() -> io::Result<()> {
     let folder = std::env::args_os().nth(1).unwrap_or("fuzz/seeds".into());
@@ -31,7 +47,40 @@ fn main() -> io::Result<()> {
         names.into_iter().map(<[u8]>::to_vec),
     )?;
     let labels = [1, 8, 9, 16, 17, 63].map(|len| vec![b'A'; 24 + len]);
-    write(&folder.join("core_hash"), labels.into_iter())
+    write(&folder.join("core_hash"), labels.into_iter())?;
+    // How the rest is meant, then edits of a sound image: where, how, what.
+    let edits = [
+        &[1, 0, 0, 0, 0][..],
+        &[3, 0, 0x40, 1, 1, 0, 0x80, 0, 0xff],
+        &[3, 0, 0xc0, 2, 0],
+    ];
+    write(&folder.join("image"), edits.into_iter().map(<[u8]>::to_vec))?;
+    lists(folder)
+}
+
+/// Golden lines go to the parser of their format; those that are written alike in several, to both of these.
+fn lists(folder: &Path) -> io::Result<()> {
+    let golden: Golden = toml::from_str(GOLDEN_LINES).map_err(io::Error::other)?;
+    let of = |target: &str, wanted: &dyn Fn(&GoldenLine) -> bool| {
+        let lines = golden.case.iter().filter(|case| wanted(case));
+        let lines = lines.map(|case| case.line.clone().into_bytes());
+        write(&folder.join(target), lines)
+    };
+    let is = |format| move |case: &GoldenLine| case.format.as_deref() == format;
+    of("list_dnsmasq", &is(Some("dnsmasq")))?;
+    of("list_unbound", &is(Some("unbound")))?;
+    of("list_rpz", &is(Some("rpz")))?;
+    of("list_mixed", &is(None))?;
+    of("list_adguard", &is_adguard)?;
+    // The formats that one line gives away.
+    of("list_any", &|case| case.format.is_some())
+}
+
+fn is_adguard(case: &GoldenLine) -> bool {
+    match case.format.as_deref() {
+        None => case.line.contains(['|', '$', '^', '*']),
+        Some(format) => format == "adguard",
+    }
 }
 
 /// Writes each input once, under its number.

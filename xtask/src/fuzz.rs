@@ -1,5 +1,6 @@
 //! Runs the fuzz targets, each for its share of the time.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +13,9 @@ use crate::{build, process};
 
 /// The release that is installed when cargo-fuzz is missing.
 const VERSION: &str = "0.13.1";
+
+/// Names the eBPF object to the build script of filter-user.
+const OBJECT: &str = "NXDP_BPF_OBJECT";
 
 /// An input that takes longer than this is a finding, seconds.
 const SLOW_INPUT_S: u32 = 10;
@@ -30,6 +34,8 @@ pub(crate) struct FuzzArgs {
 /// Fuzzes and fails, naming the inputs, if a target crashed.
 pub(crate) fn run(workspace: &Workspace, args: &FuzzArgs) -> Result<()> {
     let targets = targets(workspace.root(), args)?;
+    // The library embeds the eBPF object, and is part of every target.
+    build::kernel_side(workspace, &[])?;
     ensure_cargo_fuzz(workspace)?;
     let seconds = args.minutes * 60 / targets.len() as u64;
     let mut crashed = Vec::new();
@@ -105,6 +111,10 @@ fn cargo(workspace: &Workspace) -> Command {
     cargo
         .env("RUSTC_BOOTSTRAP", "1")
         .env_remove("CARGO_TARGET_DIR");
+    // The targets are built in a folder of their own, where the library would not find the object.
+    if env::var_os(OBJECT).is_none() {
+        cargo.env(OBJECT, workspace.ebpf_objects().join("nxdp.bpf.o"));
+    }
     cargo
 }
 
@@ -124,7 +134,8 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u64) -> Command {
     command
         .arg("--")
         .arg(format!("-max_total_time={seconds}"))
-        .arg(format!("-timeout={SLOW_INPUT_S}"));
+        .arg(format!("-timeout={SLOW_INPUT_S}"))
+        .arg("-print_final_stats=1");
     command
 }
 

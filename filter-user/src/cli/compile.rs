@@ -49,7 +49,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(mut self) -> Result<(), Failure> {
         self.lists.lists.append(&mut self.more_lists);
-        let config = self.lists.config()?;
+        let config = self.lists.config().map_err(Failure::usage)?;
         if config.lists.is_empty() {
             return Err(Failure::usage(config::Error::NoList));
         }

@@ -15,7 +15,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use filter_user::{
-    config::{AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
+    config::{self, AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
     control,
     guard::{Finding, Severity},
     list::{Format, ScopePolicy},
@@ -47,7 +47,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Compile, load, attach and stay, until Ctrl-C
     ///
-    /// The lists are read again on SIGHUP and when a list file changes. Ending
+    /// SIGHUP reads configuration and lists again; a list file that changes is
+    /// read again by itself. What is wrong changes nothing, and is told. Ending
     /// the process detaches the program; names are then no longer blocked.
     ///
     /// CAUTION: blocked names stop resolving for everybody behind the
@@ -88,9 +89,9 @@ struct ListArguments {
 
 impl ListArguments {
     /// The configuration that file and flags make together.
-    fn config(&self) -> Result<Config, Failure> {
+    fn config(&self) -> Result<Config, config::Error> {
         let mut config = match &self.config {
-            Some(path) => Config::read(path).map_err(Failure::usage)?,
+            Some(path) => Config::read(path)?,
             None => Config::default(),
         };
         config

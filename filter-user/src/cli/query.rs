@@ -106,7 +106,7 @@ impl Arguments {
         if let Some(path) = &self.image {
             return Ok(Arc::new(Image::open(path)?));
         }
-        let config = self.lists.config()?;
+        let config = self.lists.config().map_err(Failure::usage)?;
         if config.lists.is_empty() {
             return Err(Failure::usage(config::Error::NoList));
         }

@@ -1,6 +1,6 @@
 //! `nxdp run`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use filter_user::{config, service};
@@ -37,21 +37,23 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.config()?;
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        self.lists.lists.append(&mut self.more_lists);
+        let config = self.config().map_err(Failure::usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        Ok(runtime.block_on(service::run(config))?)
+        // What the flags say stays, whatever becomes of the file.
+        let reread = Arc::new(move || self.config());
+        Ok(runtime.block_on(service::run(config, reread))?)
     }
 
-    fn config(mut self) -> Result<config::Config, Failure> {
-        self.lists.lists.append(&mut self.more_lists);
+    fn config(&self) -> Result<config::Config, config::Error> {
         let mut config = self.lists.config()?;
         if !self.interfaces.is_empty() {
-            config.interfaces = self.interfaces;
+            config.interfaces.clone_from(&self.interfaces);
         }
-        config.clients.extend(self.clients);
+        config.clients.extend(&self.clients);
         if let Some(mode) = self.mode {
             config.mode = mode.into();
         }
@@ -59,12 +61,12 @@ impl Arguments {
             config.answer = answer.into();
         }
         config.ttl_s = self.ttl.or(config.ttl_s);
-        config.socket = self.socket.or(config.socket);
+        config.socket = self.socket.clone().or(config.socket);
         if config.interfaces.is_empty() {
-            return Err(Failure::usage(config::Error::NoInterface));
+            return Err(config::Error::NoInterface);
         }
         if config.lists.is_empty() {
-            return Err(Failure::usage(config::Error::NoList));
+            return Err(config::Error::NoList);
         }
         Ok(config)
     }

@@ -186,6 +186,15 @@ impl Config {
         names
     }
 
+    /// The files whose change is to be noticed: lists, and clients of policies.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let lists = self.lists.iter().map(|list| &list.path);
+        let policies = self.policies.values();
+        lists
+            .chain(policies.flat_map(|policy| &policy.client_files))
+            .cloned()
+    }
+
     /// The control socket, given or by default.
     pub fn socket(&self) -> &Path {
         self.socket

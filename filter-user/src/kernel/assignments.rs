@@ -66,10 +66,15 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// When a map is full. What was changed before stays changed; the next call goes on from there.
+    /// When a map cannot be changed; all of them are then as they were.
     pub fn assign(&mut self, new: Arc<Assignments>) -> Result<(), Error> {
         let old = Arc::clone(&self.assignments);
-        self.put_new(&old, &new)?;
+        if let Err(error) = self.put_new(&old, &new) {
+            // Nothing here needs more room than there was.
+            self.put_new(&new, &old)?;
+            self.remove_old(&new, &old)?;
+            return Err(error);
+        }
         let flags = new.control_flags();
         self.put_flags(flags, flags);
         self.put_flags(CONTROL_BY_ANY, flags);
@@ -80,17 +85,32 @@ impl Filter {
 
     fn put_new(&mut self, old: &Assignments, new: &Assignments) -> Result<(), Error> {
         let macs = added(pairs(&old.macs), pairs(&new.macs));
-        put_hashed(self.map_mut("MACS")?, macs.map(|(mac, policy)| (mac_key(mac), policy)))?;
+        put_hashed(
+            self.map_mut("MACS")?,
+            macs.map(|(mac, policy)| (mac_key(mac), policy)),
+        )?;
         let prefixes = added(old.prefixes.iter().copied(), new.prefixes.iter().copied());
-        put_prefixes(self.map_mut("CLIENTS")?, prefixes.map(|(prefix, record)| (prefix, record.0)))?;
+        put_prefixes(
+            self.map_mut("CLIENTS")?,
+            prefixes.map(|(prefix, record)| (prefix, record.0)),
+        )?;
         let interfaces = added(pairs(&old.interfaces), pairs(&new.interfaces));
         put_hashed(self.map_mut("INTERFACES")?, interfaces)?;
         let destinations = added(pairs(&old.destinations), pairs(&new.destinations));
         put_hashed(self.map_mut("DESTINATIONS")?, destinations)?;
         let resolvers = added(keys(&old.resolvers), keys(&new.resolvers));
-        put_prefixes(self.map_mut("RESOLVERS")?, resolvers.map(|(prefix, ())| (prefix, 1u8)))?;
-        let changed = new.vlans.keys().filter(|vlan| old.vlan(**vlan) != new.vlan(**vlan));
-        put_vlans(self.map_mut("VLANS")?, changed.map(|vlan| (*vlan, new.vlan(*vlan))))
+        put_prefixes(
+            self.map_mut("RESOLVERS")?,
+            resolvers.map(|(prefix, ())| (prefix, 1u8)),
+        )?;
+        let changed = new
+            .vlans
+            .keys()
+            .filter(|vlan| old.vlan(**vlan) != new.vlan(**vlan));
+        put_vlans(
+            self.map_mut("VLANS")?,
+            changed.map(|vlan| (*vlan, new.vlan(*vlan))),
+        )
     }
 
     fn remove_old(&mut self, old: &Assignments, new: &Assignments) -> Result<(), Error> {
@@ -104,7 +124,10 @@ impl Filter {
         remove_hashed(self.map_mut("DESTINATIONS")?, destinations)?;
         let resolvers = removed(keys(&old.resolvers), keys(&new.resolvers));
         remove_prefixes::<u8>(self.map_mut("RESOLVERS")?, resolvers)?;
-        let gone = old.vlans.keys().filter(|vlan| !new.vlans.contains_key(vlan));
+        let gone = old
+            .vlans
+            .keys()
+            .filter(|vlan| !new.vlans.contains_key(vlan));
         put_vlans(self.map_mut("VLANS")?, gone.map(|vlan| (*vlan, 0)))
     }
 }
@@ -130,7 +153,9 @@ fn removed<K: Ord + Copy, V>(
     let mut new = new.peekable();
     old.filter_map(move |(key, _)| {
         while new.next_if(|(before, _)| *before < key).is_some() {}
-        new.next_if(|(same, _)| *same == key).is_none().then_some(key)
+        new.next_if(|(same, _)| *same == key)
+            .is_none()
+            .then_some(key)
     })
 }
 
@@ -146,10 +171,7 @@ const fn mac_key([a, b, c, d, e, f]: Mac) -> [u8; 8] {
     [a, b, c, d, e, f, 0, 0]
 }
 
-fn put_hashed<K: Pod>(
-    map: &mut Map,
-    entries: impl Iterator<Item = (K, u32)>,
-) -> Result<(), Error> {
+fn put_hashed<K: Pod>(map: &mut Map, entries: impl Iterator<Item = (K, u32)>) -> Result<(), Error> {
     let mut map: HashMap<&mut MapData, K, u32> = map.try_into().map_err(Error::Clients)?;
     for (key, policy) in entries {
         map.insert(key, policy, 0).map_err(Error::Clients)?;
@@ -191,7 +213,8 @@ fn remove_prefixes<V: Pod>(
 fn put_vlans(map: &mut Map, entries: impl Iterator<Item = (u16, u32)>) -> Result<(), Error> {
     let mut map: Array<&mut MapData, u32> = map.try_into().map_err(Error::Clients)?;
     for (vlan, policy) in entries {
-        map.set(u32::from(vlan), policy, 0).map_err(Error::Clients)?;
+        map.set(u32::from(vlan), policy, 0)
+            .map_err(Error::Clients)?;
     }
     Ok(())
 }

@@ -49,8 +49,10 @@ impl Filter {
 
     /// Changes what a policy does.
     pub fn put_policy(&mut self, number: u32, record: &PolicyRecord) -> Result<(), Error> {
-        let mut map: Array<&mut MapData, PolicyWords> =
-            self.map_mut(POLICIES)?.try_into().map_err(Error::Policies)?;
+        let mut map: Array<&mut MapData, PolicyWords> = self
+            .map_mut(POLICIES)?
+            .try_into()
+            .map_err(Error::Policies)?;
         let words: PolicyWords = bytemuck::cast(*record);
         map.set(number, words, 0).map_err(Error::Policies)
     }
@@ -67,13 +69,11 @@ impl Filter {
     }
 
     /// Writes a record of an override, or removes it.
-    pub fn put_override(
-        &mut self,
-        key: u64,
-        record: Option<&OverrideRecord>,
-    ) -> Result<(), Error> {
-        let mut map: HashMap<&mut MapData, u64, OverrideWords> =
-            self.map_mut(OVERRIDES)?.try_into().map_err(Error::Overrides)?;
+    pub fn put_override(&mut self, key: u64, record: Option<&OverrideRecord>) -> Result<(), Error> {
+        let mut map: HashMap<&mut MapData, u64, OverrideWords> = self
+            .map_mut(OVERRIDES)?
+            .try_into()
+            .map_err(Error::Overrides)?;
         match record {
             Some(record) => {
                 let words: OverrideWords = bytemuck::cast(*record);

@@ -198,6 +198,8 @@ impl Sources {
             .par_iter()
             .map(|list| self.list(&categories, list, &meter))
             .collect::<Result<_, _>>()?;
+        self.known()
+            .retain(|path, _| config.lists.iter().any(|list| list.path == *path));
         let read = start.elapsed();
         let start = Instant::now();
         let builders: Vec<&ListBuilder> = lists.iter().map(|list| &list.builder).collect();

@@ -1,20 +1,20 @@
 //! How a regime gets into the kernel's maps, and back out when something fails.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use filter_common::{
     layout::{
-        CONTROL_BYPASS, CONTROL_OVERRIDES, CONTROL_PAUSES, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
-        Decision, OVERRIDE_RECORDS_MAX, OverrideRecord, PolicyRecord,
+        CONTROL_BYPASS, CONTROL_OVERRIDES, CONTROL_PAUSES, DECISION_ALLOW, DECISION_BLOCK,
+        DECISION_PAUSE, Decision, OVERRIDE_RECORDS_MAX, OverrideRecord, PolicyRecord,
     },
     overlay::Subject,
 };
 
 use super::{Error, Regime, Tables};
 use crate::{
-    kernel::{self, Assignments},
+    kernel,
     overrides::{Action, Audience, Change, Difference, Entry, Override, Transition, Tree},
-    policy::{Policy, Prefix, address_of, compose},
+    policy::{Policy, address_of},
 };
 
 impl Regime {
@@ -73,10 +73,21 @@ impl Regime {
         let mut differences: BTreeMap<u64, Difference> = BTreeMap::new();
         for (key, record) in found {
             let old = Some(in_force(record, tables.batch()));
-            differences.insert(key, Difference { key, old, new: None });
+            differences.insert(
+                key,
+                Difference {
+                    key,
+                    old,
+                    new: None,
+                },
+            );
         }
         for (key, record) in tree.records() {
-            let none = Difference { key, old: None, new: None };
+            let none = Difference {
+                key,
+                old: None,
+                new: None,
+            };
             differences.entry(key).or_insert(none).new = Some(record);
         }
         let differences: Vec<Difference> = differences
@@ -88,11 +99,7 @@ impl Regime {
     }
 
     /// Changes records of overrides as one step for every packet.
-    fn put_overrides(
-        &self,
-        differences: &[Difference],
-        tables: &mut Tables,
-    ) -> Result<(), Error> {
+    fn put_overrides(&self, differences: &[Difference], tables: &mut Tables) -> Result<(), Error> {
         let needed = self.tree.record_count();
         if needed > OVERRIDE_RECORDS_MAX as usize {
             return Err(Error::RecordsFull {
@@ -127,18 +134,34 @@ impl Regime {
     }
 
     fn override_flags(&self) -> u32 {
-        let overrides = if self.tree.is_empty() { 0 } else { CONTROL_OVERRIDES };
-        let of_clients = |pause: &Override| {
-            matches!(pause.order.audience, Audience::Mac(_) | Audience::Address(_))
+        let overrides = if self.tree.is_empty() {
+            0
+        } else {
+            CONTROL_OVERRIDES
         };
-        let pauses = if self.book.pauses().any(of_clients) { CONTROL_PAUSES } else { 0 };
+        let of_clients = |pause: &Override| {
+            matches!(
+                pause.order.audience,
+                Audience::Mac(_) | Audience::Address(_)
+            )
+        };
+        let pauses = if self.book.pauses().any(of_clients) {
+            CONTROL_PAUSES
+        } else {
+            0
+        };
         overrides | pauses
     }
 
     /// Writes what policies do now, where it is not what the maps hold.
     pub(super) fn put_policies(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        let refuse = if self.policies.refuse_bypass() { CONTROL_BYPASS } else { 0 };
+        let refuse = if self.plan.policies.refuse_bypass() {
+            CONTROL_BYPASS
+        } else {
+            0
+        };
         let policies: Vec<(u32, PolicyRecord)> = self
+            .plan
             .policies
             .iter()
             .map(|policy| (policy.number, self.record_of(policy)))
@@ -147,7 +170,7 @@ impl Regime {
             self.put_policy(number, record, tables)?;
         }
         tables.put_flags(CONTROL_BYPASS, refuse);
-        let next = self.policies.next_switch(self.clock.now);
+        let next = self.plan.policies.next_switch(self.clock.now);
         self.next_switch = next.map(|(when, _)| when);
         Ok(())
     }
@@ -174,24 +197,6 @@ impl Regime {
         }
     }
 
-    pub(super) fn put_assignments(&self, tables: &mut Tables) -> Result<(), Error> {
-        let clients = self.policies.clients();
-        let answered: Vec<Prefix> = self.links.answered.iter().copied().collect();
-        let interfaces = clients.interfaces.iter().filter_map(|(name, policy)| {
-            let index = self.links.indexes.get(name)?;
-            Some((*index, *policy))
-        });
-        tables.assign(Arc::new(Assignments {
-            macs: clients.macs.clone(),
-            prefixes: compose(&answered, &clients.prefixes),
-            vlans: clients.vlans.clone(),
-            interfaces: interfaces.collect(),
-            destinations: clients.destinations.clone(),
-            resolvers: self.resolvers.clone(),
-        }))?;
-        Ok(())
-    }
-
     fn entries(&self, overrides: &[Override]) -> Vec<Entry> {
         let entries = overrides.iter().filter_map(|entry| self.entry(entry));
         entries.collect()
@@ -205,11 +210,9 @@ impl Regime {
         let subject = match &order.audience {
             Audience::Everybody | Audience::Policy(_) if is_pause => return None,
             Audience::Everybody => Subject::EVERYBODY,
-            Audience::Policy(name) => Subject::policy(self.policies.named(name)?.number),
+            Audience::Policy(name) => Subject::policy(self.plan.policies.named(name)?.number),
             Audience::Mac(mac) => Subject::mac(*mac),
-            Audience::Address(address) => {
-                Subject::address(&address_of(*address), self.tree.key())
-            }
+            Audience::Address(address) => Subject::address(&address_of(*address), self.tree.key()),
         };
         let expires_ns = order.expires.map_or(0, |end| self.clock.boot_ns_of(end));
         Some(Entry {
@@ -252,10 +255,7 @@ fn in_force(record: OverrideRecord, batch: u32) -> OverrideRecord {
     }
 }
 
-fn put_all(
-    writes: &[(u64, OverrideRecord)],
-    tables: &mut Tables,
-) -> Result<(), kernel::Error> {
+fn put_all(writes: &[(u64, OverrideRecord)], tables: &mut Tables) -> Result<(), kernel::Error> {
     for (key, record) in writes {
         tables.put_override(*key, Some(record))?;
     }

@@ -29,6 +29,14 @@ pub enum Error {
         /// Records that there can be.
         max: usize,
     },
+    /// More prefixes of clients than the map holds.
+    #[error("{count} prefixes of clients, at most {max} fit: join some, or leave some out")]
+    PrefixesFull {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
     /// No policy has this name.
     #[error("no policy '{name}'; there are: {}", known.join(", "))]
     NoPolicy {
@@ -47,7 +55,9 @@ pub enum Error {
     #[error("the end {0} is past: name a later one")]
     Past(Timestamp),
     /// A pause for ever.
-    #[error("a pause must end: say when with `--for` or `--until`; `unfiltered` in the configuration has no end")]
+    #[error(
+        "a pause must end: say when with `--for` or `--until`; `unfiltered` in the configuration has no end"
+    )]
     EndlessPause,
     /// There is nothing to end.
     #[error("{0} is not paused; `nxdp overrides` lists pauses too")]

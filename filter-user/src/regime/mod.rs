@@ -16,9 +16,10 @@ mod standing;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::Arc,
 };
 
-use filter_common::layout::{OverrideRecord, POLICY_MAX, PolicyRecord};
+use filter_common::layout::{CLIENT_PREFIX_MAX, OverrideRecord, POLICY_MAX, PolicyRecord};
 use jiff::Timestamp;
 
 pub use self::{
@@ -29,9 +30,9 @@ pub use self::{
 };
 use crate::{
     config::{self, Config},
-    kernel,
+    kernel::{self, Assignments},
     overrides::{Audience, Book, Journal, Override, Tree},
-    policy::{Categories, Numbers, Policies, Policy, Prefix, name_hash},
+    policy::{Categories, Numbers, Policies, Policy, Prefix, compose, name_hash},
 };
 
 /// Who holds the maps.
@@ -43,9 +44,9 @@ const OUTCOME_VERSION: u32 = 1;
 /// Policies, overrides and pauses, as the kernel's maps hold them.
 #[derive(Debug)]
 pub struct Regime {
-    policies: Policies,
-    resolvers: Vec<Prefix>,
+    plan: Plan,
     links: Links,
+    assignments: Arc<Assignments>,
     book: Book,
     journal: Journal,
     tree: Tree,
@@ -60,6 +61,14 @@ pub struct Regime {
 pub struct Plan {
     policies: Policies,
     resolvers: Vec<Prefix>,
+}
+
+/// A plan that everything is ready for but its image.
+#[derive(Debug)]
+pub struct Staged {
+    plan: Plan,
+    links: Links,
+    assignments: Arc<Assignments>,
 }
 
 /// What depends on the machine's interfaces.
@@ -123,8 +132,8 @@ impl Regime {
     ) -> Result<Self, Error> {
         let (journal, book) = Journal::open(journal)?;
         let mut regime = Self {
-            policies: plan.policies,
-            resolvers: plan.resolvers,
+            assignments: assignments(&plan, &links)?,
+            plan,
             links,
             book,
             journal,
@@ -142,24 +151,55 @@ impl Regime {
         self.clock = Clock::now();
         self.written.clear();
         self.put_policies(tables)?;
-        self.put_assignments(tables)?;
+        tables.assign(Arc::clone(&self.assignments))?;
         self.tree = Tree::new(tables.key());
         let found = tables.override_records()?;
         self.rebuild(found, tables)
     }
 
+    /// The policies in force.
+    pub fn policies(&self) -> &Policies {
+        &self.plan.policies
+    }
+
     /// The numbers of policies, which those of another plan keep.
     pub fn numbers(&self) -> Numbers {
-        self.policies.numbers()
+        self.plan.policies.numbers()
     }
 
     /// Lets policies select the categories of both images, before one takes the place of the other.
     ///
     /// A new policy is complete before anybody has it.
-    pub fn prepare(&mut self, plan: &Plan, tables: &mut Tables) -> Result<(), Error> {
-        for policy in plan.policies.iter() {
+    ///
+    /// # Errors
+    ///
+    /// When the plan does not fit the maps, which is found before anything changes.
+    pub fn stage(
+        &mut self,
+        plan: Plan,
+        links: Links,
+        tables: &mut Tables,
+    ) -> Result<Staged, Error> {
+        let assignments = if (&plan, &links) == (&self.plan, &self.links) {
+            Arc::clone(&self.assignments)
+        } else {
+            assignments(&plan, &links)?
+        };
+        let staged = Staged {
+            plan,
+            links,
+            assignments,
+        };
+        self.clock = Clock::now();
+        self.widen(&staged, tables)?;
+        Ok(staged)
+    }
+
+    /// Does the same in other maps, which are to take the place of those.
+    pub fn widen(&mut self, staged: &Staged, tables: &mut Tables) -> Result<(), Error> {
+        for policy in staged.plan.policies.iter() {
             let new = policy.record(self.clock.now);
-            let record = match self.policies.numbered(policy.number) {
+            let record = match self.plan.policies.numbered(policy.number) {
                 Some(old) if old.name == policy.name => {
                     let old = self.record_of(old);
                     PolicyRecord {
@@ -174,25 +214,25 @@ impl Regime {
         Ok(())
     }
 
-    /// Puts a plan in force, after its image was.
-    pub fn follow(
-        &mut self,
-        plan: Plan,
-        links: Links,
-        tables: &mut Tables,
-    ) -> Result<(), Error> {
-        self.policies = plan.policies;
-        self.resolvers = plan.resolvers;
-        self.links = links;
-        self.clock = Clock::now();
+    /// Puts what was staged in force, after its image was.
+    pub fn commit(&mut self, staged: Staged, tables: &mut Tables) -> Result<(), Error> {
+        let is_other = staged.plan.policies != self.plan.policies;
+        self.plan = staged.plan;
         self.put_policies(tables)?;
-        self.put_assignments(tables)?;
-        // Overrides of policies that are new or gone.
-        self.rebuild(self.in_force(tables), tables)
+        self.links = staged.links;
+        if !Arc::ptr_eq(&self.assignments, &staged.assignments) {
+            self.assignments = staged.assignments;
+            tables.assign(Arc::clone(&self.assignments))?;
+        }
+        if is_other {
+            // Overrides may be for policies that are new or gone.
+            self.rebuild(self.in_force(tables), tables)?;
+        }
+        Ok(())
     }
 
-    /// Goes back to what was in force before [`Self::prepare`]: its image did not come.
-    pub fn stay(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    /// Goes back to what was in force before [`Self::stage`]: the image did not come.
+    pub fn unstage(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.put_policies(tables)
     }
 
@@ -201,8 +241,9 @@ impl Regime {
         if links == self.links {
             return Ok(());
         }
+        self.assignments = assignments(&self.plan, &links)?;
         self.links = links;
-        self.put_assignments(tables)
+        Ok(tables.assign(Arc::clone(&self.assignments))?)
     }
 
     /// Does what is due: schedules that switch, overrides that end, a clock that was set.
@@ -265,11 +306,38 @@ impl Regime {
 
     /// Until when a policy is paused.
     fn pause_of(&self, policy: &Policy) -> Option<Timestamp> {
-        let pauses = self.book.pauses().filter(|pause| match &pause.order.audience {
-            Audience::Everybody => true,
-            Audience::Policy(name) => *name == policy.name,
-            Audience::Mac(_) | Audience::Address(_) => false,
-        });
+        let pauses = self
+            .book
+            .pauses()
+            .filter(|pause| match &pause.order.audience {
+                Audience::Everybody => true,
+                Audience::Policy(name) => *name == policy.name,
+                Audience::Mac(_) | Audience::Address(_) => false,
+            });
         pauses.filter_map(|pause| pause.order.expires).max()
     }
+}
+
+/// What the maps of clients are to hold.
+fn assignments(plan: &Plan, links: &Links) -> Result<Arc<Assignments>, Error> {
+    let clients = plan.policies.clients();
+    let answered: Vec<Prefix> = links.answered.iter().copied().collect();
+    let prefixes = compose(&answered, &clients.prefixes);
+    let max = CLIENT_PREFIX_MAX as usize;
+    if prefixes.len() > max {
+        let count = prefixes.len();
+        return Err(Error::PrefixesFull { count, max });
+    }
+    let interfaces = clients.interfaces.iter().filter_map(|(name, policy)| {
+        let index = links.indexes.get(name)?;
+        Some((*index, *policy))
+    });
+    Ok(Arc::new(Assignments {
+        macs: clients.macs.clone(),
+        prefixes,
+        vlans: clients.vlans.clone(),
+        interfaces: interfaces.collect(),
+        destinations: clients.destinations.clone(),
+        resolvers: plan.resolvers.clone(),
+    }))
 }

@@ -64,19 +64,26 @@ impl Regime {
     }
 
     fn check_policy(&self, name: &str) -> Result<(), Error> {
-        match self.policies.named(name) {
+        match self.plan.policies.named(name) {
             Some(policy) if policy.is_unfiltered() => Err(Error::Unfiltered(name.to_owned())),
             Some(_) => Ok(()),
             None => Err(Error::NoPolicy {
                 name: name.to_owned(),
-                known: self.policies.iter().map(|policy| policy.name.clone()).collect(),
+                known: self
+                    .plan
+                    .policies
+                    .iter()
+                    .map(|policy| policy.name.clone())
+                    .collect(),
             }),
         }
     }
 }
 
 fn resumed(book: &Book, audience: &Audience) -> Result<Change, Error> {
-    let paused = book.pauses().filter(|pause| pause.order.audience == *audience);
+    let paused = book
+        .pauses()
+        .filter(|pause| pause.order.audience == *audience);
     let removed: Vec<u32> = paused.map(|pause| pause.id).collect();
     if removed.is_empty() {
         return Err(Error::NotPaused(audience.to_string()));

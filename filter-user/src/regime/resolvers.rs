@@ -30,8 +30,12 @@ pub(super) fn prefixes(config: &Config) -> Vec<Prefix> {
 
 /// The built-in ones, one a line, comments behind `#`.
 fn built_in() -> impl Iterator<Item = IpNet> {
-    let lines = BUILT_IN.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    lines.filter(|line| !line.is_empty()).filter_map(crate::config::prefix)
+    let lines = BUILT_IN
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines
+        .filter(|line| !line.is_empty())
+        .filter_map(crate::config::prefix)
 }
 
 #[cfg(test)]
@@ -40,7 +44,9 @@ mod tests {
 
     #[test]
     fn every_line_of_the_built_in_list_is_an_address_or_prefix() {
-        let lines = BUILT_IN.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let lines = BUILT_IN
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or_default());
         let count = lines.filter(|line| !line.trim().is_empty()).count();
         assert!(count > 20);
         assert_eq!(built_in().count(), count);

@@ -44,7 +44,7 @@ pub struct OverridesStanding {
 impl Regime {
     /// What is in force at an instant, for lists whose categories have these bits.
     pub fn standing(&self, categories: &Categories, now: Timestamp) -> Standing {
-        let policies = self.policies.iter();
+        let policies = self.plan.policies.iter();
         Standing {
             policies: policies
                 .map(|policy| self.policy_standing(policy, categories, now))
@@ -64,7 +64,13 @@ impl Regime {
         now: Timestamp,
     ) -> PolicyStanding {
         let mask = policy.categories_at(now);
-        let names = || categories.names_of(mask).into_iter().map(str::to_owned).collect();
+        let names = || {
+            categories
+                .names_of(mask)
+                .into_iter()
+                .map(str::to_owned)
+                .collect()
+        };
         let blocks_every = mask & categories.every() == categories.every();
         PolicyStanding {
             name: policy.name.clone(),

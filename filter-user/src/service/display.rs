@@ -68,12 +68,17 @@ impl Display {
         eprintln!("attached to {interface} in {mode} mode; Ctrl-C detaches");
     }
 
+    /// Tells that something is not as it should be.
+    pub(super) fn trouble(&self, what: &str) {
+        eprintln!("{what}");
+    }
+
     pub(super) fn reloading(&self, why: &str) {
         eprintln!("reloading: {why}");
     }
 
     pub(super) fn reload_failed(&self, why: &str) {
-        eprintln!("reload failed, the lists loaded before stay in force: {why}");
+        eprintln!("reload failed, configuration and lists loaded before stay in force: {why}");
     }
 
     pub(super) fn swapped(&self, compiled: &Compiled, generation: u32, took: Duration) {

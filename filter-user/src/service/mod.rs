@@ -7,6 +7,7 @@
 mod answerer;
 mod clients;
 mod display;
+mod reload;
 mod socket;
 mod watch;
 
@@ -18,17 +19,26 @@ use std::{
 use filter_common::layout::Record;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
     time::MissedTickBehavior,
 };
 
-pub use self::display::{human_bytes, progress_bar};
-use self::{answerer::answer, display::Display, socket::Socket, watch::Watch};
+use self::{
+    answerer::answer,
+    display::Display,
+    reload::{Cause, Prepared, Preparing, finished, prepare},
+    socket::Socket,
+    watch::Watch,
+};
+pub use self::{
+    display::{human_bytes, progress_bar},
+    reload::{PrepareError, Reread},
+};
 use crate::{
     config::{Config, ModeChoice},
-    image::Image,
     kernel::{self, Filter, Mode},
-    pipeline::{self, Compiled, Progress, Request, Sources},
+    pipeline::{Compiled, Sources},
+    policy::Numbers,
+    regime::{self, Regime, Staged},
 };
 
 /// How often list files are looked at.
@@ -39,9 +49,12 @@ const CAPACITY_MIN: u32 = 16 * 1024;
 /// Why the service ended early or did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The lists cannot be compiled.
+    /// Configuration or lists cannot be used.
     #[error(transparent)]
-    Pipeline(#[from] pipeline::Error),
+    Prepare(#[from] PrepareError),
+    /// Policies or overrides cannot be put in force.
+    #[error(transparent)]
+    Regime(#[from] regime::Error),
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
@@ -57,14 +70,16 @@ pub enum Error {
 }
 
 /// Runs until SIGINT or SIGTERM; returns after everything is detached.
-pub async fn run(config: Config) -> Result<(), Error> {
+///
+/// SIGHUP takes the configuration from `reread`, and all that it names, if all of it is right.
+pub async fn run(config: Config, reread: Arc<Reread>) -> Result<(), Error> {
     for interface in &config.interfaces {
         kernel::check_interface(interface)?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let mut socket = Socket::open(config.socket())?;
     let mut service = tokio::select! {
-        service = Service::start(config) => service?,
+        service = Service::start(config, reread) => service?,
         () = signals.stop() => return Ok(()),
     };
     service.attach()?;
@@ -76,37 +91,51 @@ pub async fn run(config: Config) -> Result<(), Error> {
 /// The state of a running service.
 struct Service {
     config: Arc<Config>,
+    reread: Arc<Reread>,
     sources: Arc<Sources>,
     filter: Filter,
+    regime: Regime,
     compiled: Compiled,
     watch: Watch,
-    reload: Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
+    reload: Option<Preparing>,
+    /// SIGHUP came while something was being prepared.
+    hung_up: bool,
     last_error: Option<String>,
     started: Instant,
     display: Display,
 }
 
 impl Service {
-    async fn start(config: Config) -> Result<Self, Error> {
-        let config = Arc::new(config);
+    async fn start(config: Config, reread: Arc<Reread>) -> Result<Self, Error> {
         let sources = Arc::new(Sources::default());
-        let watch = Watch::new(config.lists.iter().map(|list| list.path.clone()));
         let display = Display::default();
-        let compiled = compile(&config, &sources, None, progress_bar())
-            .await
-            .map_err(Error::Background)??;
+        let first: Preparing = tokio::task::spawn_blocking({
+            let sources = Arc::clone(&sources);
+            let numbers = Numbers::new();
+            move || prepare(Arc::new(config), &sources, None, &numbers, &progress_bar())
+        });
+        let Prepared {
+            config,
+            compiled,
+            plan,
+            watch,
+        } = first.await.map_err(Error::Background)??;
         let records = compiled.image.records();
         let mut filter = Filter::load(capacity_for(records.len()))?;
-        filter.set_clients(clients::prefixes(&config))?;
+        let links = clients::links(&config, plan.policies());
+        let regime = Regime::start(plan, links, config.overrides(), &mut filter)?;
         let generation = filter.activate(records)?;
         display.compiled(&compiled, generation);
         Ok(Self {
             config,
+            reread,
             sources,
             filter,
+            regime,
             compiled,
             watch,
             reload: None,
+            hung_up: false,
             last_error: None,
             started: Instant::now(),
             display,
@@ -134,54 +163,37 @@ impl Service {
             tokio::select! {
                 order = signals.next() => match order {
                     Order::Stop => return Ok(()),
-                    Order::Reload => self.start_reload("SIGHUP"),
+                    Order::Reload => self.start_reload(Cause::Hangup),
                 },
                 _ = watch.tick() => {
                     self.filter.flush_log();
-                    self.filter.set_clients(clients::prefixes(&self.config))?;
+                    self.keep_regime();
                     if self.watch.has_settled_change() {
-                        self.start_reload("a list changed");
+                        self.start_reload(Cause::List);
                     }
                 }
                 _ = show.tick() => self.display.tick(&self.filter.counters()?),
-                compiled = finished(&mut self.reload) => self.finish_reload(compiled),
+                prepared = finished(&mut self.reload) => self.finish_reload(prepared),
                 asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)).await,
             }
         }
     }
 
-    fn start_reload(&mut self, why: &str) {
-        if self.reload.is_some() {
-            // The running compilation may have read the file before it changed.
-            self.watch.look_again();
-            return;
-        }
-        self.watch.note();
-        self.display.reloading(why);
-        self.reload = Some(compile(
-            &self.config,
-            &self.sources,
-            Some(Arc::clone(&self.compiled.image)),
-            |_| {},
-        ));
-    }
-
-    fn finish_reload(&mut self, compiled: Result<Compiled, Error>) {
-        match compiled.and_then(|compiled| self.swap(compiled)) {
-            Ok(()) => self.last_error = None,
-            Err(error) => {
-                let text = error_chain(&error);
-                self.display.reload_failed(&text);
-                self.last_error = Some(text);
-            }
+    /// Lets policies and overrides follow time and interfaces.
+    fn keep_regime(&mut self) {
+        let links = clients::links(&self.config, self.regime.policies());
+        let kept = self.regime.relink(links, &mut self.filter);
+        if let Err(error) = kept.and_then(|()| self.regime.tick(&mut self.filter)) {
+            // What is in force stays; the next second tries again.
+            self.display.trouble(&error_chain(&error));
         }
     }
 
-    fn swap(&mut self, compiled: Compiled) -> Result<(), Error> {
+    fn swap(&mut self, compiled: Compiled, staged: &Staged) -> Result<(), Error> {
         let start = Instant::now();
         let records = compiled.image.records();
         let generation = match self.filter.activate(records) {
-            Err(kernel::Error::TableFull { .. }) => self.grow(records)?,
+            Err(kernel::Error::TableFull { .. }) => self.grow(records, staged)?,
             other => other?,
         };
         self.display.swapped(&compiled, generation, start.elapsed());
@@ -190,9 +202,11 @@ impl Service {
     }
 
     /// Loads the program anew with a larger table and lets it take over the links.
-    fn grow(&mut self, records: &[Record]) -> Result<u32, Error> {
+    fn grow(&mut self, records: &[Record], staged: &Staged) -> Result<u32, Error> {
         let mut larger = Filter::load(capacity_for(records.len()))?;
         larger.continue_from(&self.filter)?;
+        self.regime.install(&mut larger)?;
+        self.regime.widen(staged, &mut larger)?;
         let generation = larger.activate(records)?;
         larger.take_over(&mut self.filter)?;
         self.filter = larger;
@@ -204,34 +218,6 @@ impl Service {
 fn capacity_for(records: usize) -> u32 {
     let wanted = records.saturating_mul(5) / 2 + 1;
     u32::try_from(wanted).unwrap_or(u32::MAX).max(CAPACITY_MIN)
-}
-
-fn compile(
-    config: &Arc<Config>,
-    sources: &Arc<Sources>,
-    previous: Option<Arc<Image>>,
-    progress: impl Fn(Progress) + Send + Sync + 'static,
-) -> JoinHandle<Result<Compiled, pipeline::Error>> {
-    let (config, sources) = (Arc::clone(config), Arc::clone(sources));
-    tokio::task::spawn_blocking(move || {
-        let request = Request {
-            previous: previous.as_deref(),
-            ..Request::default()
-        };
-        sources.compile(&config, &request, &progress)
-    })
-}
-
-/// Waits for the compilation in the background, for ever if there is none.
-async fn finished(
-    reload: &mut Option<JoinHandle<Result<Compiled, pipeline::Error>>>,
-) -> Result<Compiled, Error> {
-    let Some(handle) = reload.as_mut() else {
-        return std::future::pending().await;
-    };
-    let result = handle.await;
-    *reload = None;
-    Ok(result.map_err(Error::Background)??)
 }
 
 /// The signals that the service understands.

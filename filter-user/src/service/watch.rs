@@ -9,6 +9,7 @@ use std::{os::unix::fs::MetadataExt as _, path::PathBuf};
 type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// The watched files as they were seen last.
+#[derive(Debug)]
 pub(super) struct Watch {
     files: Vec<(PathBuf, Stamp)>,
     changed: bool,

@@ -1,0 +1,208 @@
+//! Lists and configuration change while the filter runs: all of it, or nothing.
+//!
+//! Reads, checks and compiles in the background, beside what is in force. Only
+//! when all of that went well does anything change; the filter is without its
+//! lists at no time.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::{Error, Service, clients, error_chain, watch::Watch};
+use crate::{
+    config::{self, Config},
+    image::Image,
+    pipeline::{self, Compiled, Progress, Request, Sources},
+    policy::Numbers,
+    regime::Plan,
+};
+
+/// Reads the configuration again, from where the first one came.
+pub type Reread = dyn Fn() -> Result<Config, config::Error> + Send + Sync;
+
+/// Why nothing was prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The configuration asks for what a running filter cannot do.
+    #[error(
+        "the configuration changes {0}, which a running nxdp keeps: restart it, or take that back; \
+         nothing of the configuration was changed"
+    )]
+    NeedsRestart(String),
+    /// The lists cannot be compiled.
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::Error),
+}
+
+/// What goes into force together.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) config: Arc<Config>,
+    pub(super) compiled: Compiled,
+    pub(super) plan: Plan,
+    pub(super) watch: Watch,
+}
+
+/// What is being prepared in the background.
+pub(super) type Preparing = JoinHandle<Result<Prepared, PrepareError>>;
+
+/// Why something is loaded anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The operator says so: the configuration may have changed, too.
+    Hangup,
+    /// A list did.
+    List,
+}
+
+impl Cause {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Hangup => "SIGHUP",
+            Self::List => "a list changed",
+        }
+    }
+}
+
+impl Service {
+    pub(super) fn start_reload(&mut self, cause: Cause) {
+        if self.reload.is_some() {
+            // The running compilation may have read the file before it changed.
+            match cause {
+                Cause::Hangup => self.hung_up = true,
+                Cause::List => self.watch.look_again(),
+            }
+            return;
+        }
+        self.watch.note();
+        self.display.reloading(cause.as_str());
+        let running = Arc::clone(&self.config);
+        let sources = Arc::clone(&self.sources);
+        let previous = Arc::clone(&self.compiled.image);
+        let numbers = self.regime.numbers();
+        let reread = (cause == Cause::Hangup).then(|| Arc::clone(&self.reread));
+        self.reload = Some(tokio::task::spawn_blocking(move || {
+            let config = match reread {
+                Some(reread) => Arc::new(changed(&running, reread()?)?),
+                None => running,
+            };
+            prepare(config, &sources, Some(&previous), &numbers, &|_| {})
+        }));
+    }
+
+    pub(super) fn finish_reload(&mut self, prepared: Result<Prepared, Error>) {
+        match prepared.and_then(|prepared| self.put_in_force(prepared)) {
+            Ok(()) => self.last_error = None,
+            Err(error) => {
+                let text = error_chain(&error);
+                self.display.reload_failed(&text);
+                self.last_error = Some(text);
+            }
+        }
+        if std::mem::take(&mut self.hung_up) {
+            self.start_reload(Cause::Hangup);
+        }
+    }
+
+    fn put_in_force(&mut self, prepared: Prepared) -> Result<(), Error> {
+        let links = clients::links(&prepared.config, prepared.plan.policies());
+        let staged = self.regime.stage(prepared.plan, links, &mut self.filter)?;
+        if let Err(error) = self.swap(prepared.compiled, &staged) {
+            self.regime.unstage(&mut self.filter)?;
+            return Err(error);
+        }
+        self.regime.commit(staged, &mut self.filter)?;
+        self.config = prepared.config;
+        self.watch = prepared.watch;
+        Ok(())
+    }
+}
+
+/// Compiles the lists of a configuration and notes how their files were before.
+///
+/// Policies keep their `numbers`.
+pub(super) fn prepare(
+    config: Arc<Config>,
+    sources: &Sources,
+    previous: Option<&Image>,
+    numbers: &Numbers,
+    progress: &(impl Fn(Progress) + Sync),
+) -> Result<Prepared, PrepareError> {
+    let watch = Watch::new(config.files());
+    let request = Request {
+        previous,
+        ..Request::default()
+    };
+    let compiled = sources.compile(&config, &request, progress)?;
+    let plan = Plan::of(&config, &compiled.categories, numbers)?;
+    Ok(Prepared {
+        config,
+        compiled,
+        plan,
+        watch,
+    })
+}
+
+/// The new configuration, if a filter that runs by the old one can take it over.
+fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
+    let keys = [
+        ("`interfaces`", running.interfaces != new.interfaces),
+        ("`mode`", running.mode != new.mode),
+        ("`socket`", running.socket() != new.socket()),
+        ("`overrides`", running.overrides() != new.overrides()),
+    ];
+    let changed: Vec<_> = keys
+        .into_iter()
+        .filter_map(|(key, changed)| changed.then_some(key))
+        .collect();
+    match changed.is_empty() {
+        true => Ok(new),
+        false => Err(PrepareError::NeedsRestart(changed.join(" and "))),
+    }
+}
+
+/// Waits for what is prepared in the background, for ever if nothing is.
+pub(super) async fn finished(reload: &mut Option<Preparing>) -> Result<Prepared, Error> {
+    let Some(handle) = reload.as_mut() else {
+        return std::future::pending().await;
+    };
+    let result = handle.await;
+    *reload = None;
+    Ok(result.map_err(Error::Background)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_running_filter_keeps_is_named_and_everything_else_may_change() {
+        let config = |text: &str| toml::from_str::<Config>(text).unwrap();
+        let running = config("interfaces = ['lan0']\nsocket = '/run/a.sock'");
+        let other = config(
+            "interfaces = ['lan0']\nsocket = '/run/a.sock'\nanswer = 'null'\nclients = ['192.0.2.0/24']\n\
+             [[list]]\npath = 'a.txt'",
+        );
+        assert_eq!(changed(&running, other.clone()).unwrap(), other);
+        let moved = config("interfaces = ['lan1']\nmode = 'skb'\nsocket = '/run/a.sock'");
+        let error = changed(&running, moved).unwrap_err().to_string();
+        assert!(
+            error.contains("changes `interfaces` and `mode`, which"),
+            "{error}"
+        );
+        assert!(error.contains("restart"), "{error}");
+    }
+
+    #[test]
+    fn naming_the_default_socket_changes_nothing() {
+        let running = Config::default();
+        let named = Config {
+            socket: Some(config::SOCKET_DEFAULT.into()),
+            ..Config::default()
+        };
+        assert!(changed(&running, named).is_ok());
+    }
+}

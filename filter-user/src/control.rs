@@ -14,10 +14,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::regime::{Outcome, Request as OverridesRequest, Standing};
+
 /// Version of the words on the socket.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest request, in bytes.
-pub const REQUEST_MAX_BYTES: u64 = 64 * 1024;
+pub const REQUEST_MAX_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A request.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -29,13 +31,15 @@ pub struct Request {
 }
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Verb {
     /// What is attached and which generation is active.
     Status,
     /// The counters.
     Stats,
+    /// What an operator says of overrides and pauses.
+    Overrides(OverridesRequest),
 }
 
 /// An answer: what was asked for, or why not.
@@ -46,6 +50,8 @@ pub enum Response {
     Status(Status),
     /// To [`Verb::Stats`].
     Stats(Stats),
+    /// To [`Verb::Overrides`].
+    Overrides(Outcome),
     /// The request was not understood or failed.
     Error(String),
 }
@@ -75,6 +81,9 @@ pub struct Status {
     pub lists: Vec<ListStatus>,
     /// Why the last reload failed, if it did; the generation before it is active.
     pub last_error: Option<String>,
+    /// Policies and overrides.
+    #[serde(default, flatten)]
+    pub standing: Standing,
 }
 
 /// One interface in use.
@@ -106,6 +115,24 @@ pub struct Stats {
     pub generation: u32,
     /// Packets by the name of their reason.
     pub packets: BTreeMap<String, u64>,
+    /// What became of the queries of each policy.
+    #[serde(default)]
+    pub policies: BTreeMap<String, PolicyStats>,
+    /// Blocked queries by the list whose rule won.
+    #[serde(default)]
+    pub lists: BTreeMap<String, u64>,
+    /// Blocked queries by category.
+    #[serde(default)]
+    pub categories: BTreeMap<String, u64>,
+}
+
+/// What became of the queries of one policy.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct PolicyStats {
+    /// Queries that were judged.
+    pub queries: u64,
+    /// Those that were answered or dropped.
+    pub blocked: u64,
 }
 
 /// Why a running nxdp did not answer.

@@ -3,13 +3,17 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done,
 //! 1 failed, 2 bad usage or configuration.
 
+mod asking;
 mod check;
 mod compile;
 mod diff;
 mod features;
+mod overrides;
+mod policies;
 mod query;
 mod run;
 mod status;
+mod when;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -19,6 +23,7 @@ use filter_user::{
     control,
     guard::{Finding, Severity},
     list::{Format, ScopePolicy},
+    overrides::Action,
     service,
 };
 
@@ -61,10 +66,30 @@ enum Command {
     Explain(query::Arguments),
     /// Say what this machine and an interface can do, what stands in the way and what to do about it
     Features(features::Arguments),
+    /// Let names through at once, whatever the lists say
+    ///
+    /// In effect when the command returns, and kept over restarts; no list is
+    /// compiled. It ends when it should even if nxdp does not run then.
+    Allow(overrides::NameArguments),
+    /// Block names at once, whatever the lists say
+    ///
+    /// CAUTION: nothing checks whether a name is one that everybody needs.
+    Block(overrides::NameArguments),
+    /// List what `nxdp allow`, `block` and `pause` said that still holds
+    Overrides(overrides::ListArguments),
+    /// Remove or import overrides
+    #[command(subcommand)]
+    Override(overrides::OverrideCommand),
+    /// Block nothing for a time, for everybody, a policy or one client
+    ///
+    /// The kernel ends it by itself. Overrides are suspended as well.
+    Pause(overrides::PauseArguments),
+    /// End a pause early
+    Resume(overrides::ResumeArguments),
     /// Show what a running nxdp is attached to and which lists are active
     Status(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
-    Stats(status::Arguments),
+    Stats(status::StatsArguments),
 }
 
 /// Lists, named by flags or by a configuration file.
@@ -214,6 +239,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Query(arguments) => arguments.query(),
         Command::Explain(arguments) => arguments.explain(),
         Command::Features(arguments) => arguments.run(),
+        Command::Allow(arguments) => arguments.run(Action::Allow),
+        Command::Block(arguments) => arguments.run(Action::Block),
+        Command::Overrides(arguments) => arguments.run(),
+        Command::Override(command) => command.run(),
+        Command::Pause(arguments) => arguments.run(),
+        Command::Resume(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
         Command::Stats(arguments) => arguments.stats(),
     };

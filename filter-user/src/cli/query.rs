@@ -15,11 +15,15 @@ use filter_user::{
     image::{Explanation, Image, Origin, Verdict},
     list,
     pipeline::{Guarding, Request, Sources},
+    regime::{Forecast, Judgement},
     service::progress_bar,
 };
 use serde_json::json;
 
-use super::{Failure, ListArguments};
+use super::{
+    Failure, ListArguments,
+    asking::{self, AskingArguments},
+};
 
 /// Flags of `nxdp query` and `nxdp explain`.
 #[derive(Debug, Args)]
@@ -35,6 +39,8 @@ pub(super) struct Arguments {
     /// Query type: a mnemonic such as AAAA, or TYPE65
     #[arg(long = "type", short = 't', value_name = "TYPE", default_value = "A")]
     qtype: String,
+    #[command(flatten)]
+    asking: AskingArguments,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -48,6 +54,32 @@ struct Asked<'a> {
     text: &'a str,
     qtype: u16,
     json: bool,
+    /// What policies and overrides say of it; an image alone knows none.
+    judgement: Option<Judgement<'a>>,
+}
+
+impl Asked<'_> {
+    /// The categories whose lists are asked.
+    fn categories(&self) -> u64 {
+        let judgement = self.judgement.as_ref();
+        judgement.map_or(EVERY_CATEGORY, |judgement| judgement.categories)
+    }
+
+    /// The verdict if something else than the lists decides.
+    fn undecided_by_lists(&self) -> Option<Verdict<'static>> {
+        let decision = asking::decision(self.judgement.as_ref()?)?;
+        Some(Verdict {
+            decision,
+            record: None,
+            winner: None,
+        })
+    }
+}
+
+/// What is asked.
+struct Subject {
+    image: Arc<Image>,
+    forecast: Option<Forecast>,
 }
 
 impl Arguments {
@@ -83,7 +115,7 @@ impl Arguments {
                 "unknown query type '{text}': use a mnemonic such as AAAA, or TYPE65"
             ))
         })?;
-        let image = self.image()?;
+        let subject = self.subject()?;
         let mut out = BufWriter::new(io::stdout().lock());
         for name in &self.names {
             if name == "-" {
@@ -91,20 +123,23 @@ impl Arguments {
                     let line = line.context("read names from standard input")?;
                     let name = line.trim();
                     if !name.is_empty() {
-                        self.one(&image, name, qtype, print, &mut out)?;
+                        self.one(&subject, name, qtype, print, &mut out)?;
                     }
                 }
             } else {
-                self.one(&image, name, qtype, print, &mut out)?;
+                self.one(&subject, name, qtype, print, &mut out)?;
             }
         }
         out.flush()?;
         Ok(())
     }
 
-    fn image(&self) -> Result<Arc<Image>, Failure> {
+    fn subject(&self) -> Result<Subject, Failure> {
         if let Some(path) = &self.image {
-            return Ok(Arc::new(Image::open(path)?));
+            return Ok(Subject {
+                image: Arc::new(Image::open(path)?),
+                forecast: None,
+            });
         }
         let config = self.lists.config().map_err(Failure::usage)?;
         if config.lists.is_empty() {
@@ -114,14 +149,18 @@ impl Arguments {
             guarding: Guarding::Skip,
             ..Request::default()
         };
-        Ok(Sources::default()
-            .compile(&config, &request, &progress_bar())?
-            .image)
+        let compiled = Sources::default().compile(&config, &request, &progress_bar())?;
+        let is_from_file = self.lists.config.is_some();
+        let forecast = (self.asking).forecast(&config, &compiled.categories, is_from_file)?;
+        Ok(Subject {
+            image: compiled.image,
+            forecast: Some(forecast),
+        })
     }
 
     fn one(
         &self,
-        image: &Image,
+        subject: &Subject,
         text: &str,
         qtype: u16,
         print: Printer,
@@ -133,12 +172,14 @@ impl Arguments {
             text,
             qtype,
             json: self.json,
+            judgement: (subject.forecast.as_ref())
+                .map(|forecast| forecast.judge(&name, &self.asking.asking())),
         };
-        Ok(print(image, &name, &asked, out)?)
+        Ok(print(&subject.image, &name, &asked, out)?)
     }
 }
 
-/// Every list applies: policies choose among categories, and there is one policy.
+/// Every list applies: policies choose among categories, and an image knows none.
 pub(super) const EVERY_CATEGORY: u64 = u64::MAX;
 
 fn print_verdict(
@@ -147,7 +188,8 @@ fn print_verdict(
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let verdict = image.query(name, asked.qtype, EVERY_CATEGORY);
+    let by_lists = || image.query(name, asked.qtype, asked.categories());
+    let verdict = asked.undecided_by_lists().unwrap_or_else(by_lists);
     if asked.json {
         writeln!(out, "{}", verdict_json(asked, &verdict))?;
     } else {
@@ -158,7 +200,7 @@ fn print_verdict(
 
 fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
     let winner = verdict.winner.as_ref();
-    json!({
+    let mut object = json!({
         "name": asked.text,
         "type": qtype_text(asked.qtype),
         "verdict": verdict.decision.as_str(),
@@ -166,15 +208,21 @@ fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
         "list": winner.map(|origin| origin.list_name),
         "path": winner.map(|origin| origin.path),
         "line": winner.map(|origin| origin.line),
-    })
+    });
+    if let Some(judgement) = &asked.judgement {
+        asking::add_json(&mut object, judgement);
+    }
+    object
 }
 
 fn verdict_text(asked: &Asked<'_>, verdict: &Verdict<'_>) -> String {
     let word = verdict.decision.as_str();
     let name = asked.text;
-    match &verdict.winner {
-        Some(origin) => format!("{word:<6} {name}  by {}", place(origin)),
-        None => format!("{word:<6} {name}"),
+    let decider = asked.judgement.as_ref().and_then(asking::decider_text);
+    match (&verdict.winner, decider) {
+        (Some(origin), _) => format!("{word:<6} {name}  by {}", place(origin)),
+        (None, Some(decider)) => format!("{word:<6} {name}  {decider}"),
+        (None, None) => format!("{word:<6} {name}"),
     }
 }
 
@@ -191,20 +239,38 @@ fn print_explanation(
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let explanation = image.explain(name, asked.qtype, EVERY_CATEGORY);
+    let by_lists = image.explain(name, asked.qtype, asked.categories());
+    let other = asked.undecided_by_lists();
     if asked.json {
-        writeln!(out, "{}", explanation_json(asked, &explanation))?;
+        let verdict = other.as_ref().unwrap_or(&by_lists.verdict);
+        writeln!(out, "{}", explanation_json(asked, verdict, &by_lists))?;
         return Ok(());
     }
-    writeln!(out, "{}", verdict_text(asked, &explanation.verdict))?;
-    for (origin, loss) in &explanation.others {
+    writeln!(
+        out,
+        "{}",
+        verdict_text(asked, other.as_ref().unwrap_or(&by_lists.verdict))
+    )?;
+    if let Some(judgement) = &asked.judgement {
+        writeln!(out, "       {}", asking::policy_text(judgement))?;
+    }
+    if let (Some(_), Some(origin)) = (&other, &by_lists.verdict.winner) {
+        let word = by_lists.verdict.decision.as_str();
+        writeln!(out, "       lists alone: {word} by {}", place(origin))?;
+    }
+    for (origin, loss) in &by_lists.others {
         writeln!(out, "       not by {}: {loss}", place(origin))?;
     }
     Ok(())
 }
 
-fn explanation_json(asked: &Asked<'_>, explanation: &Explanation<'_>) -> serde_json::Value {
-    let mut object = verdict_json(asked, &explanation.verdict);
+fn explanation_json(
+    asked: &Asked<'_>,
+    verdict: &Verdict<'_>,
+    explanation: &Explanation<'_>,
+) -> serde_json::Value {
+    let mut object = verdict_json(asked, verdict);
+    object["by_lists"] = json!(explanation.verdict.decision.as_str());
     object["others"] = explanation
         .others
         .iter()

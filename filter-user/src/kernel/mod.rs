@@ -14,6 +14,7 @@ mod error;
 mod log;
 mod overrides;
 mod table;
+mod tallies;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,7 +29,11 @@ use filter_common::{
     reason::{COUNTER_COUNT, Reason},
 };
 
-pub use self::{assignments::Assignments, error::Error};
+pub use self::{
+    assignments::Assignments,
+    error::Error,
+    tallies::{InUse, Tallies},
+};
 use self::{log::PacketLog, table::TableMap};
 
 /// The object that `cargo xtask build` made.
@@ -56,6 +61,7 @@ pub struct Filter {
     capacity: u32,
     generation: u32,
     before: Counters,
+    tallies_before: Tallies,
     assignments: Arc<Assignments>,
     links: BTreeMap<String, (Mode, XdpLink)>,
     log: Option<PacketLog>,
@@ -99,6 +105,7 @@ impl Filter {
             capacity,
             generation: 0,
             before: Counters([0; COUNTER_COUNT]),
+            tallies_before: Tallies::default(),
             assignments: Arc::default(),
             links: BTreeMap::new(),
             log,
@@ -197,8 +204,7 @@ impl Filter {
         let control = other.table.control();
         self.table.update_control(|own| *own = control);
         self.generation = other.generation;
-        self.before = other.counters()?;
-        Ok(())
+        self.continue_counts(other)
     }
 
     /// Moves the attachments of `other` to this program, each in one atomic step.
@@ -213,7 +219,12 @@ impl Filter {
         }
         // It counted until its last link was moved, and a run on another CPU may still count.
         table::wait_for_running_programs().map_err(Error::Membarrier)?;
+        self.continue_counts(other)
+    }
+
+    fn continue_counts(&mut self, other: &Self) -> Result<(), Error> {
         self.before = other.counters()?;
+        self.tallies_before = other.tallies(InUse::ALL)?;
         Ok(())
     }
 
@@ -237,6 +248,13 @@ impl Filter {
             }
         }
         Ok(Counters(sums))
+    }
+
+    /// Queries by policy, list and category since the first program was loaded.
+    pub fn tallies(&self, in_use: InUse) -> Result<Tallies, Error> {
+        let mut tallies = Tallies::read(&self.ebpf, in_use)?;
+        tallies.add(&self.tallies_before);
+        Ok(tallies)
     }
 
     /// Writes the lines that a program built for debugging left, to standard error.

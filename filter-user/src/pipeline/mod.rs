@@ -5,6 +5,7 @@
 //! business, what rules mean together is `compile`'s.
 
 mod account;
+mod bypass;
 
 use std::{
     collections::HashMap,
@@ -202,7 +203,13 @@ impl Sources {
             .retain(|path, _| config.lists.iter().any(|list| list.path == *path));
         let read = start.elapsed();
         let start = Instant::now();
-        let builders: Vec<&ListBuilder> = lists.iter().map(|list| &list.builder).collect();
+        let built_in = bypass::list(config, &categories);
+        // Behind the lists of the configuration, whose numbers are their positions.
+        let builders: Vec<&ListBuilder> = lists
+            .iter()
+            .map(|list| &list.builder)
+            .chain(&built_in)
+            .collect();
         let options = compile::Options {
             seed: request.seed,
             settings: settings(config),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use filter_common::{
+    hash::HashKey,
     layout::{
         CONTROL_BYPASS, CONTROL_OVERRIDES, CONTROL_PAUSES, DECISION_ALLOW, DECISION_BLOCK,
         DECISION_PAUSE, Decision, OVERRIDE_RECORDS_MAX, OverrideRecord, PolicyRecord,
@@ -10,11 +11,11 @@ use filter_common::{
     overlay::Subject,
 };
 
-use super::{Error, Regime, Tables};
+use super::{Clock, Error, Regime, Tables, pause_of};
 use crate::{
     kernel,
     overrides::{Action, Audience, Change, Difference, Entry, Override, Transition, Tree},
-    policy::{Policy, address_of},
+    policy::{Policies, Policy, address_of},
 };
 
 impl Regime {
@@ -190,7 +191,7 @@ impl Regime {
 
     /// What a policy does now, pauses included.
     pub(super) fn record_of(&self, policy: &Policy) -> PolicyRecord {
-        let paused_until = self.pause_of(policy);
+        let paused_until = pause_of(&self.book, policy);
         PolicyRecord {
             paused_until_ns: paused_until.map_or(0, |until| self.clock.boot_ns_of(until)),
             ..policy.record(self.clock.now)
@@ -198,39 +199,46 @@ impl Regime {
     }
 
     fn entries(&self, overrides: &[Override]) -> Vec<Entry> {
-        let entries = overrides.iter().filter_map(|entry| self.entry(entry));
-        entries.collect()
+        let (policies, key) = (&self.plan.policies, self.tree.key());
+        let entries = overrides.iter();
+        entries
+            .filter_map(|entry| entry_of(entry, policies, key, self.clock))
+            .collect()
     }
+}
 
-    /// What the kernel is told of an override; nothing if it is for no policy that there is, has
-    /// ended, or is a pause that records of policies tell.
-    fn entry(&self, entry: &Override) -> Option<Entry> {
-        let order = &entry.order;
-        let is_pause = order.action == Action::Pause;
-        let subject = match &order.audience {
-            Audience::Everybody | Audience::Policy(_) if is_pause => return None,
-            Audience::Everybody => Subject::EVERYBODY,
-            Audience::Policy(name) => Subject::policy(self.plan.policies.named(name)?.number),
-            Audience::Mac(mac) => Subject::mac(*mac),
-            Audience::Address(address) => Subject::address(&address_of(*address), self.tree.key()),
-        };
-        let expires_ns = order.expires.map_or(0, |end| self.clock.boot_ns_of(end));
-        Some(Entry {
-            name: order.name.clone(),
-            scope: order.scope,
-            subject,
-            decision: Decision {
-                expires_ns,
-                id: entry.id,
-                action: match order.action {
-                    Action::Allow => DECISION_ALLOW,
-                    Action::Block => DECISION_BLOCK,
-                    Action::Pause => DECISION_PAUSE,
-                },
-                ..Decision::default()
+/// What the kernel is told of an override; nothing if it is for no policy that there is, or is a
+/// pause that records of policies tell.
+pub(super) fn entry_of(
+    entry: &Override,
+    policies: &Policies,
+    key: &HashKey,
+    clock: Clock,
+) -> Option<Entry> {
+    let order = &entry.order;
+    let is_pause = order.action == Action::Pause;
+    let subject = match &order.audience {
+        Audience::Everybody | Audience::Policy(_) if is_pause => return None,
+        Audience::Everybody => Subject::EVERYBODY,
+        Audience::Policy(name) => Subject::policy(policies.named(name)?.number),
+        Audience::Mac(mac) => Subject::mac(*mac),
+        Audience::Address(address) => Subject::address(&address_of(*address), key),
+    };
+    Some(Entry {
+        name: order.name.clone(),
+        scope: order.scope,
+        subject,
+        decision: Decision {
+            expires_ns: order.expires.map_or(0, |end| clock.boot_ns_of(end)),
+            id: entry.id,
+            action: match order.action {
+                Action::Allow => DECISION_ALLOW,
+                Action::Block => DECISION_BLOCK,
+                Action::Pause => DECISION_PAUSE,
             },
-        })
-    }
+            ..Decision::default()
+        },
+    })
 }
 
 /// What undoes a change that took these away.

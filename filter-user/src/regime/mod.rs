@@ -9,6 +9,8 @@
 mod clock;
 mod enforce;
 mod error;
+mod forecast;
+mod ledger;
 mod orders;
 mod resolvers;
 mod standing;
@@ -25,6 +27,8 @@ use jiff::Timestamp;
 pub use self::{
     clock::Clock,
     error::Error,
+    forecast::{Decider, Forecast, Judgement},
+    ledger::{Ledger, Names},
     orders::{Outcome, Request},
     standing::{OverridesStanding, PolicyStanding, Standing},
 };
@@ -303,19 +307,16 @@ impl Regime {
             .map(|(key, record)| (key, OverrideRecord { batch, ..record }))
             .collect()
     }
+}
 
-    /// Until when a policy is paused.
-    fn pause_of(&self, policy: &Policy) -> Option<Timestamp> {
-        let pauses = self
-            .book
-            .pauses()
-            .filter(|pause| match &pause.order.audience {
-                Audience::Everybody => true,
-                Audience::Policy(name) => *name == policy.name,
-                Audience::Mac(_) | Audience::Address(_) => false,
-            });
-        pauses.filter_map(|pause| pause.order.expires).max()
-    }
+/// Until when a policy is paused.
+fn pause_of(book: &Book, policy: &Policy) -> Option<Timestamp> {
+    let pauses = book.pauses().filter(|pause| match &pause.order.audience {
+        Audience::Everybody => true,
+        Audience::Policy(name) => *name == policy.name,
+        Audience::Mac(_) | Audience::Address(_) => false,
+    });
+    pauses.filter_map(|pause| pause.order.expires).max()
 }
 
 /// What the maps of clients are to hold.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Regime;
+use super::{Regime, pause_of};
 use crate::policy::{Categories, Policy};
 
 /// What is in force besides lists.
@@ -76,7 +76,7 @@ impl Regime {
             name: policy.name.clone(),
             blocks: (!blocks_every).then(names),
             unfiltered: policy.is_unfiltered(),
-            paused_until: self.pause_of(policy).filter(|until| *until > now),
+            paused_until: pause_of(&self.book, policy).filter(|until| *until > now),
             next_switch: policy.schedule.next_switch(now),
         }
     }

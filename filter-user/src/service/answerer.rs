@@ -1,18 +1,26 @@
 //! What the service says of itself on the control socket.
 
-use std::collections::BTreeMap;
-
 use filter_common::layout::RECORD_BYTES;
+use jiff::Timestamp;
 
 use super::{Service, error_chain};
-use crate::control::{Attachment, ListStatus, PROTOCOL_VERSION, Response, Stats, Status, Verb};
+use crate::{
+    control::{
+        Attachment, ListStatus, PROTOCOL_VERSION, PolicyStats, Response, Stats, Status, Verb,
+    },
+    kernel,
+};
 
 /// Answers one request.
-pub(super) fn answer(service: &Service, verb: Verb) -> Response {
+pub(super) fn answer(service: &mut Service, verb: Verb) -> Response {
     match verb {
         Verb::Status => Response::Status(status(service)),
         Verb::Stats => match stats(service) {
             Ok(stats) => Response::Stats(stats),
+            Err(error) => Response::Error(error_chain(&error)),
+        },
+        Verb::Overrides(request) => match service.regime.obey(request, &mut service.filter) {
+            Ok(outcome) => Response::Overrides(outcome),
             Err(error) => Response::Error(error_chain(&error)),
         },
     }
@@ -52,21 +60,31 @@ fn status(service: &Service) -> Status {
             })
             .collect(),
         last_error: service.last_error.clone(),
+        standing: service
+            .regime
+            .standing(&service.compiled.categories, Timestamp::now()),
     }
 }
 
-fn stats(service: &Service) -> Result<Stats, crate::kernel::Error> {
+fn stats(service: &mut Service) -> Result<Stats, kernel::Error> {
+    service.book()?;
     let counters = service.filter.counters()?;
-    let packets: BTreeMap<String, u64> = counters
-        .iter()
-        .map(|(reason, count)| (reason.name().to_owned(), count))
-        .collect();
+    let packets = counters.iter();
+    let ledger = &service.ledger;
+    let policies = ledger.policies.iter();
     Ok(Stats {
         version: PROTOCOL_VERSION,
         generation: service
             .filter
             .active()
             .map_or(0, |header| header.generation),
-        packets,
+        packets: packets
+            .map(|(reason, count)| (reason.name().to_owned(), count))
+            .collect(),
+        policies: policies
+            .map(|(name, &[queries, blocked])| (name.clone(), PolicyStats { queries, blocked }))
+            .collect(),
+        lists: ledger.lists.clone(),
+        categories: ledger.categories.clone(),
     })
 }

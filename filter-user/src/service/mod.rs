@@ -35,10 +35,10 @@ pub use self::{
 };
 use crate::{
     config::{Config, ModeChoice},
-    kernel::{self, Filter, Mode},
+    kernel::{self, Filter, InUse, Mode},
     pipeline::{Compiled, Sources},
     policy::Numbers,
-    regime::{self, Regime, Staged},
+    regime::{self, Ledger, Names, Regime, Staged},
 };
 
 /// How often list files are looked at.
@@ -95,6 +95,7 @@ struct Service {
     sources: Arc<Sources>,
     filter: Filter,
     regime: Regime,
+    ledger: Ledger,
     compiled: Compiled,
     watch: Watch,
     reload: Option<Preparing>,
@@ -132,6 +133,7 @@ impl Service {
             sources,
             filter,
             regime,
+            ledger: Ledger::default(),
             compiled,
             watch,
             reload: None,
@@ -174,7 +176,7 @@ impl Service {
                 }
                 _ = show.tick() => self.display.tick(&self.filter.counters()?),
                 prepared = finished(&mut self.reload) => self.finish_reload(prepared),
-                asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)).await,
+                asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)),
             }
         }
     }
@@ -187,6 +189,28 @@ impl Service {
             // What is in force stays; the next second tries again.
             self.display.trouble(&error_chain(&error));
         }
+    }
+
+    /// Counts what came since the last time for the policies and lists that are in force.
+    fn book(&mut self) -> Result<(), kernel::Error> {
+        let policies = self.regime.policies().iter();
+        let policies = policies.map(|policy| (policy.number as usize, policy.name.clone()));
+        let categories = self.compiled.categories.iter();
+        let categories = categories.map(|(name, bit)| (bit as usize, name.to_owned()));
+        let lists = self.compiled.image.lists().iter();
+        let names = Names {
+            policies: policies.collect(),
+            lists: lists.map(|list| list.name.clone()).collect(),
+            categories: categories.collect(),
+        };
+        let highest = names.policies.keys().max().copied().unwrap_or(0);
+        let tallies = self.filter.tallies(InUse {
+            policies: highest + 1,
+            lists: names.lists.len(),
+            categories: u64::BITS as usize,
+        })?;
+        self.ledger.book(&tallies, &names);
+        Ok(())
     }
 
     fn swap(&mut self, compiled: Compiled, staged: &Staged) -> Result<(), Error> {

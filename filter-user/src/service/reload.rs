@@ -109,6 +109,8 @@ impl Service {
 
     fn put_in_force(&mut self, prepared: Prepared) -> Result<(), Error> {
         let links = clients::links(&prepared.config, prepared.plan.policies());
+        // Numbers may mean something else afterwards.
+        self.book()?;
         let staged = self.regime.stage(prepared.plan, links, &mut self.filter)?;
         if let Err(error) = self.swap(prepared.compiled, &staged) {
             self.regime.unstage(&mut self.filter)?;

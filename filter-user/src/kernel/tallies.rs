@@ -1,0 +1,82 @@
+//! Queries counted by what decided them: policy, list, category.
+
+use aya::{
+    Ebpf, Pod,
+    maps::{MapData, PerCpuArray},
+};
+use filter_common::layout::{LIST_TALLY_MAX, POLICY_MAX};
+
+use super::Error;
+
+/// Queries by policy, list and category, summed over the CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tallies {
+    /// Queries that were judged, and those of them that were blocked, by number of the policy.
+    pub policies: Vec<[u64; 2]>,
+    /// Blocked queries by number of the list.
+    pub lists: Vec<u64>,
+    /// Blocked queries by bit of the category.
+    pub categories: Vec<u64>,
+}
+
+/// How many numbers are looked at; the rest is unused.
+#[derive(Clone, Copy, Debug)]
+pub struct InUse {
+    /// Policies, the default one included.
+    pub policies: usize,
+    /// Lists.
+    pub lists: usize,
+    /// Categories.
+    pub categories: usize,
+}
+
+impl InUse {
+    /// All there can be.
+    pub(super) const ALL: Self = Self {
+        policies: POLICY_MAX as usize + 1,
+        lists: LIST_TALLY_MAX as usize,
+        categories: 64,
+    };
+}
+
+impl Tallies {
+    pub(super) fn read(ebpf: &Ebpf, in_use: InUse) -> Result<Self, Error> {
+        let add_pair = |a: [u64; 2], b: [u64; 2]| [a[0] + b[0], a[1] + b[1]];
+        let add = |a: u64, b: u64| a + b;
+        Ok(Self {
+            policies: sums(ebpf, "POLICY_TALLIES", in_use.policies, add_pair)?,
+            lists: sums(ebpf, "LIST_TALLIES", in_use.lists, add)?,
+            categories: sums(ebpf, "CATEGORY_TALLIES", in_use.categories, add)?,
+        })
+    }
+
+    /// Adds what was counted before.
+    pub(super) fn add(&mut self, before: &Self) {
+        for (tally, before) in self.policies.iter_mut().zip(&before.policies) {
+            tally[0] += before[0];
+            tally[1] += before[1];
+        }
+        let lists = self.lists.iter_mut().zip(&before.lists);
+        let categories = self.categories.iter_mut().zip(&before.categories);
+        for (tally, before) in lists.chain(categories) {
+            *tally += before;
+        }
+    }
+}
+
+/// The first `count` values of a map, each summed over the CPUs.
+fn sums<V: Pod + Default>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    count: usize,
+    add: impl Fn(V, V) -> V,
+) -> Result<Vec<V>, Error> {
+    let map = ebpf.map(name).ok_or(Error::Object(name))?;
+    let map: PerCpuArray<&MapData, V> = map.try_into().map_err(Error::Counters)?;
+    let count = count.min(map.len() as usize) as u32;
+    let sum = |index| {
+        let cpus = map.get(&index, 0).map_err(Error::Counters)?;
+        Ok(cpus.iter().copied().fold(V::default(), &add))
+    };
+    (0..count).map(sum).collect()
+}

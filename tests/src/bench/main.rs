@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod compile;
+mod overrides;
 mod packet;
+mod policy;
 mod sample;
 mod worst;
 
@@ -28,8 +30,12 @@ struct Arguments {
 enum Part {
     /// Seconds, memory and bytes a name from lists to an image; needs no root
     Compile(compile::Arguments),
+    /// Milliseconds until `nxdp allow` is in force, under load
+    Override(overrides::Arguments),
     /// Nanoseconds a packet in the kernel, by BPF_PROG_TEST_RUN
     Packet(packet::Arguments),
+    /// Nanoseconds that policies, clients and overrides add to a packet
+    Policy(policy::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,7 +56,9 @@ fn run(part: &Part) -> Result<()> {
     print_machine();
     match part {
         Part::Compile(arguments) => compile::run(arguments),
+        Part::Override(arguments) => overrides::run(arguments),
         Part::Packet(arguments) => packet::run(arguments),
+        Part::Policy(arguments) => policy::run(arguments),
     }
 }
 

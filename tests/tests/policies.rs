@@ -8,15 +8,18 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
     process::Command,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use filter_common::{
     layout::{
-        CONTROL_BY_SOURCE, CONTROL_OVERRIDES, ClientRecord, Control, OverrideRecord,
-        POLICY_UNFILTERED, PolicyRecord, Record,
+        CLIENT_ANSWERED, CONTROL_BY_SOURCE, CONTROL_OVERRIDES, ClientRecord, Control,
+        OverrideRecord, POLICY_UNFILTERED, PolicyRecord, Record,
     },
     maps::{Address, Maps},
     reason::Reason,
@@ -24,6 +27,7 @@ use filter_common::{
     table::Records,
     verdict::{self, Asked, Best, Steps},
 };
+use filter_user::{kernel::Assignments, policy::Prefix};
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use nix::sys::signal::Signal;
 use nxdp_tests::{
@@ -610,4 +614,44 @@ fn a_schedule_switches_by_itself() {
     }
     let late = jiff::Timestamp::now().duration_since(minute_ahead);
     assert!(!late.is_negative(), "switched {late:#} early");
+}
+
+fn assignments(seed: u32) -> Assignments {
+    let policy = seed % 7 + 1;
+    let prefix = |text: String| Prefix::from(text.parse::<ipnet::IpNet>().unwrap());
+    let record = ClientRecord(policy | CLIENT_ANSWERED);
+    let mut prefixes: Vec<_> = (0..200)
+        .map(|i| {
+            (
+                prefix(format!("10.{}.{i}.0/{}", seed % 3, 24 + i % 9)),
+                record,
+            )
+        })
+        .chain([(prefix(format!("2001:db8:{seed}::/48")), record)])
+        .collect();
+    prefixes.sort_unstable_by_key(|(prefix, _)| *prefix);
+    Assignments {
+        macs: (0..50)
+            .map(|i| ([2, 0, 0, 0, i, seed as u8 % 2], policy))
+            .collect(),
+        prefixes,
+        vlans: (1..40)
+            .map(|vlan| (vlan * (seed as u16 % 3 + 1), policy))
+            .collect(),
+        interfaces: (1..9).map(|index| (index + seed, policy)).collect(),
+        destinations: (0..30).map(|i| ([i; 16], policy)).collect(),
+        resolvers: vec![prefix(format!("192.0.2.{seed}/32"))],
+    }
+}
+
+#[test]
+fn the_maps_of_clients_become_what_is_assigned_and_another_process_finds_that() {
+    let mut filter = filter_user::kernel::Filter::load(2).unwrap();
+    for seed in [0, 1, 2, 5, 1] {
+        let wanted = assignments(seed);
+        filter.assign(Arc::new(wanted.clone())).unwrap();
+        assert_eq!(*filter.adopt_assignments().unwrap(), wanted, "{seed}");
+    }
+    filter.assign(Arc::default()).unwrap();
+    assert_eq!(*filter.adopt_assignments().unwrap(), Assignments::default());
 }

@@ -17,27 +17,29 @@ use serde_json::json;
 
 use super::{Failure, when};
 
+/// What decides the policy.
+const HEADING: &str = "Who asks";
+
 /// Flags that tell who asks whom.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Who asks, which decides the policy")]
 pub(super) struct AskingArguments {
     /// Source address of the query
-    #[arg(long, value_name = "ADDRESS", requires = "config")]
+    #[arg(long, help_heading = HEADING, value_name = "ADDRESS", requires = "config")]
     client: Option<IpAddr>,
     /// Source of the query on the link
-    #[arg(long, value_name = "MAC", requires = "config", value_parser = mac)]
+    #[arg(long, help_heading = HEADING, value_name = "MAC", requires = "config", value_parser = mac)]
     mac: Option<Mac>,
     /// VLAN in which it is asked
-    #[arg(long, value_name = "NUMBER", requires = "config")]
+    #[arg(long, help_heading = HEADING, value_name = "NUMBER", requires = "config")]
     vlan: Option<u16>,
     /// Interface by which the query comes in
-    #[arg(long = "from", value_name = "IF", requires = "config")]
+    #[arg(long = "from", help_heading = HEADING, value_name = "IF", requires = "config")]
     interface: Option<String>,
     /// Address of the resolver that is asked
-    #[arg(long, value_name = "ADDRESS", requires = "config")]
+    #[arg(long, help_heading = HEADING, value_name = "ADDRESS", requires = "config")]
     to: Option<IpAddr>,
     /// When it is asked, for schedules and overrides: 21:30, 2026-02-01T21:30 [default: now]
-    #[arg(long, value_name = "TIME", requires = "config")]
+    #[arg(long, help_heading = HEADING, value_name = "TIME", requires = "config")]
     at: Option<String>,
 }
 

@@ -23,7 +23,6 @@ use filter_user::{
     control,
     guard::{Finding, Severity},
     list::{Format, ScopePolicy},
-    overrides::Action,
     service,
 };
 
@@ -73,8 +72,8 @@ enum Command {
     Allow(overrides::NameArguments),
     /// Block names at once, whatever the lists say
     ///
-    /// CAUTION: nothing checks whether a name is one that everybody needs.
-    Block(overrides::NameArguments),
+    /// CAUTION: a blocked name stops resolving for everybody whom it is said for.
+    Block(overrides::BlockArguments),
     /// List what `nxdp allow`, `block` and `pause` said that still holds
     Overrides(overrides::ListArguments),
     /// Remove or import overrides
@@ -239,8 +238,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Query(arguments) => arguments.query(),
         Command::Explain(arguments) => arguments.explain(),
         Command::Features(arguments) => arguments.run(),
-        Command::Allow(arguments) => arguments.run(Action::Allow),
-        Command::Block(arguments) => arguments.run(Action::Block),
+        Command::Allow(arguments) => arguments.allow(),
+        Command::Block(arguments) => arguments.run(),
         Command::Overrides(arguments) => arguments.run(),
         Command::Override(command) => command.run(),
         Command::Pause(arguments) => arguments.run(),

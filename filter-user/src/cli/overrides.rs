@@ -11,7 +11,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use filter_common::name::Name;
 use filter_user::{
     control::{self, Response, Verb},
-    list,
+    guard, list,
     overrides::{Action, Audience, Order, Override, OverrideScope},
     regime::{Outcome, Request},
 };
@@ -49,6 +49,16 @@ pub(super) struct NameArguments {
     ticket: Option<String>,
     #[command(flatten)]
     talk: Talk,
+}
+
+/// Flags of `nxdp block`.
+#[derive(Debug, Args)]
+pub(super) struct BlockArguments {
+    #[command(flatten)]
+    names: NameArguments,
+    /// Block also top-level domains, public suffixes, and names that everybody depends on
+    #[arg(long)]
+    force: bool,
 }
 
 /// For whom; everybody by default.
@@ -160,19 +170,32 @@ pub(super) struct ImportArguments {
     talk: Talk,
 }
 
+impl BlockArguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let names = self.names.names().map_err(Failure::usage)?;
+        let scope = self.names.scope().into();
+        let harm = |name: &Name| Some((*name, guard::harm(name, scope)?));
+        match names.iter().find_map(harm) {
+            Some((name, harm)) if !self.force => Err(Failure::usage(anyhow!(
+                "block '{name}': {harm}; say `--force` if you mean it"
+            ))),
+            _ => self.names.put_in_force(Action::Block, &names),
+        }
+    }
+}
+
 impl NameArguments {
-    pub(super) fn run(self, action: Action) -> Result<(), Failure> {
+    pub(super) fn allow(self) -> Result<(), Failure> {
         let names = self.names().map_err(Failure::usage)?;
+        self.put_in_force(Action::Allow, &names)
+    }
+
+    fn put_in_force(&self, action: Action, names: &[Name]) -> Result<(), Failure> {
         let expires = self.end.expires().map_err(Failure::usage)?;
-        let scope = if self.exact {
-            OverrideScope::Exact
-        } else {
-            OverrideScope::Suffix
-        };
         let order = |name: &Name| Order {
             action,
             name: name.into(),
-            scope,
+            scope: self.scope(),
             audience: self.audience.audience(),
             expires,
             reason: self.reason.clone(),
@@ -181,6 +204,14 @@ impl NameArguments {
         };
         let orders = names.iter().map(order).collect();
         self.talk.ask(Request::Add(orders))
+    }
+
+    fn scope(&self) -> OverrideScope {
+        if self.exact {
+            OverrideScope::Exact
+        } else {
+            OverrideScope::Suffix
+        }
     }
 
     fn names(&self) -> anyhow::Result<Vec<Name>> {

@@ -101,9 +101,7 @@ impl<'a> PolicyTable<'a> {
         }
         let counts = counts(self.policies.clients(), policy.number).into_iter();
         let counts = counts.filter(|(_, count)| *count > 0);
-        let words: Vec<String> = counts
-            .map(|(what, count)| format!("{count} {what}"))
-            .collect();
+        let words: Vec<String> = counts.map(|(what, count)| counted(count, what)).collect();
         if words.is_empty() {
             "nobody".to_owned()
         } else {
@@ -127,6 +125,15 @@ impl<'a> PolicyTable<'a> {
     fn is_every(&self, mask: u64) -> bool {
         mask & self.categories.every() == self.categories.every()
     }
+}
+
+/// `1 prefix`, `2 prefixes`.
+fn counted(count: usize, what: &str) -> String {
+    let one = match what {
+        "prefixes" => "prefix",
+        other => other.trim_end_matches('s'),
+    };
+    format!("{count} {}", if count == 1 { one } else { what })
 }
 
 /// How many clients of each kind have the policy with this number.

@@ -83,6 +83,29 @@ impl Filter {
         Ok(())
     }
 
+    /// Takes what the maps of clients hold for what was put there: another process did.
+    pub fn adopt_assignments(&mut self) -> Result<&Assignments, Error> {
+        let macs = hashed(self.map("MACS")?)?;
+        let found = Assignments {
+            macs: (macs.into_iter())
+                .map(|([a, b, c, d, e, f, ..], policy): ([u8; 8], u32)| {
+                    ([a, b, c, d, e, f], policy)
+                })
+                .collect(),
+            prefixes: (prefixes(self.map("CLIENTS")?)?.into_iter())
+                .map(|(prefix, record)| (prefix, ClientRecord(record)))
+                .collect(),
+            vlans: vlans(self.map("VLANS")?)?,
+            interfaces: hashed(self.map("INTERFACES")?)?,
+            destinations: hashed(self.map("DESTINATIONS")?)?,
+            resolvers: prefixes::<u8>(self.map("RESOLVERS")?)?
+                .into_keys()
+                .collect(),
+        };
+        self.assignments = Arc::new(found);
+        Ok(&self.assignments)
+    }
+
     fn put_new(&mut self, old: &Assignments, new: &Assignments) -> Result<(), Error> {
         let macs = added(pairs(&old.macs), pairs(&new.macs));
         put_hashed(
@@ -218,6 +241,38 @@ fn put_vlans(map: &mut Map, entries: impl Iterator<Item = (u16, u32)>) -> Result
     }
     Ok(())
 }
+
+fn hashed<K: Pod + Ord>(map: &Map) -> Result<BTreeMap<K, u32>, Error> {
+    let map: HashMap<&MapData, K, u32> = map.try_into().map_err(Error::Clients)?;
+    map.iter()
+        .map(|entry| entry.map_err(Error::Clients))
+        .collect()
+}
+
+fn prefixes<V: Pod>(map: &Map) -> Result<BTreeMap<Prefix, V>, Error> {
+    let map: LpmTrie<&MapData, Address, V> = map.try_into().map_err(Error::Clients)?;
+    let entries = map.iter().map(|entry| {
+        let (key, value) = entry.map_err(Error::Clients)?;
+        let (address, len) = (key.data(), key.prefix_len());
+        Ok((Prefix { address, len }, value))
+    });
+    entries.collect()
+}
+
+fn vlans(map: &Map) -> Result<BTreeMap<u16, u32>, Error> {
+    let map: Array<&MapData, u32> = map.try_into().map_err(Error::Clients)?;
+    let mut vlans = BTreeMap::new();
+    for vlan in 0..VLANS {
+        let policy = map.get(&u32::from(vlan), 0).map_err(Error::Clients)?;
+        if policy != 0 {
+            vlans.insert(vlan, policy);
+        }
+    }
+    Ok(vlans)
+}
+
+/// Identifiers of 12 bits (IEEE 802.1Q).
+const VLANS: u16 = 4096;
 
 /// What is not there any more need not be removed.
 pub(super) fn gone(result: Result<(), MapError>) -> Result<(), Error> {

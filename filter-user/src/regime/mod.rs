@@ -125,6 +125,9 @@ pub fn numbers_in(tables: &Tables, config: &Config) -> Result<Numbers, kernel::E
 impl Regime {
     /// Reads the journal and puts everything in force, whatever the maps hold.
     ///
+    /// A policy that the maps hold already goes on as it is, with the categories of the plan
+    /// besides, until [`Self::settle`] is called when the image of the plan is in force.
+    ///
     /// # Errors
     ///
     /// When the journal cannot be read, or the maps cannot be changed.
@@ -154,7 +157,18 @@ impl Regime {
     pub fn install(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.clock = Clock::now();
         self.written.clear();
-        self.put_policies(tables)?;
+        for policy in self.plan.policies.iter() {
+            let found = tables.policy(policy.number)?;
+            let mut record = self.record_of(policy);
+            if found.name_hash == record.name_hash {
+                record = PolicyRecord {
+                    categories: found.categories | record.categories,
+                    ..found
+                };
+            }
+            tables.put_policy(policy.number, &record)?;
+            self.written.insert(policy.number, record);
+        }
         tables.assign(Arc::clone(&self.assignments))?;
         self.tree = Tree::new(tables.key());
         let found = tables.override_records()?;
@@ -235,9 +249,14 @@ impl Regime {
         Ok(())
     }
 
+    /// Lets policies do what they are to do now: the image that is in force is that of the plan.
+    pub fn settle(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.put_policies(tables)
+    }
+
     /// Goes back to what was in force before [`Self::stage`]: the image did not come.
     pub fn unstage(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.put_policies(tables)
+        self.settle(tables)
     }
 
     /// Follows changes of the machine's interfaces.

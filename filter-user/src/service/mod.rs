@@ -124,8 +124,9 @@ impl Service {
         let records = compiled.image.records();
         let mut filter = Filter::load(capacity_for(records.len()))?;
         let links = clients::links(&config, plan.policies());
-        let regime = Regime::start(plan, links, config.overrides(), &mut filter)?;
+        let mut regime = Regime::start(plan, links, config.overrides(), &mut filter)?;
         let generation = filter.activate(records)?;
+        regime.settle(&mut filter)?;
         display.compiled(&compiled, generation);
         Ok(Self {
             config,

@@ -163,7 +163,7 @@ fn an_override_is_in_force_when_the_command_returns_and_gone_when_it_is_removed(
         generation,
         "nothing was compiled"
     );
-    assert_eq!(show.filter().counter("pass_overridden").unwrap(), 3);
+    assert_eq!(show.filter().counter("pass_override").unwrap(), 3);
 }
 
 #[test]

@@ -589,9 +589,9 @@ fn a_policy_that_changes_takes_its_clients_along_on_sighup_and_a_wrong_one_chang
 
 #[test]
 fn a_schedule_switches_by_itself() {
-    // A span that starts within seconds, whatever the time is: in a zone whose clock is set so.
-    let now = jiff::Timestamp::now();
-    let minute_ahead = now + jiff::SignedDuration::from_secs(60 - now.as_second() % 60);
+    // A span that starts with the next minute.
+    let now_s = jiff::Timestamp::now().as_second();
+    let minute_ahead = jiff::Timestamp::from_second(now_s - now_s % 60 + 60).unwrap();
     let from = minute_ahead.strftime("%H:%M");
     let to = (minute_ahead + jiff::SignedDuration::from_secs(3600)).strftime("%H:%M");
     let config = format!(

@@ -6,7 +6,7 @@
 
 use crate::{
     client,
-    layout::{CONTROL_BY_ANY, CONTROL_BYPASS, Control, POLICY_REFUSE_BYPASS},
+    layout::{CONTROL_BY_ANY, Control, POLICY_REFUSE_BYPASS},
     net::{ENCRYPTED_DNS_PORT, Path},
     overlay,
     reason::Reason,
@@ -14,15 +14,6 @@ use crate::{
     tcp,
     verdict::Steps,
 };
-
-/// Whether some policy refuses encrypted transports.
-#[inline(always)]
-pub fn is_watched<S: Steps + ?Sized>(steps: &S) -> bool {
-    match steps.record(0).map(Control::of) {
-        Some(control) => control.flags & CONTROL_BYPASS != 0,
-        None => false,
-    }
-}
 
 /// What becomes of a packet to one of [`crate::net::BYPASS_PORTS`], whose headers are in
 /// `scratch`, and become those of a reset if it is one.
@@ -34,7 +25,7 @@ pub fn judge<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -
     if !path.is_tcp || !tcp::can_be_refused(scratch, path) {
         return Reason::BypassDropped;
     }
-    match client::admit(steps, &scratch.asker) {
+    match client::admit(steps, &scratch.asker.source) {
         Ok(()) => {
             tcp::refuse(scratch, path);
             Reason::BypassReset

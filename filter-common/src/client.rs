@@ -8,16 +8,27 @@ use crate::{
     layout::{CLIENT_ANSWERED, Control},
     limit::{self, Admission},
     maps::Address,
-    policy::Asker,
+    net::Path,
     reason::Reason,
+    scratch::{HEADERS_MAX_BYTES, Scratch, header_bytes},
     verdict::Steps,
 };
 
-/// Whether `asker` may be sent an answer now; [`Reason::Slipped`] asks for a truncated one.
+/// The sender of the query whose headers are in `scratch`.
 #[inline(always)]
-pub fn admit<S: Steps + ?Sized>(steps: &S, asker: &Asker) -> Result<(), Reason> {
-    let is_client =
-        is_private(&asker.source) || steps.client(&asker.source).0 & CLIENT_ANSWERED != 0;
+pub fn source(scratch: &Scratch, path: &Path) -> Address {
+    let ip_at = (HEADERS_MAX_BYTES + path.ip_at).wrapping_sub(path.dns_at());
+    if path.is_ipv6 {
+        header_bytes(&scratch.bytes, ip_at.wrapping_add(8))
+    } else {
+        mapped(header_bytes(&scratch.bytes, ip_at.wrapping_add(12)))
+    }
+}
+
+/// Whether `source` may be sent an answer now; [`Reason::Slipped`] asks for a truncated one.
+#[inline(always)]
+pub fn admit<S: Steps + ?Sized>(steps: &S, source: &Address) -> Result<(), Reason> {
+    let is_client = is_private(source) || steps.client(source).0 & CLIENT_ANSWERED != 0;
     if !is_client {
         return Err(Reason::NotClient);
     }
@@ -25,7 +36,7 @@ pub fn admit<S: Steps + ?Sized>(steps: &S, asker: &Asker) -> Result<(), Reason> 
         .record(0)
         .map(Control::of)
         .ok_or(Reason::Inconsistent)?;
-    match limit::spend(steps, control, &asker.source) {
+    match limit::spend(steps, control, source) {
         Admission::Send => Ok(()),
         Admission::Slip => Err(Reason::Slipped),
         Admission::Drop => Err(Reason::RateLimited),

@@ -40,6 +40,9 @@ pub fn parse_question(scratch: &mut Scratch) -> Result<(), Reason> {
     }
     let end = name_end + 4;
     scratch.question_end = end as u32;
+    // The record count until `parse_additional` looks closer.
+    scratch.edns = u32::from(u16_at(message, 10));
+    scratch.cookie_len = 0;
     Ok(())
 }
 
@@ -99,9 +102,7 @@ fn labels(scratch: &mut Scratch, len: usize) -> Result<usize, Reason> {
 /// What lies behind one record is not looked at.
 #[inline(always)]
 pub fn parse_additional<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<(), Reason> {
-    scratch.cookie_len = 0;
-    scratch.edns = 0;
-    match u16_at(scratch.message(), 10) {
+    match scratch.edns {
         0 => Ok(()),
         1 => opt(steps, scratch),
         _ => Err(Reason::Additional),

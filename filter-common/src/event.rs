@@ -1,34 +1,26 @@
-//! What is counted and told of each query that was judged.
+//! What is counted and told of each query that was judged, if there are policies or a query log.
 
 use crate::{
     dns::HEADER_BYTES,
-    layout::{CATEGORY_BYPASS, CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Control, Event, RuleRecord},
+    layout::{CONTROL_BY_ANY, CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Control, Event, RuleRecord},
     maps::Maps,
     reason::{Action, Reason},
     scratch::{HEADERS_MAX_BYTES, Scratch},
     verdict::Steps,
 };
 
-/// Counts the query in `scratch` for its policy, list and category, and tells of it if asked to.
+/// Flags of the control record by which queries that pass are told of too.
+pub const TOLD: u32 = CONTROL_BY_ANY | CONTROL_LOG_ALL | CONTROL_LOG_BLOCKED;
+
+/// Counts the query in `scratch` for its policy, and tells of it if asked to.
 #[inline(always)]
 pub fn tell<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, reason: Reason) {
     let Some(control) = steps.record(0).map(Control::of) else {
         return;
     };
     let is_blocked = !matches!(reason.action(), Action::Pass);
-    steps.count_policy(scratch.policy, is_blocked);
-    let rule = match scratch.rule {
-        0 => None,
-        number => steps.record(number).map(RuleRecord::of),
-    };
-    if let (true, Some(rule)) = (is_blocked, rule) {
-        steps.count_list(rule.list);
-        let categories = rule.categories & scratch.categories;
-        // What lists without a category block is counted for none.
-        let is_of_one = rule.categories | 1 << CATEGORY_BYPASS != u64::MAX;
-        if is_of_one && categories != 0 {
-            steps.count_category(categories.trailing_zeros());
-        }
+    if control.flags & CONTROL_BY_ANY != 0 {
+        steps.count_policy(scratch.policy, is_blocked);
     }
     let is_told = if is_blocked || matches!(reason, Reason::Observed) {
         control.flags & (CONTROL_LOG_ALL | CONTROL_LOG_BLOCKED) != 0
@@ -36,6 +28,10 @@ pub fn tell<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, reason: Reason) {
         control.flags & CONTROL_LOG_ALL != 0
     };
     if is_told {
+        let rule = match scratch.rule {
+            0 => None,
+            number => steps.record(number).map(RuleRecord::of),
+        };
         steps.tell(scratch, rule, reason);
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     answer, bypass, client, dns, emit, event,
     frame::Frame,
+    layout::{CONTROL_OVERRIDES, Control},
     net,
     reason::Reason,
     rule::AnswerKind,
@@ -16,16 +17,16 @@ use crate::{
 pub trait Stages {
     /// The working memory of this packet.
     fn scratch(&mut self) -> &mut Scratch;
+    /// What is worth looking at: the flags of the control record.
+    fn flags(&self) -> u32;
     /// [`dns::parse_question`].
     fn parse_question(&mut self) -> Result<(), Reason>;
     /// [`dns::parse_additional`].
     fn parse_additional(&mut self) -> Result<(), Reason>;
     /// [`verdict::decide`].
     fn decide(&mut self) -> Result<AnswerKind, Reason>;
-    /// [`client::admit`].
-    fn admit(&mut self) -> Result<(), Reason>;
-    /// [`answer::sum_question`].
-    fn sum_question(&mut self);
+    /// [`client::admit`] and [`answer::sum_question`].
+    fn admit(&mut self, path: &net::Path) -> Result<(), Reason>;
     /// [`answer::compose`].
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason>;
     /// [`emit::rewrite`].
@@ -34,8 +35,6 @@ pub trait Stages {
     fn rewrite_tcp(&mut self, path: &net::Path);
     /// [`tcp::follow`].
     fn follow(&mut self, path: &net::Path) -> Reason;
-    /// [`bypass::is_watched`].
-    fn is_bypass_watched(&self) -> bool;
     /// [`bypass::judge`].
     fn judge_bypass(&mut self, path: &net::Path) -> Reason;
     /// [`event::tell`].
@@ -47,7 +46,7 @@ pub trait Stages {
 pub fn filter<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Reason {
     match judge(frame, stages) {
         Ok(reason) | Err(reason) => {
-            if reason.is_of_query() {
+            if reason.is_of_query() && stages.scratch().flags & event::TOLD != 0 {
                 stages.tell(reason);
             }
             reason
@@ -68,13 +67,9 @@ fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, R
         return Err(Reason::ShortMessage);
     }
     let kind = decide(frame, stages, &path, path.payload_len)?;
-    let reason = match stages.admit() {
-        Ok(()) => {
-            stages.sum_question();
-            stages.compose(kind)?
-        }
+    let reason = match stages.admit(&path) {
+        Ok(()) => stages.compose(kind)?,
         Err(Reason::Slipped) => {
-            stages.sum_question();
             stages.compose(AnswerKind::Truncate)?;
             Reason::Slipped
         }
@@ -97,16 +92,20 @@ fn judge_tcp<F: Frame, S: Stages>(
         return follow(frame, stages, path);
     };
     let kind = decide(frame, stages, path, query_len)?;
+    stages
+        .scratch()
+        .asker
+        .read(frame, path)
+        .ok_or(Reason::BadFrame)?;
     if matches!(kind, AnswerKind::Truncate) {
         return Err(Reason::TcpOnly);
     }
-    match stages.admit() {
+    match stages.admit(path) {
         Ok(()) => {}
         // It asks over TCP already.
         Err(Reason::Slipped) => return Err(Reason::RateLimited),
         Err(reason) => return Err(reason),
     }
-    stages.sum_question();
     let reason = stages.compose(kind)?;
     stages.rewrite_tcp(path);
     let len = path.dns_at() + stages.scratch().message_len as usize;
@@ -139,7 +138,7 @@ fn judge_bypass<F: Frame, S: Stages>(
     stages: &mut S,
     path: &net::Path,
 ) -> Result<Reason, Reason> {
-    if !stages.is_bypass_watched() || !path.is_answerable {
+    if !path.is_answerable {
         return Err(Reason::OtherPort);
     }
     load_headers(frame, path, stages.scratch()).ok_or(Reason::BadFrame)?;
@@ -160,7 +159,18 @@ fn decide<F: Frame, S: Stages>(
 ) -> Result<AnswerKind, Reason> {
     load_query(frame, path, query_len, stages.scratch()).ok_or(Reason::BadFrame)?;
     stages.parse_question()?;
-    stages.parse_additional()?;
+    if stages.scratch().edns != 0 {
+        stages.parse_additional()?;
+    }
+    let flags = stages.flags();
+    stages.scratch().flags = flags;
+    if flags & (event::TOLD | CONTROL_OVERRIDES) != 0 {
+        stages
+            .scratch()
+            .asker
+            .read(frame, path)
+            .ok_or(Reason::BadFrame)?;
+    }
     let kind = stages.decide()?;
     if matches!(kind, AnswerKind::Drop) {
         return Err(Reason::Dropped);
@@ -183,7 +193,6 @@ fn load_query<F: Frame>(
     scratch.message_len = len as u32;
     scratch.query_len = query_len as u32;
     scratch.payload_len = path.payload_len as u32;
-    scratch.asker.read(frame, path)?;
     let headers = if path.is_answerable { path.dns_at() } else { 0 };
     // Longer ones are not answerable: the comparison is for the verifier.
     if headers > HEADERS_MAX_BYTES {
@@ -220,6 +229,12 @@ impl<T: Steps> Stages for Host<'_, T> {
         self.scratch
     }
 
+    fn flags(&self) -> u32 {
+        self.tables
+            .record(0)
+            .map_or(0, |record| Control::of(record).flags)
+    }
+
     fn parse_question(&mut self) -> Result<(), Reason> {
         dns::parse_question(self.scratch)
     }
@@ -232,12 +247,9 @@ impl<T: Steps> Stages for Host<'_, T> {
         verdict::decide(self.tables, self.scratch)
     }
 
-    fn admit(&mut self) -> Result<(), Reason> {
-        client::admit(self.tables, &self.scratch.asker)
-    }
-
-    fn sum_question(&mut self) {
+    fn admit(&mut self, path: &net::Path) -> Result<(), Reason> {
         answer::sum_question(self.scratch);
+        client::admit(self.tables, &client::source(self.scratch, path))
     }
 
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
@@ -254,10 +266,6 @@ impl<T: Steps> Stages for Host<'_, T> {
 
     fn follow(&mut self, path: &net::Path) -> Reason {
         tcp::follow(self.tables, self.scratch, path)
-    }
-
-    fn is_bypass_watched(&self) -> bool {
-        bypass::is_watched(self.tables)
     }
 
     fn judge_bypass(&mut self, path: &net::Path) -> Reason {

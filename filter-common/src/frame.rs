@@ -13,6 +13,9 @@ pub trait Frame {
     /// Index of the interface that the frame came in by.
     fn interface(&self) -> u32;
 
+    /// Whether packets to other ports than that of DNS matter: some policy refuses bypasses.
+    fn watches_bypasses(&self) -> bool;
+
     /// The `N` bytes at `at`; `None` if the frame ends before.
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
@@ -32,6 +35,7 @@ pub struct BufferFrame<'a> {
     buffer: &'a mut [u8],
     len: usize,
     interface: u32,
+    watches_bypasses: bool,
 }
 
 impl<'a> BufferFrame<'a> {
@@ -46,6 +50,15 @@ impl<'a> BufferFrame<'a> {
             buffer,
             len,
             interface: 0,
+            watches_bypasses: false,
+        }
+    }
+
+    /// Lets packets to the ports of encrypted transports matter.
+    pub fn watching_bypasses(self) -> Self {
+        Self {
+            watches_bypasses: true,
+            ..self
         }
     }
 
@@ -67,6 +80,10 @@ impl Frame for BufferFrame<'_> {
 
     fn interface(&self) -> u32 {
         self.interface
+    }
+
+    fn watches_bypasses(&self) -> bool {
+        self.watches_bypasses
     }
 
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {

@@ -118,7 +118,7 @@ fn word(bytes: &[u8; LABEL_BUFFER_LEN], at: usize, left: usize) -> u64 {
 #[inline(always)]
 fn load(bytes: &[u8; LABEL_BUFFER_LEN], at: usize) -> u64 {
     let at = at & POSITION_MASK;
-    // One load: at + 8 <= 519 < 576.
+    // One load: at + 8 <= 519 < 640.
     u64::from_le_bytes([
         bytes[at],
         bytes[at + 1],

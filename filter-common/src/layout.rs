@@ -27,8 +27,9 @@ pub const LAYOUT_VERSION: u32 = 2;
 
 /// Bytes of the buffer that holds one DNS message while it is judged and answered.
 ///
-/// The positions of labels stay below 512; the rest is room for one write of 64 bytes.
-pub const LABEL_BUFFER_LEN: usize = 576;
+/// The positions of labels stay below 512. The rest is room for one write of 64 bytes, and
+/// for headers and message of the greatest lengths from wherever the headers start.
+pub const LABEL_BUFFER_LEN: usize = 640;
 
 /// Bytes of a [`Record`], one cache line.
 pub const RECORD_BYTES: usize = 64;
@@ -74,10 +75,8 @@ pub const CONTROL_OVERRIDES: u32 = 32;
 pub const CONTROL_LOG_BLOCKED: u32 = 64;
 /// Every query leaves an event.
 pub const CONTROL_LOG_ALL: u32 = 128;
-/// Some policy refuses encrypted transports.
-pub const CONTROL_BYPASS: u32 = 256;
 /// Some client is paused.
-pub const CONTROL_PAUSES: u32 = 512;
+pub const CONTROL_PAUSES: u32 = 256;
 /// The flags by which a policy other than the default one is chosen.
 pub const CONTROL_BY_ANY: u32 = CONTROL_BY_MAC
     | CONTROL_BY_SOURCE

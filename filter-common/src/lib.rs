@@ -9,7 +9,7 @@
 //! [`table::Records`] are handed in.
 //!
 //! A packet's way: [`filter`] calls [`net`], [`dns`], [`verdict`] (which uses
-//! [`hash`] and [`table`]), [`answer`] and [`emit`].
+//! [`descent`], [`hash`] and [`table`]), [`answer`] and [`emit`].
 
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@
 pub mod answer;
 pub mod bypass;
 pub mod client;
+pub mod descent;
 pub mod dns;
 pub mod emit;
 pub mod event;

@@ -78,11 +78,8 @@ pub trait Maps {
     /// Counts a query of a policy.
     fn count_policy(&self, _policy: u32, _is_blocked: bool) {}
 
-    /// Counts a block by a list.
+    /// Counts a query that a rule of this list blocks.
     fn count_list(&self, _list: u32) {}
-
-    /// Counts a block in the category with this bit.
-    fn count_category(&self, _bit: u32) {}
 
     /// Tells userspace of the query in `scratch` and the rule that won, if any.
     fn tell(&self, _scratch: &Scratch, _rule: Option<&RuleRecord>, _reason: Reason) {}

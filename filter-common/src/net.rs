@@ -249,7 +249,9 @@ fn transport<F: Frame>(frame: &F, protocol: u8, at: usize, len: usize) -> Result
     let header: [u8; UdpHdr::LEN] = frame.read(at).ok_or(Reason::BadFrame)?;
     let source_port = u16::from_be_bytes([header[0], header[1]]);
     let destination_port = u16::from_be_bytes([header[2], header[3]]);
-    if destination_port != DNS_PORT && !BYPASS_PORTS.contains(&destination_port) {
+    if destination_port != DNS_PORT
+        && !(BYPASS_PORTS.contains(&destination_port) && frame.watches_bypasses())
+    {
         return Err(Reason::OtherPort);
     }
     if protocol == IpProto::Tcp as u8 {

@@ -10,6 +10,7 @@
 //! address, the policy, everybody.
 
 use crate::{
+    descent,
     hash::{self, HashKey},
     layout::{
         CONTROL_PAUSES, Control, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE, Decision,
@@ -17,6 +18,7 @@ use crate::{
     },
     maps::{Address, Mac, Maps},
     scratch::Scratch,
+    suffix::Suffix,
     verdict::Steps,
 };
 
@@ -71,25 +73,17 @@ pub fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
     if is_client_paused(steps, scratch, control) {
         return;
     }
-    let mut hash = control.key.root;
-    let mut left = scratch.label_count & 127;
-    while left > 0 {
-        left -= 1;
-        let start = scratch.label_at(left);
-        let len = usize::from(scratch.message()[start]) & 63;
-        hash = steps.label_hash(scratch.message(), start + 1, len, &control.key, hash);
-        if !steps.overlay_step(scratch, hash, start as u32, left == 0) {
-            return;
-        }
-    }
+    descent::walk(scratch, control.key.root, |scratch, depth, parent| {
+        steps.overlay_visit(scratch, control, depth, parent)
+    });
 }
 
 /// Whether nothing is blocked for the client in `scratch`, where that decision is left.
 ///
-/// It comes before every [`step`]: all of them see the batch that is in force now.
+/// It comes before every [`visit`]: all of them see the batch that is in force now.
 #[inline(always)]
-pub fn is_client_paused<S: Steps + ?Sized>(
-    steps: &S,
+pub fn is_client_paused<M: Maps + ?Sized>(
+    maps: &M,
     scratch: &mut Scratch,
     control: &Control,
 ) -> bool {
@@ -98,25 +92,43 @@ pub fn is_client_paused<S: Steps + ?Sized>(
     if control.flags & CONTROL_PAUSES == 0 {
         return false;
     }
-    steps.overlay_step(scratch, control.key.root, 0, false);
+    scratch.decision = look_up(maps, scratch, control, control.key.root, false);
     scratch.decision.action == DECISION_PAUSE
 }
 
-/// Looks one name up; whether names below it have overrides.
+/// Looks up the name of the last `depth` labels, the hash of whose parent is `parent`; its hash.
 #[inline(always)]
-pub fn step<S: Steps + ?Sized>(
-    maps: &S,
+pub fn visit<M: Maps + ?Sized>(
+    maps: &M,
     scratch: &mut Scratch,
+    control: &Control,
+    depth: u32,
+    parent: u64,
+) -> u64 {
+    let Suffix { start, hash, .. } = descent::suffix(scratch, &control.key, depth, parent);
+    let is_qname = depth == scratch.label_count;
+    let decision = look_up(maps, scratch, control, hash, is_qname);
+    if decision.action != 0 {
+        scratch.decision = decision;
+        scratch.owner_at = start as u32;
+    }
+    hash
+}
+
+/// What is decided for a name and the asker in `scratch`, where is left whether it leads on.
+#[inline(always)]
+fn look_up<M: Maps + ?Sized>(
+    maps: &M,
+    scratch: &mut Scratch,
+    control: &Control,
     name: u64,
-    at: u32,
     is_qname: bool,
-) -> bool {
-    let Some(control) = maps.record(0).map(Control::of) else {
-        return false;
-    };
+) -> Decision {
     let Some(record) = maps.override_record(name) else {
-        return false;
+        scratch.leads_on = 0;
+        return Decision::default();
     };
+    scratch.leads_on = u64::from(record.flags & OVERRIDE_LEADS_ON);
     let asked = Asked {
         name,
         is_qname,
@@ -133,11 +145,7 @@ pub fn step<S: Steps + ?Sized>(
         let subject = Subject::mac(scratch.asker.mac);
         decision = narrower(maps, &control.key, asked, subject, decision);
     }
-    if decision.action != 0 {
-        scratch.decision = decision;
-        scratch.owner_at = at;
-    }
-    record.flags & OVERRIDE_LEADS_ON != 0
+    decision
 }
 
 /// What a record is looked at for.

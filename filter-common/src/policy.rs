@@ -1,9 +1,12 @@
 //! Who asks, and which policy that means.
 
+use core::hint::black_box;
+
 use bytemuck::{Pod, Zeroable};
 use network_types::ip::IpProto;
 
 use crate::{
+    client::mapped,
     frame::Frame,
     layout::{
         CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
@@ -15,7 +18,7 @@ use crate::{
 
 /// Where a query comes from and where it goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Asker {
     /// Source address; IPv4 is mapped.
     pub source: Address,
@@ -35,46 +38,28 @@ pub struct Asker {
 
 impl Asker {
     /// Reads the headers of `frame` again; `None` if it is shorter than `path` says.
+    ///
+    /// Few packets need it, and most should not pay for it.
     #[inline(always)]
     pub fn read<F: Frame>(&mut self, frame: &F, path: &Path) -> Option<()> {
-        let ethernet: [u8; 12] = frame.read(0)?;
-        let mut i = 0;
-        while i < self.mac.len() {
-            self.mac[i] = ethernet[6 + i];
-            i += 1;
-        }
+        // Opaque, or the compiler concludes that the frame's end need not be looked at again.
+        self.mac = frame.read(black_box(6))?;
         self.vlan = path.vlan;
         self.interface = frame.interface();
-        if path.is_ipv6 {
-            let addresses: [u8; 32] = frame.read(path.ip_at + 8)?;
-            copy(&mut self.source, 0, &addresses, 0, 16);
-            copy(&mut self.destination, 0, &addresses, 16, 16);
-        } else {
-            let addresses: [u8; 8] = frame.read(path.ip_at + 12)?;
-            self.source = MAPPED;
-            self.destination = MAPPED;
-            copy(&mut self.source, 12, &addresses, 0, 4);
-            copy(&mut self.destination, 12, &addresses, 4, 4);
-        }
         self.port = path.source_port;
         self.protocol = if path.is_tcp {
             IpProto::Tcp as u16
         } else {
             IpProto::Udp as u16
         };
+        if path.is_ipv6 {
+            self.source = frame.read(path.ip_at + 8)?;
+            self.destination = frame.read(path.ip_at + 24)?;
+        } else {
+            self.source = mapped(frame.read(path.ip_at + 12)?);
+            self.destination = mapped(frame.read(path.ip_at + 16)?);
+        }
         Some(())
-    }
-}
-
-/// The prefix of IPv4-mapped addresses, and an IPv4 address of zeros.
-const MAPPED: Address = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
-
-#[inline(always)]
-fn copy<const N: usize>(to: &mut Address, at: usize, from: &[u8; N], from_at: usize, len: usize) {
-    let mut i = 0;
-    while i < len {
-        to[at + i] = from[from_at + i];
-        i += 1;
     }
 }
 

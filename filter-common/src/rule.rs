@@ -29,6 +29,15 @@ impl Scope {
             _ => None,
         }
     }
+
+    /// The word for it: `exact`, `subs` or `suffix`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Subs => "subs",
+            Self::Suffix => "suffix",
+        }
+    }
 }
 
 /// Rank of a rule: a higher one wins however specific the lower one is.
@@ -101,6 +110,20 @@ impl AnswerKind {
             7 => Some(Self::Drop),
             8 => Some(Self::Observe),
             _ => None,
+        }
+    }
+
+    /// The word for it, as configurations and reports write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NxDomain => "nxdomain",
+            Self::NoData => "nodata",
+            Self::Refused => "refused",
+            Self::Null => "null",
+            Self::Address => "address",
+            Self::Truncate => "truncate",
+            Self::Drop => "drop",
+            Self::Observe => "observe",
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     dns::HEADER_BYTES,
     layout::{Decision, LABEL_BUFFER_LEN},
     policy::Asker,
+    verdict::Best,
 };
 
 /// Bytes of a DNS message that are looked at; the longest question ends at 271.
@@ -43,6 +44,10 @@ pub struct Scratch {
     pub categories: u64,
     /// The Internet checksum's sum of the answer, not folded.
     pub message_sum: u64,
+    /// The best rule of the names looked up so far.
+    pub best: Best,
+    /// Whether names below the one looked up last may have entries; 0 if not.
+    pub leads_on: u64,
     /// Bytes of the message in use, at most [`MESSAGE_MAX_BYTES`].
     pub message_len: u32,
     /// Bytes of the query as it came, also of what was not loaded.
@@ -59,7 +64,7 @@ pub struct Scratch {
     pub qtype: u32,
     /// Position behind the question.
     pub question_end: u32,
-    /// [`EDNS_PRESENT`], [`EDNS_DO`].
+    /// [`EDNS_PRESENT`], [`EDNS_DO`]; while the query is read, the number of additional records.
     pub edns: u32,
     /// Record index of the active generation's header.
     pub generation: u32,
@@ -77,8 +82,8 @@ pub struct Scratch {
     pub cookie_at: u32,
     /// The batch of overrides that is in force for this packet.
     pub batch: u32,
-    /// Unused, zero.
-    pub reserved: u32,
+    /// The flags of the control record.
+    pub flags: u32,
 }
 
 /// Room for a COOKIE option of 44 bytes, in whole words.

@@ -1,7 +1,7 @@
 //! The hashes of a name and of all its parents, from the shortest to the longest.
 //!
 //! For everything that has a name in hand: the compiler, the queries of an
-//! image, tests. The kernel program walks the labels of a packet by itself
+//! image, tests. [`descent`](crate::descent) walks the labels of a packet,
 //! with the same [`label_hash`].
 
 use crate::{

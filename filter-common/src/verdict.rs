@@ -4,9 +4,11 @@
 //! other and stops as soon as the table holds nothing at or below the name in
 //! hand; a name that no list knows is mostly decided by one bucket.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::{
-    dns::{self, HEADER_BYTES, OptionStep},
-    hash::{self, HashKey},
+    descent,
+    dns::{self, OptionStep},
     layout::{
         CONTROL_BY_ANY, CONTROL_OVERRIDES, Control, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
         Decision, HEADER_SINGLE_LABEL_RULES, Header, POLICY_OBSERVE, POLICY_UNFILTERED,
@@ -17,7 +19,8 @@ use crate::{
     overlay, policy,
     reason::Reason,
     rule::{AnswerKind, Priority, QtypeSet, Scope},
-    scratch::{Message, Scratch},
+    scratch::Scratch,
+    suffix::Suffix,
     table::{self, Records},
 };
 
@@ -27,23 +30,10 @@ pub const CHAIN_MAX: usize = 16;
 /// The steps that the kernel program keeps as functions of their own, so that
 /// the verifier sees each of them once. The host takes them as they are.
 pub trait Steps: Records + Maps {
-    /// [`hash::label_hash`].
+    /// [`visit`].
     #[inline(always)]
-    fn label_hash(
-        &self,
-        message: &Message,
-        at: usize,
-        len: usize,
-        key: &HashKey,
-        parent: u64,
-    ) -> u64 {
-        hash::label_hash(message, at, len, key, parent)
-    }
-
-    /// [`table::find`].
-    #[inline(always)]
-    fn find(&self, bucket_base: u32, bucket_count: u32, hash: u64) -> u16 {
-        table::find(self, bucket_base, bucket_count, hash)
+    fn visit(&self, scratch: &mut Scratch, header: &Header, depth: u32, parent: u64) -> u64 {
+        visit(self, scratch, header, depth, parent)
     }
 
     /// [`weigh`].
@@ -70,10 +60,16 @@ pub trait Steps: Records + Maps {
         overlay::walk(self, scratch);
     }
 
-    /// [`overlay::step`].
+    /// [`overlay::visit`].
     #[inline(always)]
-    fn overlay_step(&self, scratch: &mut Scratch, name: u64, at: u32, is_qname: bool) -> bool {
-        overlay::step(self, scratch, name, at, is_qname)
+    fn overlay_visit(
+        &self,
+        scratch: &mut Scratch,
+        control: &Control,
+        depth: u32,
+        parent: u64,
+    ) -> u64 {
+        overlay::visit(self, scratch, control, depth, parent)
     }
 }
 
@@ -99,7 +95,8 @@ pub struct Asked {
 
 /// The best rule so far, in one word: class number, priority, and whether
 /// names below the last one have rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
 pub struct Best(pub u64);
 
 impl Best {
@@ -119,11 +116,6 @@ impl Best {
     #[inline(always)]
     const fn rule(self) -> u64 {
         self.0 & !Self::DESCENDANTS
-    }
-
-    #[inline(always)]
-    const fn has_descendants(self) -> bool {
-        self.0 & Self::DESCENDANTS != 0
     }
 }
 
@@ -192,7 +184,7 @@ pub fn decide_in<S: Steps + ?Sized>(
     scratch.generation = active;
     let header = Header::of(steps.record(active).ok_or(Reason::Inconsistent)?);
     let class_base = active.wrapping_add(header.class_base);
-    let best = walk(steps, scratch, header, active);
+    let best = walk(steps, scratch, header);
     if best.rule() == 0 {
         return Err(Reason::NoRule);
     }
@@ -201,6 +193,7 @@ pub fn decide_in<S: Steps + ?Sized>(
     if is_allow(rule.priority) {
         return Err(Reason::Allowed);
     }
+    steps.count_list(rule.list);
     answer_of(steps, scratch, rule.answer, policy_answer)
 }
 
@@ -234,50 +227,52 @@ const fn is_allow(priority: u8) -> bool {
 
 /// Walks the names from the top down; the best rule of all of them.
 #[inline(always)]
-fn walk<S: Steps + ?Sized>(
+fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, header: &Header) -> Best {
+    scratch.best = Best::default();
+    descent::walk(scratch, header.key.root, |scratch, depth, parent| {
+        steps.visit(scratch, header, depth, parent)
+    });
+    scratch.best
+}
+
+/// Looks up the name of the last `depth` labels, the hash of whose parent is `parent`, and
+/// weighs its rules; its hash.
+///
+/// Leaves in `scratch` the best rule so far and where its owner is.
+#[inline(always)]
+pub fn visit<S: Steps + ?Sized>(
     steps: &S,
     scratch: &mut Scratch,
     header: &Header,
-    generation: u32,
-) -> Best {
-    let bucket_base = generation.wrapping_add(header.bucket_base);
-    let class_base = generation.wrapping_add(header.class_base);
-    let mut hash = header.key.root;
-    let mut best = Best::default();
-    let labels = scratch.label_count & 127;
-    let mut is_skipped = header.flags & HEADER_SINGLE_LABEL_RULES == 0;
-    let mut i = labels;
-    while i > 0 {
-        i -= 1;
-        let start = usize::from(scratch.label_starts[(i & 127) as usize]) + HEADER_BYTES;
-        let len = usize::from(scratch.message()[start]) & 63;
-        hash = steps.label_hash(scratch.message(), start + 1, len, &header.key, hash);
-        if is_skipped {
-            is_skipped = false;
-            continue;
-        }
-        let class = steps.find(bucket_base, header.bucket_count, hash);
-        if class == 0 {
-            break;
-        }
-        if u32::from(class) == header.node_class {
-            continue;
-        }
-        let asked = Asked {
-            categories: scratch.categories,
-            qtype: scratch.qtype as u16,
-            is_qname: i == 0,
-        };
-        let weighed = steps.weigh(class_base, class, asked, Best(best.rule()));
-        if weighed.rule() != best.rule() {
-            scratch.owner_at = start as u32;
-        }
-        best = weighed;
-        if !best.has_descendants() {
-            break;
-        }
+    depth: u32,
+    parent: u64,
+) -> u64 {
+    let Suffix { start, hash, .. } = descent::suffix(scratch, &header.key, depth, parent);
+    if depth == 1 && header.flags & HEADER_SINGLE_LABEL_RULES == 0 {
+        return hash;
     }
-    best
+    let bucket_base = scratch.generation.wrapping_add(header.bucket_base);
+    let class = table::find(steps, bucket_base, header.bucket_count, hash);
+    if class == 0 {
+        scratch.leads_on = 0;
+        return hash;
+    }
+    if u32::from(class) == header.node_class {
+        return hash;
+    }
+    let asked = Asked {
+        categories: scratch.categories,
+        qtype: scratch.qtype as u16,
+        is_qname: depth == scratch.label_count,
+    };
+    let class_base = scratch.generation.wrapping_add(header.class_base);
+    let weighed = steps.weigh(class_base, class, asked, scratch.best);
+    if weighed.rule() != scratch.best.0 {
+        scratch.owner_at = start as u32;
+    }
+    scratch.best = Best(weighed.rule());
+    scratch.leads_on = weighed.0 & Best::DESCENDANTS;
+    hash
 }
 
 /// Weighs the rules of one name against the best of its parents.

@@ -1,5 +1,7 @@
 //! The maps, and the only places where their values become references.
 
+use core::sync::atomic::AtomicU64;
+
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
@@ -12,9 +14,9 @@ use aya_ebpf::{
 use filter_common::{
     event,
     layout::{
-        CLIENT_PREFIX_MAX, ClientRecord, DESTINATION_MAX, Event, INTERFACE_MAX, LIST_TALLY_MAX,
-        MAC_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX, PolicyRecord, PolicyTally,
-        RESOLVER_MAX, Record, RuleRecord,
+        CLIENT_PREFIX_MAX, ClientRecord, Control, DESTINATION_MAX, Event, Header, INTERFACE_MAX,
+        LIST_TALLY_MAX, MAC_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX, PolicyRecord,
+        PolicyTally, RESOLVER_MAX, Record, RuleRecord,
     },
     limit,
     maps::{Address, Flow, Mac, Maps},
@@ -78,21 +80,29 @@ static LIMITS: Array<u64> = Array::with_max_entries(limit::BUCKET_COUNT, 0);
 #[map]
 static FLOWS: LruHashMap<u64, Flow> = LruHashMap::with_max_entries(16_384, 0);
 
-/// Queries and blocks by policy.
+/// Queries and blocks by policy, as soon as there is more than one.
 #[map]
 static POLICY_TALLIES: PerCpuArray<PolicyTally> = PerCpuArray::with_max_entries(POLICY_MAX + 1, 0);
 
-/// Blocks by list.
+/// Queries that a rule of a list blocks, by list.
 #[map]
 static LIST_TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LIST_TALLY_MAX, 0);
-
-/// Blocks by category.
-#[map]
-static CATEGORY_TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
 
 /// Events for userspace.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
+
+/// Whether some policy refuses encrypted transports. A variable of its own: most packets
+/// ask for it, and it costs them no look-up.
+#[unsafe(no_mangle)]
+static WATCHES_BYPASSES: AtomicU64 = AtomicU64::new(0);
+
+/// [`WATCHES_BYPASSES`].
+#[inline(always)]
+pub fn watches_bypasses() -> bool {
+    // SAFETY: a live word of the section that userspace replaces.
+    unsafe { WATCHES_BYPASSES.as_ptr().read_volatile() != 0 }
+}
 
 /// Counts one packet.
 #[inline(always)]
@@ -161,8 +171,10 @@ impl Maps for Table {
 
     #[inline(always)]
     fn policy_of_destination(&self, address: &Address) -> u32 {
+        // On the stack: Linux 6.1 takes no key from memory that a global function is handed.
+        let key = *address;
         // SAFETY: as in `policy_of_mac`.
-        unsafe { DESTINATIONS.get(address) }.map_or(0, |policy| *policy)
+        unsafe { DESTINATIONS.get(&key) }.map_or(0, |policy| *policy)
     }
 
     #[inline(always)]
@@ -226,14 +238,6 @@ impl Maps for Table {
     }
 
     #[inline(always)]
-    fn count_category(&self, bit: u32) {
-        if let Some(tally) = CATEGORY_TALLIES.get_ptr_mut(bit) {
-            // SAFETY: as in `count`.
-            unsafe { *tally += 1 };
-        }
-    }
-
-    #[inline(always)]
     fn tell(&self, scratch: &Scratch, rule: Option<&RuleRecord>, reason: Reason) {
         let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
             count_slot(EVENTS_LOST);
@@ -261,20 +265,8 @@ impl Maps for Table {
 
 impl Steps for Table {
     #[inline(always)]
-    fn label_hash(
-        &self,
-        message: &filter_common::scratch::Message,
-        at: usize,
-        len: usize,
-        key: &filter_common::hash::HashKey,
-        parent: u64,
-    ) -> u64 {
-        crate::stages::label_hash(message, at, len, key, parent)
-    }
-
-    #[inline(always)]
-    fn find(&self, bucket_base: u32, bucket_count: u32, hash: u64) -> u16 {
-        crate::stages::find(bucket_base, bucket_count, hash)
+    fn visit(&self, scratch: &mut Scratch, header: &Header, depth: u32, parent: u64) -> u64 {
+        crate::stages::nxdp_visit(scratch, header, depth, parent)
     }
 
     #[inline(always)]
@@ -304,7 +296,13 @@ impl Steps for Table {
     }
 
     #[inline(always)]
-    fn overlay_step(&self, scratch: &mut Scratch, name: u64, at: u32, is_qname: bool) -> bool {
-        crate::stages::overlay_step(scratch, name, at, is_qname)
+    fn overlay_visit(
+        &self,
+        scratch: &mut Scratch,
+        control: &Control,
+        depth: u32,
+        parent: u64,
+    ) -> u64 {
+        crate::stages::nxdp_overlay_visit(scratch, control, depth, parent)
     }
 }

@@ -2,6 +2,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
+    bindings::xdp_md,
     helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
     programs::XdpContext,
 };
@@ -9,6 +10,8 @@ use filter_common::{
     frame::Frame,
     scratch::{FrameBytes, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES},
 };
+
+use crate::maps;
 
 /// The frame of one program run.
 pub struct Packet<'a> {
@@ -45,6 +48,11 @@ impl Frame for Packet<'_> {
     }
 
     #[inline(always)]
+    fn watches_bypasses(&self) -> bool {
+        maps::watches_bypasses()
+    }
+
+    #[inline(always)]
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         let bytes = self.bytes(at)?;
         // SAFETY: `bytes` found N bytes before data_end; byte arrays need no alignment.
@@ -53,61 +61,88 @@ impl Frame for Packet<'_> {
 
     #[inline(always)]
     fn load(&self, from: usize, len: usize, bytes: &mut FrameBytes, to: usize) -> Option<()> {
-        let (to, len) = within(to, len)?;
-        // SAFETY: `within` keeps `to` inside `bytes`.
-        let place = unsafe { bytes.as_mut_ptr().add(to) };
-        // SAFETY: `within` keeps `len` bytes from there inside `bytes`; the helper checks the
-        // frame's side.
-        let status = unsafe {
-            bpf_xdp_load_bytes(
-                self.ctx.as_ptr().cast(),
-                from as u32,
-                place.cast(),
-                len as u32,
-            )
-        };
+        let last = len.checked_sub(1)?;
+        let status = nxdp_load(
+            self.ctx.as_ptr().cast(),
+            bytes,
+            from as u64,
+            to as u64,
+            last as u64,
+        );
         (status == 0).then_some(())
     }
 
     #[inline(always)]
     fn replace(&mut self, bytes: &FrameBytes, from: usize, len: usize) -> Option<()> {
-        let (from, len) = within(from, len)?;
-        // Opaque, or the difference of two packet pointers is taken in 32 bits,
-        // which the verifier prohibits.
-        let now = core::hint::black_box(self.len_bytes());
-        let delta = now as i32 - len as i32;
-        // SAFETY: the helper checks the room; no pointer into the packet is kept across it.
-        if unsafe { bpf_xdp_adjust_head(self.ctx.as_ptr().cast(), delta) } != 0 {
-            return None;
-        }
-        // SAFETY: `within` keeps `from` inside `bytes`.
-        let source = unsafe { bytes.as_ptr().add(from) };
-        // SAFETY: `within` keeps `len` bytes from there inside `bytes`, which the helper only
-        // reads; it checks the frame's side.
-        let status = unsafe {
-            bpf_xdp_store_bytes(
-                self.ctx.as_ptr().cast(),
-                0,
-                source.cast_mut().cast(),
-                len as u32,
-            )
-        };
+        let last = len.checked_sub(1)?;
+        let status = nxdp_replace(self.ctx.as_ptr().cast(), bytes, from as u64, last as u64);
         (status == 0).then_some(())
     }
 }
 
-/// A position and a length that keep inside a [`FrameBytes`], in terms that the verifier follows.
-#[inline(always)]
-fn within(at: usize, len: usize) -> Option<(usize, usize)> {
-    if at > HEADERS_MAX_BYTES || len == 0 || len > FRAME_MAX_BYTES {
-        return None;
+/// Copies `last + 1` bytes of the frame from `from` to position `to` of `bytes`; 0 if it did.
+///
+/// A global function, as those in [`stages`](crate::stages): with the registers to itself, it
+/// uses each bound where it compared it. Linux 6.1 forgets the bound of what was put aside in between.
+/// A length is told by its last byte, so that the verifier knows it is never 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_load(
+    ctx: *mut xdp_md,
+    bytes: *mut FrameBytes,
+    from: u64,
+    to: u64,
+    last: u64,
+) -> i64 {
+    if bytes.is_null() || !is_within(to, last) {
+        return REFUSED;
     }
-    // Opaque, or the compiler concludes that the bounds below are idle. The
-    // length is counted from 1, so that the verifier knows it is never 0.
-    let at = core::hint::black_box(at).min(HEADERS_MAX_BYTES);
-    let last = core::hint::black_box(len - 1).min(FRAME_MAX_BYTES - 1);
-    Some((at, last + 1))
+    // SAFETY: `is_within` keeps `to` inside `bytes`.
+    let place = unsafe { bytes.cast::<u8>().add(to as usize) };
+    // SAFETY: `is_within` keeps the bytes from there inside `bytes`; the helper checks the
+    // frame's side.
+    unsafe { bpf_xdp_load_bytes(ctx, from as u32, place.cast(), last as u32 + 1) }
+}
+
+/// Makes the frame the `last + 1` bytes from position `from` of `bytes`; 0 if it did.
+///
+/// A global function for the reason of [`nxdp_load`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_replace(
+    ctx: *mut xdp_md,
+    bytes: *const FrameBytes,
+    from: u64,
+    last: u64,
+) -> i64 {
+    if bytes.is_null() || !is_within(from, last) {
+        return REFUSED;
+    }
+    // SAFETY: the context of a running program.
+    let (start, end) = unsafe { ((*ctx).data, (*ctx).data_end) };
+    // Opaque, or the difference of two packet pointers is taken in 32 bits, which the
+    // verifier prohibits.
+    let now = core::hint::black_box(end as usize - start as usize);
+    // SAFETY: the helper checks the room; no pointer into the packet is kept across it.
+    if unsafe { bpf_xdp_adjust_head(ctx, now as i32 - (last as i32 + 1)) } != 0 {
+        return REFUSED;
+    }
+    // SAFETY: `is_within` keeps `from` inside `bytes`.
+    let source = unsafe { bytes.cast::<u8>().add(from as usize) };
+    // SAFETY: `is_within` keeps the bytes from there inside `bytes`, which the helper only
+    // reads; it checks the frame's side.
+    unsafe { bpf_xdp_store_bytes(ctx, 0, source.cast_mut().cast(), last as u32 + 1) }
+}
+
+/// What no helper returns.
+const REFUSED: i64 = 1;
+
+/// Whether the bytes from `at` to `at + last` keep inside a [`FrameBytes`], as both do apart.
+#[inline(always)]
+const fn is_within(at: u64, last: u64) -> bool {
+    at <= HEADERS_MAX_BYTES as u64 && last < FRAME_MAX_BYTES
 }
 
 /// Longest run of bytes that is loaded or stored.
-const FRAME_MAX_BYTES: usize = HEADERS_MAX_BYTES + MESSAGE_MAX_BYTES;
+const FRAME_MAX_BYTES: u64 = (HEADERS_MAX_BYTES + MESSAGE_MAX_BYTES) as u64;
+const _: () = assert!(HEADERS_MAX_BYTES as u64 + FRAME_MAX_BYTES <= size_of::<FrameBytes>() as u64);

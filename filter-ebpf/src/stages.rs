@@ -10,13 +10,14 @@ use filter_common::{
     dns::{self, OptionStep},
     emit, event,
     filter::Stages,
-    hash::{self, HashKey},
+    layout::{Control, Header},
     net::{ENCRYPTED_DNS_PORT, HTTPS_PORT, Path},
     overlay, policy,
     reason::Reason,
     rule::AnswerKind,
-    scratch::{Message, Scratch},
-    table, tcp,
+    scratch::Scratch,
+    table::Records as _,
+    tcp,
     verdict::{self, Asked, Best},
 };
 
@@ -40,6 +41,13 @@ impl Stages for Kernel {
     fn scratch(&mut self) -> &mut Scratch {
         // SAFETY: the live value of a per-CPU map; see `maps::count`.
         unsafe { &mut *self.scratch }
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u32 {
+        Table
+            .record(0)
+            .map_or(0, |record| Control::of(record).flags)
     }
 
     #[inline(always)]
@@ -68,18 +76,13 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
-    fn sum_question(&mut self) {
-        nxdp_sum_question(self.scratch);
-    }
-
-    #[inline(always)]
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {
         Ok(reason_of(nxdp_compose(self.scratch, kind as u32)))
     }
 
     #[inline(always)]
-    fn admit(&mut self) -> Result<(), Reason> {
-        match nxdp_admit(self.scratch) {
+    fn admit(&mut self, path: &Path) -> Result<(), Reason> {
+        match nxdp_admit(self.scratch, packed(path)) {
             DONE => Ok(()),
             reason => Err(reason_of(reason)),
         }
@@ -98,11 +101,6 @@ impl Stages for Kernel {
     #[inline(always)]
     fn follow(&mut self, path: &Path) -> Reason {
         reason_of(nxdp_follow(self.scratch, packed(path)))
-    }
-
-    #[inline(always)]
-    fn is_bypass_watched(&self) -> bool {
-        bypass::is_watched(&Table)
     }
 
     #[inline(always)]
@@ -160,17 +158,6 @@ pub extern "C" fn nxdp_decide(scratch: *mut Scratch) -> u32 {
     }
 }
 
-/// [`answer::sum_question`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_sum_question(scratch: *mut Scratch) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    if let Some(scratch) = unsafe { scratch.as_mut() } {
-        answer::sum_question(scratch);
-    }
-    DONE
-}
-
 /// [`answer::compose`]: a reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -222,15 +209,19 @@ const fn unpacked(packed: u32) -> Path {
     }
 }
 
-/// [`client::admit`]: [`DONE`] or a reason.
+/// [`client::admit`] and [`answer::sum_question`] with a path as [`packed`] makes it: [`DONE`] or a
+/// reason.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn nxdp_admit(scratch: *const Scratch) -> u32 {
+pub extern "C" fn nxdp_admit(scratch: *mut Scratch, path: u32) -> u32 {
     // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_ref() }.map(|scratch| client::admit(&Table, &scratch.asker)) {
-        Some(Ok(())) => DONE,
-        Some(Err(reason)) => reason as u32,
-        None => Reason::Inconsistent as u32,
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else {
+        return Reason::Inconsistent as u32;
+    };
+    answer::sum_question(scratch);
+    match client::admit(&Table, &client::source(scratch, &unpacked(path))) {
+        Ok(()) => DONE,
+        Err(reason) => reason as u32,
     }
 }
 
@@ -336,25 +327,22 @@ pub extern "C" fn nxdp_overlay(scratch: *mut Scratch) -> u32 {
     DONE
 }
 
-/// [`overlay::step`].
-#[inline(always)]
-pub fn overlay_step(scratch: &mut Scratch, name: u64, at: u32, is_qname: bool) -> bool {
-    nxdp_overlay_step(scratch, name, at, u32::from(is_qname)) != 0
-}
-
-/// [`overlay::step`].
+/// [`overlay::visit`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn nxdp_overlay_step(
+pub extern "C" fn nxdp_overlay_visit(
     scratch: *mut Scratch,
-    name: u64,
-    at: u32,
-    is_qname: u32,
-) -> u32 {
+    control: *const Control,
+    depth: u32,
+    parent: u64,
+) -> u64 {
     // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_mut() } {
-        Some(scratch) => u32::from(overlay::step(&Table, scratch, name, at, is_qname != 0)),
-        None => 0,
+    let scratch = unsafe { scratch.as_mut() };
+    // SAFETY: as in `nxdp_visit`.
+    let control = unsafe { control.as_ref() };
+    match (scratch, control) {
+        (Some(scratch), Some(control)) => overlay::visit(&Table, scratch, control, depth, parent),
+        _ => 0,
     }
 }
 
@@ -369,53 +357,23 @@ pub extern "C" fn nxdp_rewrite(scratch: *mut Scratch, path: u32) -> u32 {
     DONE
 }
 
-/// [`hash::label_hash`].
-#[inline(always)]
-pub fn label_hash(message: &Message, at: usize, len: usize, key: &HashKey, parent: u64) -> u64 {
-    nxdp_label_hash(
-        message,
-        (at << 8 | len) as u64,
-        key.chunk,
-        key.length,
-        parent,
-    )
-}
-
-/// [`hash::label_hash`] with the position and length of the label in one word.
+/// [`verdict::visit`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn nxdp_label_hash(
-    message: *const Message,
-    place: u64,
-    chunk: u64,
-    length: u64,
+pub extern "C" fn nxdp_visit(
+    scratch: *mut Scratch,
+    header: *const Header,
+    depth: u32,
     parent: u64,
 ) -> u64 {
-    // SAFETY: null or a map value of this size.
-    let Some(message) = (unsafe { message.as_ref() }) else {
-        return 0;
-    };
-    let key = HashKey {
-        root: 0,
-        chunk,
-        length,
-    };
-    let at = (place >> 8) as usize;
-    let len = (place & 0x3f) as usize;
-    hash::label_hash(message, at, len, &key, parent)
-}
-
-/// [`table::find`].
-#[inline(always)]
-pub fn find(bucket_base: u32, bucket_count: u32, hash: u64) -> u16 {
-    nxdp_find(bucket_base, bucket_count, hash) as u16
-}
-
-/// [`table::find`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_find(bucket_base: u32, bucket_count: u32, hash: u64) -> u32 {
-    u32::from(table::find(&Table, bucket_base, bucket_count, hash))
+    // SAFETY: as in `nxdp_parse_question`.
+    let scratch = unsafe { scratch.as_mut() };
+    // SAFETY: null or a record of the table, which has this size and alignment.
+    let header = unsafe { header.as_ref() };
+    match (scratch, header) {
+        (Some(scratch), Some(header)) => verdict::visit(&Table, scratch, header, depth, parent),
+        _ => 0,
+    }
 }
 
 /// [`verdict::weigh`].

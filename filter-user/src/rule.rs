@@ -1,10 +1,18 @@
 //! What one line of a list means, whatever its format was.
 
+mod client;
+mod spelling;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use filter_common::{
     name::Name,
-    rule::{AnswerKind, QtypeSet, Scope},
+    rule::{AnswerKind, Priority, QtypeSet, Scope},
+};
+
+pub use self::{
+    client::{Client, ClientAddress, UnknownClient},
+    spelling::qtype_text,
 };
 
 /// A rule as its author wrote it; the compiler merges rules into table entries.
@@ -12,6 +20,20 @@ use filter_common::{
 pub struct Rule {
     /// The name in the rule, without wildcard.
     pub name: Name,
+    /// Everything else.
+    pub shape: Shape,
+}
+
+impl Rule {
+    /// A plain block rule for everybody and every query type.
+    pub fn block(name: Name, scope: Scope) -> Self {
+        Shape::block(scope).of(name)
+    }
+}
+
+/// What a rule says besides its name: few of them are behind millions of rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
     /// Which names it matches.
     pub scope: Scope,
     /// What it does to them.
@@ -20,7 +42,7 @@ pub struct Rule {
     pub important: bool,
     /// Query types it is for.
     pub qtypes: QtypeSet,
-    /// `$denyallow`: names, with everything below them, that the rule skips.
+    /// `$denyallow`: names, with everything below them, that it skips.
     pub except: Vec<Name>,
     /// Who it is for; empty means everybody.
     pub clients: Vec<Client>,
@@ -29,11 +51,10 @@ pub struct Rule {
     pub host_rule: bool,
 }
 
-impl Rule {
-    /// A plain block rule for everybody and every query type.
-    pub fn block(name: Name, scope: Scope) -> Self {
+impl Shape {
+    /// A plain block for everybody and every query type.
+    pub const fn block(scope: Scope) -> Self {
         Self {
-            name,
             scope,
             effect: Effect::Block(None),
             important: false,
@@ -41,6 +62,23 @@ impl Rule {
             except: Vec::new(),
             clients: Vec::new(),
             host_rule: false,
+        }
+    }
+
+    /// The rule of this shape for `name`.
+    pub const fn of(self, name: Name) -> Rule {
+        Rule { name, shape: self }
+    }
+
+    /// The rank of the rule, `None` for those that only act on other rules.
+    pub fn priority(&self) -> Option<Priority> {
+        match (&self.effect, self.important) {
+            (Effect::Block(_), false) => Some(Priority::Block),
+            (Effect::Block(_), true) => Some(Priority::ImportantBlock),
+            (Effect::Allow, false) => Some(Priority::Allow),
+            (Effect::Allow, true) => Some(Priority::ImportantAllow),
+            (Effect::Rewrite(_), _) => Some(Priority::Rewrite),
+            (Effect::CancelRewrite | Effect::Delete(_), _) => None,
         }
     }
 }
@@ -81,25 +119,4 @@ impl Answer {
             ipv6: None,
         }
     }
-}
-
-/// A condition on who asks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Client {
-    /// An address range.
-    Prefix {
-        /// Any address of the range.
-        address: std::net::IpAddr,
-        /// Bits that count.
-        len: u8,
-        /// Everybody but these.
-        not: bool,
-    },
-    /// A hardware address.
-    Mac {
-        /// The address.
-        address: [u8; 6],
-        /// Everybody but this one.
-        not: bool,
-    },
 }

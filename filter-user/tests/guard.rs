@@ -9,7 +9,7 @@ use filter_user::{
         Finding, GuardKind, GuardedName, Guards, Override, Severity, protected_names, refuses,
     },
     image::Image,
-    rule::{Effect, Rule},
+    rule::{Effect, Rule, Shape},
 };
 
 fn name(text: &str) -> Name {
@@ -25,10 +25,11 @@ fn exact(text: &str) -> Rule {
 }
 
 fn allow(text: &str) -> Rule {
-    Rule {
+    Shape {
         effect: Effect::Allow,
-        ..block(text)
+        ..Shape::block(Scope::Suffix)
     }
+    .of(name(text))
 }
 
 fn list(rules: &[Rule]) -> ListBuilder {
@@ -125,6 +126,21 @@ fn every_protected_name_is_caught() {
 }
 
 #[test]
+fn no_collision_may_hit_a_protected_name_or_one_of_the_operators() {
+    let guards = Guards {
+        must_not_block: vec![GuardedName {
+            name: name("www.bank.test"),
+            category_mask: 1,
+            source: "names.txt:7".to_owned(),
+        }],
+        ..Guards::default()
+    };
+    let checked: Vec<_> = guards.never_blocked().collect();
+    assert!(checked.contains(&name("www.bank.test")));
+    assert!(protected_names().all(|(name, _)| checked.contains(&name)));
+}
+
+#[test]
 fn the_servers_of_the_lists_are_protected() {
     let found = findings(&Guards::default(), &[block("lists.test")]);
     assert_eq!(
@@ -192,6 +208,7 @@ fn an_override_needs_a_reason_and_covers_its_name_only() {
         overrides: vec![Override {
             name: "zip".to_owned(),
             reason: reason.to_owned(),
+            ..Override::default()
         }],
         ..Guards::default()
     };
@@ -203,4 +220,66 @@ fn an_override_needs_a_reason_and_covers_its_name_only() {
         &accept("nobody here uses it"),
         &[block("mov")]
     )));
+}
+
+#[test]
+fn a_size_is_accepted_for_one_version_of_the_list_only() {
+    let of = |count: usize, serial: Option<u32>| {
+        let rules: Vec<_> = (0..count)
+            .map(|i| exact(&format!("h{i}.example.test")))
+            .collect();
+        let mut list = list(&rules);
+        list.set_info(ListInfo {
+            serial,
+            ..list.info().clone()
+        });
+        list
+    };
+    let (before, shrunk, other) = (of(1000, Some(1)), of(100, Some(2)), of(101, Some(3)));
+    let old = image(&before);
+    let refused = |digest: Option<&str>, serial: Option<u32>, now: &ListBuilder| {
+        let guards = Guards {
+            overrides: vec![Override {
+                name: "tested".to_owned(),
+                reason: "the author split it".to_owned(),
+                digest: digest.map(str::to_owned),
+                serial,
+            }],
+            ..Guards::default()
+        };
+        refuses(&guards.check(&[now], &image(now), Some(&old)))
+    };
+    let digest = shrunk.digest();
+    assert!(
+        refused(None, None, &shrunk),
+        "a name alone would accept every size"
+    );
+    assert!(!refused(Some(&digest), None, &shrunk));
+    assert!(!refused(Some(&digest.to_uppercase()), Some(2), &shrunk));
+    assert!(!refused(None, Some(2), &shrunk));
+    assert!(
+        refused(Some(&digest), Some(3), &shrunk),
+        "both must be those of the list"
+    );
+    assert!(refused(Some(&digest), None, &other));
+    assert!(refused(None, Some(2), &other));
+    assert!(refused(None, Some(2), &of(100, None)));
+}
+
+#[test]
+fn a_digest_is_about_rules_and_not_about_lines() {
+    let of = |lines: [u32; 2], rules: [&Rule; 2]| {
+        let mut list = ListBuilder::new(ListInfo::new("tested", "a.txt"));
+        for (line, rule) in lines.into_iter().zip(rules) {
+            list.rule(line, rule);
+        }
+        list.digest()
+    };
+    let (a, b) = (block("a.test"), block("b.test"));
+    let digest = of([1, 2], [&a, &b]);
+    assert_eq!(digest.len(), 32);
+    assert_eq!(of([5, 9], [&a, &b]), digest);
+    assert_ne!(of([1, 2], [&a, &exact("b.test")]), digest);
+    assert_ne!(of([1, 2], [&a, &allow("b.test")]), digest);
+    assert_ne!(of([1, 2], [&a, &block("c.test")]), digest);
 }

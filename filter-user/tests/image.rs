@@ -12,7 +12,7 @@ use filter_user::{
     compile::{ListBuilder, ListInfo, Options, compile},
     image::{Decision, Diff, Image, ImageError, Loss},
     provenance::Fate,
-    rule::{Answer, Client, Effect, Rule},
+    rule::{Answer, Client, Effect, Rule, Shape},
 };
 
 const ALL: u64 = u64::MAX;
@@ -39,10 +39,11 @@ fn image_of(lists: &[&ListBuilder]) -> Image {
 }
 
 fn allow(text: &str, scope: Scope) -> Rule {
-    Rule {
+    Shape {
         effect: Effect::Allow,
-        ..Rule::block(name(text), scope)
+        ..Shape::block(scope)
     }
+    .of(name(text))
 }
 
 /// Every kind of rule and list attribute once.
@@ -54,6 +55,7 @@ fn rich_image() -> Image {
     info.answer = Some(Answer::of(AnswerKind::Null));
     let mut one = ListBuilder::new(info);
     let block = |text| Rule::block(name(text), Scope::Suffix);
+    let plain = || Shape::block(Scope::Suffix);
     let address = Answer {
         kind: AnswerKind::Address,
         ipv4: Some([192, 0, 2, 1].into()),
@@ -61,29 +63,34 @@ fn rich_image() -> Image {
     };
     let rules = [
         block("ads.example"),
-        Rule {
+        Shape {
             important: true,
             qtypes: QtypeSet::except(&[28, 1]).unwrap(),
-            ..block("x.example")
-        },
-        Rule {
+            ..plain()
+        }
+        .of(name("x.example")),
+        Shape {
             except: vec![name("ok.skip.example")],
-            ..block("skip.example")
-        },
-        Rule {
+            ..plain()
+        }
+        .of(name("skip.example")),
+        Shape {
             effect: Effect::Rewrite(address),
-            ..block("router.example")
-        },
-        Rule {
+            ..plain()
+        }
+        .of(name("router.example")),
+        Shape {
             effect: Effect::CancelRewrite,
-            ..block("a.router.example")
-        },
-        Rule {
+            ..plain()
+        }
+        .of(name("a.router.example")),
+        Shape {
             effect: Effect::Delete(Box::new(Effect::Block(None))),
-            ..block("gone.example")
-        },
+            ..plain()
+        }
+        .of(name("gone.example")),
         block("gone.example"),
-        Rule {
+        Shape {
             clients: vec![
                 Client::Mac {
                     address: [2, 0, 0, 0, 0, 1],
@@ -95,8 +102,9 @@ fn rich_image() -> Image {
                     not: true,
                 },
             ],
-            ..block("client.example")
-        },
+            ..plain()
+        }
+        .of(name("client.example")),
         Rule::block(name("example"), Scope::Exact),
     ];
     for (i, rule) in rules.iter().enumerate() {
@@ -251,22 +259,24 @@ fn an_explanation_says_why_every_other_rule_lost() {
         Rule::block(name("b.example"), Scope::Suffix),
         Rule::block(name("a.b.example"), Scope::Subs),
         allow("a.b.example", Scope::Exact),
-        Rule {
+        Shape {
             qtypes: QtypeSet::only(&[28]).unwrap(),
             important: true,
-            ..Rule::block(name("a.b.example"), Scope::Exact)
-        },
+            ..Shape::block(Scope::Exact)
+        }
+        .of(name("a.b.example")),
         Rule::block(name("b.example"), Scope::Suffix),
         Rule::block(name("example"), Scope::Exact),
-        Rule {
+        Shape {
             except: vec![name("a.b.example")],
             important: true,
-            ..Rule::block(name("b.example"), Scope::Suffix)
-        },
+            ..Shape::block(Scope::Suffix)
+        }
+        .of(name("b.example")),
     ];
     let image = image_of(&[&list("l", &rules)]);
     let queried = name("a.b.example");
-    let explanation = image.explain(&queried, A, ALL);
+    let explanation = image.explain(&queried, A, ALL, None);
     assert_eq!(explanation.verdict.decision, Decision::Allow);
     assert_eq!(explanation.verdict.winner.unwrap().line, 3);
     let losses: Vec<_> = explanation
@@ -285,6 +295,54 @@ fn an_explanation_says_why_every_other_rule_lost() {
             (6, Loss::NameOnly),
         ]
     );
+}
+
+#[test]
+fn rules_for_some_clients_are_told_apart_by_who_asks() {
+    let range = |text: &str, len, not| Client::Prefix {
+        address: text.parse().unwrap(),
+        len,
+        not,
+    };
+    let rules = [
+        Shape {
+            clients: vec![range("192.0.2.0", 24, false)],
+            ..Shape::block(Scope::Suffix)
+        }
+        .of(name("b.example")),
+        // As a client trigger of a policy zone has it.
+        Shape {
+            clients: vec![range("192.0.2.7", 32, false)],
+            ..Shape::block(Scope::Suffix)
+        }
+        .of(Name::ROOT),
+        Rule::block(name("b.example"), Scope::Exact),
+    ];
+    let image = image_of(&[&list("l", &rules)]);
+    let losses = |client: Option<&str>| {
+        let client = client.map(|text| text.parse().unwrap());
+        let explanation = image.explain(&name("b.example"), A, ALL, client);
+        assert_eq!(explanation.verdict.winner.unwrap().line, 3);
+        let others = explanation.others.into_iter();
+        others.map(|(o, loss)| (o.line, loss)).collect::<Vec<_>>()
+    };
+    let unknown = Loss::NotInTable(Fate::Unsupported);
+    assert_eq!(losses(None), [(1, unknown), (2, unknown)]);
+    let (this, other) = (Loss::ThisClient, Loss::OtherClient);
+    assert_eq!(losses(Some("192.0.2.7")), [(1, this), (2, this)]);
+    assert_eq!(losses(Some("192.0.2.8")), [(1, this), (2, other)]);
+    assert_eq!(losses(Some("2001:db8::1")), [(1, other), (2, other)]);
+}
+
+#[test]
+fn a_rule_that_only_counts_is_told_from_one_that_blocks() {
+    let mut observed = list("l", &[Rule::block(name("b.example"), Scope::Suffix)]);
+    observed.set_info(ListInfo {
+        answer: Some(Answer::of(AnswerKind::Observe)),
+        ..observed.info().clone()
+    });
+    let verdict = |image: &Image| image.query(&name("b.example"), A, ALL).decision;
+    assert_eq!(verdict(&image_of(&[&observed])), Decision::Observe);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 
 use filter_common::{
     name::Name,
-    rule::{AnswerKind, QtypeSet, Scope},
+    rule::{AnswerKind, QtypeSet},
 };
 use filter_user::{
     list::{Error, Format, Kind, Options, Report, ScopePolicy, parse},
@@ -32,30 +32,26 @@ fn options(format: impl Into<Option<Format>>) -> Options {
 }
 
 fn words(rule: &Rule) -> String {
-    let scope = match rule.scope {
-        Scope::Exact => "exact",
-        Scope::Subs => "subs",
-        Scope::Suffix => "suffix",
-    };
-    let mut text = format!("{} {scope} {}", effect(&rule.effect), rule.name);
-    if rule.important {
+    let scope = rule.shape.scope.as_str();
+    let mut text = format!("{} {scope} {}", effect(&rule.shape.effect), rule.name);
+    if rule.shape.important {
         text += " important";
     }
-    let qtypes = rule.qtypes.named_qtypes();
-    match rule.qtypes.mode() {
+    let qtypes = rule.shape.qtypes.named_qtypes();
+    match rule.shape.qtypes.mode() {
         QtypeSet::ONLY => text += &format!(" qtypes=only{qtypes:?}"),
         QtypeSet::EXCEPT => text += &format!(" qtypes=except{qtypes:?}"),
         _ => {}
     }
-    if !rule.except.is_empty() {
-        let names: Vec<_> = rule.except.iter().map(Name::to_string).collect();
+    if !rule.shape.except.is_empty() {
+        let names: Vec<_> = rule.shape.except.iter().map(Name::to_string).collect();
         text += &format!(" except={}", names.join(","));
     }
-    if !rule.clients.is_empty() {
-        let clients: Vec<_> = rule.clients.iter().map(client).collect();
+    if !rule.shape.clients.is_empty() {
+        let clients: Vec<_> = rule.shape.clients.iter().map(client).collect();
         text += &format!(" clients={}", clients.join(","));
     }
-    if rule.host_rule {
+    if rule.shape.host_rule {
         text += " host";
     }
     text.replace(", ", ",")

@@ -10,7 +10,7 @@ use filter_common::{
 use filter_user::{
     compile::{ListBuilder, ListInfo, Options, compile},
     image::{Image, walk},
-    rule::{Answer, Effect, Rule},
+    rule::{Answer, Effect, Rule, Shape},
 };
 use proptest::prelude::*;
 
@@ -75,10 +75,12 @@ fn reference(lists: &[List], name: &Name, qtype: u16, mask: u64) -> Seen {
         lists.iter().flat_map(rules)
     };
     let applies = |list: &List, rule: &Rule| {
-        matches(rule, name) && rule.qtypes.contains(qtype) && list.categories & mask != 0
+        matches(rule, name) && rule.shape.qtypes.contains(qtype) && list.categories & mask != 0
     };
     let lifted = all().any(|(list, rule)| {
-        rule.effect == Effect::CancelRewrite && !is_deleted(lists, rule) && applies(list, rule)
+        rule.shape.effect == Effect::CancelRewrite
+            && !is_deleted(lists, rule)
+            && applies(list, rule)
     });
     let candidates = all()
         .filter(|(list, rule)| !is_deleted(lists, rule) && applies(list, rule))
@@ -100,7 +102,7 @@ fn outcome(list: &List, rule: &Rule) -> Seen {
         Seen::Answered(answer.kind as u8, v4, v6)
     };
     // The answer of the list goes before that of the rule.
-    match (&rule.effect, list.answer) {
+    match (&rule.shape.effect, list.answer) {
         (Effect::Allow, _) => Seen::Allowed,
         (_, Some(kind)) => answered(&Answer::of(kind)),
         (Effect::Block(Some(answer)) | Effect::Rewrite(answer), None) => answered(answer),
@@ -109,17 +111,22 @@ fn outcome(list: &List, rule: &Rule) -> Seen {
 }
 
 fn matches(rule: &Rule, name: &Name) -> bool {
-    let in_scope = match rule.scope {
+    let in_scope = match rule.shape.scope {
         Scope::Exact => *name == rule.name,
         Scope::Subs => name.is_at_or_below(&rule.name) && *name != rule.name,
         Scope::Suffix => name.is_at_or_below(&rule.name),
     };
-    in_scope && !rule.except.iter().any(|except| name.is_at_or_below(except))
+    in_scope
+        && !rule
+            .shape
+            .except
+            .iter()
+            .any(|except| name.is_at_or_below(except))
 }
 
 /// Priority, then the most specific name, then network rules before host rules.
 fn rank(rule: &Rule) -> Option<(Priority, usize, bool)> {
-    let priority = match (&rule.effect, rule.important) {
+    let priority = match (&rule.shape.effect, rule.shape.important) {
         (Effect::Block(_), false) => Priority::Block,
         (Effect::Block(_), true) => Priority::ImportantBlock,
         (Effect::Allow, false) => Priority::Allow,
@@ -127,19 +134,19 @@ fn rank(rule: &Rule) -> Option<(Priority, usize, bool)> {
         (Effect::Rewrite(_), _) => Priority::Rewrite,
         (Effect::CancelRewrite | Effect::Delete(_), _) => return None,
     };
-    Some((priority, rule.name.label_count(), !rule.host_rule))
+    Some((priority, rule.name.label_count(), !rule.shape.host_rule))
 }
 
 fn is_deleted(lists: &[List], rule: &Rule) -> bool {
     lists.iter().flat_map(|list| &list.rules).any(|by| {
-        let Effect::Delete(effect) = &by.effect else {
+        let Effect::Delete(effect) = &by.shape.effect else {
             return false;
         };
-        let target = Rule {
+        let target = Shape {
             effect: (**effect).clone(),
-            ..by.clone()
+            ..by.shape.clone()
         };
-        target == *rule
+        target.of(by.name) == *rule
     })
 }
 
@@ -201,39 +208,45 @@ fn rules() -> impl Strategy<Value = Rule> {
     )
         .prop_map(
             |((name, scope, effect, qtypes), except, below, important, host_rule)| {
-                let mut rule = Rule {
+                let mut rule = Shape {
                     effect,
                     qtypes,
                     important,
                     except,
-                    ..Rule::block(name, scope)
-                };
-                if matches!(rule.effect, Effect::CancelRewrite) {
-                    // A rewrite lifted in part is unsupported and reported; see the test below.
-                    rule.scope = Scope::Suffix;
-                    rule.qtypes = QtypeSet::ALL;
-                    rule.except.clear();
+                    ..Shape::block(scope)
                 }
-                if matches!(rule.effect, Effect::Rewrite(_) | Effect::CancelRewrite) {
-                    rule.important = false;
+                .of(name);
+                if matches!(rule.shape.effect, Effect::CancelRewrite) {
+                    // A rewrite lifted in part is unsupported and reported; see the test below.
+                    rule.shape.scope = Scope::Suffix;
+                    rule.shape.qtypes = QtypeSet::ALL;
+                    rule.shape.except.clear();
+                }
+                if matches!(
+                    rule.shape.effect,
+                    Effect::Rewrite(_) | Effect::CancelRewrite
+                ) {
+                    rule.shape.important = false;
                 }
                 if below {
                     // Exceptions of real rules are below the rule's name.
                     let joined = rule
+                        .shape
                         .except
                         .iter()
                         .map(|e| Name::from_text(format!("{e}.{name}").as_bytes()));
-                    rule.except = joined.filter_map(Result::ok).collect();
+                    rule.shape.except = joined.filter_map(Result::ok).collect();
                 }
                 if host_rule
-                    && rule.effect == Effect::Block(None)
-                    && rule.except.is_empty()
+                    && rule.shape.effect == Effect::Block(None)
+                    && rule.shape.except.is_empty()
                     && !important
                 {
-                    rule = Rule {
+                    rule = Shape {
                         host_rule: true,
-                        ..Rule::block(name, Scope::Exact)
-                    };
+                        ..Shape::block(Scope::Exact)
+                    }
+                    .of(name);
                 }
                 rule
             },
@@ -255,7 +268,11 @@ fn lists() -> impl Strategy<Value = Vec<List>> {
 
 /// Lets exceptions to rewrites hold under every policy that knows the rewrite.
 fn whole_cancels(mut lists: Vec<List>) -> Vec<List> {
-    let lifts = |list: &List| list.rules.iter().any(|r| r.effect == Effect::CancelRewrite);
+    let lifts = |list: &List| {
+        list.rules
+            .iter()
+            .any(|r| r.shape.effect == Effect::CancelRewrite)
+    };
     for list in lists.iter_mut().filter(|list| lifts(list)) {
         list.categories = u64::MAX;
     }
@@ -272,7 +289,7 @@ fn queried(lists: &[List]) -> Vec<Name> {
         lists
             .iter()
             .flat_map(|list| &list.rules)
-            .flat_map(|r| r.except.clone()),
+            .flat_map(|r| r.shape.except.clone()),
     );
     let below: Vec<_> = names
         .iter()
@@ -349,12 +366,13 @@ fn rule(text: &str) -> Rule {
         b'*' => (Scope::Subs, &text[1..]),
         _ => (Scope::Suffix, text),
     };
-    Rule {
+    Shape {
         effect,
         important,
         qtypes,
-        ..Rule::block(name(text), scope)
+        ..Shape::block(scope)
     }
+    .of(name(text))
 }
 
 /// Rules of one list, name, query type, what is seen: the answer's number, 0 for the default, -1 allowed, -2 nothing.
@@ -410,19 +428,21 @@ fn one_list(rules: Vec<Rule>) -> Image {
 }
 
 fn rewrite(text: &str, answer: Answer) -> Rule {
-    Rule {
+    Shape {
         effect: Effect::Rewrite(answer),
-        ..Rule::block(name(text), Scope::Suffix)
+        ..Shape::block(Scope::Suffix)
     }
+    .of(name(text))
 }
 
 #[test]
 fn a_rewrite_that_is_lifted_for_some_types_only_is_reported_and_answers_nothing() {
-    let lift = Rule {
+    let lift = Shape {
         effect: Effect::CancelRewrite,
         qtypes: QtypeSet::only(&[1]).unwrap(),
-        ..Rule::block(name("b.c"), Scope::Suffix)
-    };
+        ..Shape::block(Scope::Suffix)
+    }
+    .of(name("b.c"));
     let image = one_list(vec![rewrite("b.c", Answer::of(AnswerKind::Null)), lift]);
     assert_eq!(image.report().total.unsupported, 1);
     assert_eq!(image.report().samples[0].line, 1);
@@ -451,7 +471,7 @@ fn two_rewrites_of_one_name_give_its_a_and_its_aaaa_record() {
 #[test]
 fn a_rule_for_some_clients_never_holds_for_all() {
     let mut rule = Rule::block(name("b.c"), Scope::Suffix);
-    rule.clients = vec![filter_user::rule::Client::Mac {
+    rule.shape.clients = vec![filter_user::rule::Client::Mac {
         address: [2; 6],
         not: false,
     }];

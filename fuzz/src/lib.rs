@@ -70,10 +70,11 @@ fn read(file: &[u8]) {
     let Ok(image) = Image::read_from(&mut &file[..], file.len() as u64) else {
         return;
     };
+    let client = "192.0.2.1".parse().ok();
     for text in ["a.example.org", "example.org", "b.a.example.net", "x"] {
         let name = Name::from_text(text.as_bytes()).expect("a name");
         for qtype in [1, 28, 65] {
-            let _ = image.explain(&name, qtype, u64::MAX);
+            let _ = image.explain(&name, qtype, u64::MAX, client);
         }
     }
     let mut again = Vec::new();

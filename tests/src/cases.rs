@@ -5,7 +5,10 @@
 
 use filter_common::reason::Reason;
 
-use crate::frame::{ETHERTYPE_SERVICE_VLAN, Extension, UdpChecksum, UdpFrame};
+use crate::{
+    frame::{ETHERTYPE_SERVICE_VLAN, Extension, UdpChecksum, UdpFrame},
+    segment::Segment,
+};
 
 /// The lists that the cases are judged by, with their names.
 pub const LISTS: [(&str, &str); 2] = [("cases", LIST), ("zone", ZONE)];
@@ -592,6 +595,18 @@ fn other_traffic(cases: &mut Vec<Case>) {
         "another port passes",
         with(&|f| f[37] = 54),
         Reason::OtherPort,
+    );
+    push(
+        cases,
+        "a TCP connection that begins passes",
+        Segment::new(false, "S", &[]).build(),
+        Reason::Tcp,
+    );
+    push(
+        cases,
+        "half a query over TCP passes",
+        Segment::new(false, "AP", &[0, 40, 1, 2]).build(),
+        Reason::TcpSegment,
     );
     push(
         cases,

@@ -26,6 +26,7 @@ pub mod query;
 pub mod raw_socket;
 pub mod reference;
 pub mod responder;
+pub mod segment;
 pub mod station;
 mod sys;
 pub mod vlan_stub;

@@ -58,10 +58,16 @@ impl Desk {
 
     /// The same as somebody who may nothing.
     fn output_as_nobody(&self, arguments: &[&str]) -> Output {
+        self.output_with("-all", arguments)
+    }
+
+    /// Runs as nobody with these capabilities, as setpriv writes them.
+    fn output_with(&self, capabilities: &str, arguments: &[&str]) -> Output {
         let copy = self.folder.path().join("nxdp");
         fs::copy(filter::binary().unwrap(), &copy).unwrap();
         Command::new("setpriv")
             .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .args(["--inh-caps", capabilities, "--ambient-caps", capabilities])
             .arg(copy)
             .args(arguments)
             .current_dir(self.folder.path())
@@ -196,16 +202,17 @@ fn query_and_compile_need_no_root_and_run_says_that_it_does() {
     assert!(text(&output.stdout).starts_with("block"), "{output:?}");
     let output = desk.output_as_nobody(&["compile", "-o", "ours.image", "ours.txt"]);
     assert_ends(&output, 0, &["ours.image"]);
-    let output = desk.output_as_nobody(&[
-        "run",
-        "--interface",
-        "lo",
-        "--list",
-        "ours.txt",
-        "--socket",
-        "own.sock",
-    ]);
-    assert_ends(&output, 1, &["permission denied", "root", "CAP_BPF"]);
+    let run = [
+        &["run", "--interface", "lo", "--list", "ours.txt"][..],
+        &["--socket", "own.sock"],
+    ]
+    .concat();
+    let output = desk.output_as_nobody(&run);
+    let denied = "permission denied without CAP_BPF and CAP_NET_ADMIN and CAP_PERFMON;";
+    assert_ends(&output, 1, &[denied, "root"]);
+    let output = desk.output_with("-all,+bpf,+net_admin", &run);
+    let denied = "permission denied without CAP_PERFMON;";
+    assert_ends(&output, 1, &[denied, "prohibited for !root"]);
     assert!(!desk.folder.path().join("own.sock").exists());
 }
 

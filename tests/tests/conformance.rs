@@ -4,14 +4,7 @@
 //! NXDP_WRITE_DOCS=1 writes it anew.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    fmt::Write as _,
-    fs,
-    net::UdpSocket,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fmt::Write as _, fs, net::UdpSocket, path::Path, process::Command, time::Duration};
 
 use filter_common::reason::Action;
 use nxdp_tests::{
@@ -19,6 +12,7 @@ use nxdp_tests::{
     check::check_frame,
     conformance::{self, BLOCKED, Case, Expected, FREE, judge},
     engines::{HostEngine, KernelEngine, Verdict, compile_texts},
+    filter::binary,
     frame::UdpFrame,
     lab::{self, LAN_INTERFACE, Lab},
     process::Process,
@@ -214,20 +208,8 @@ impl Bench {
     }
 }
 
-/// The binary under test: NXDP_BIN, or the one that was built beside the lab.
-fn nxdp() -> PathBuf {
-    let beside = || Path::new(env!("CARGO_BIN_EXE_nxdp-lab")).with_file_name("nxdp");
-    let path = std::env::var_os("NXDP_BIN").map_or_else(beside, PathBuf::from);
-    assert!(
-        path.is_file(),
-        "{} is missing: build it first, or set NXDP_BIN",
-        path.display()
-    );
-    path
-}
-
 fn start_filter(lab: &Lab, folder: &TempDir) -> Process {
-    let mut command = Command::new(nxdp());
+    let mut command = Command::new(binary().unwrap());
     command.args(["run", "--interface", LAN_INTERFACE, "--mode", "native"]);
     command
         .arg("--socket")

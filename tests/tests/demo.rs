@@ -5,7 +5,6 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -15,21 +14,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use nxdp_tests::filter::binary;
 use tempfile::TempDir;
 
 const LAB: &str = env!("CARGO_BIN_EXE_nxdp-lab");
-
-/// The binary under test: NXDP_BIN, or the one that was built beside the lab.
-fn nxdp() -> PathBuf {
-    let beside = || Path::new(LAB).with_file_name("nxdp");
-    let path = std::env::var_os("NXDP_BIN").map_or_else(beside, PathBuf::from);
-    assert!(
-        path.is_file(),
-        "{} is missing: build it first, or set NXDP_BIN",
-        path.display()
-    );
-    path
-}
 
 /// A demonstration whose temporary files all come into a folder of its own.
 fn demo(folder: &TempDir, arguments: &[&str]) -> Command {
@@ -59,7 +47,12 @@ fn blocks_passes_and_swaps(mode: &str) {
     let folder = tempfile::tempdir().unwrap();
     let output = demo(
         &folder,
-        &["--nxdp", nxdp().to_str().unwrap(), "--mode", mode],
+        &[
+            "--nxdp",
+            binary().unwrap().to_str().unwrap(),
+            "--mode",
+            mode,
+        ],
     )
     .output()
     .unwrap();
@@ -102,7 +95,7 @@ fn the_demonstration_blocks_passes_and_swaps_in_generic_mode_and_cleans_up() {
 
 /// Starts a demonstration and hands it back when its filter is at work.
 fn demo_at_work(folder: &TempDir) -> Child {
-    let nxdp = nxdp();
+    let nxdp = binary().unwrap();
     let mut child = demo(folder, &["--nxdp", nxdp.to_str().unwrap(), "--mode", "skb"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

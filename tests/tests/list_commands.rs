@@ -6,27 +6,17 @@
 use std::{
     fs,
     io::Write as _,
-    path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
-use nxdp_tests::lab::{LAN_INTERFACE, Lab};
+use nxdp_tests::{
+    filter::binary,
+    lab::{LAN_INTERFACE, Lab},
+};
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// The binary under test: NXDP_BIN, or the one that was built beside the lab.
-fn nxdp() -> PathBuf {
-    let beside = || Path::new(env!("CARGO_BIN_EXE_nxdp-lab")).with_file_name("nxdp");
-    let path = std::env::var_os("NXDP_BIN").map_or_else(beside, PathBuf::from);
-    assert!(
-        path.is_file(),
-        "{} is missing: build it first, or set NXDP_BIN",
-        path.display()
-    );
-    path
-}
 
 /// A folder with files, in which commands run.
 struct Folder(TempDir);
@@ -45,7 +35,7 @@ impl Folder {
     }
 
     fn run(&self, arguments: &str) -> Ran {
-        let output = Command::new(nxdp())
+        let output = Command::new(binary().unwrap())
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())
             .output()
@@ -344,6 +334,31 @@ fn a_list_that_shrank_is_refused_against_the_image_before() {
 }
 
 #[test]
+fn the_override_that_a_refused_size_tells_accepts_this_size_and_not_the_next() {
+    let names = |count: u32| {
+        (0..count)
+            .map(|i| format!("n{i}.example\n"))
+            .collect::<String>()
+    };
+    let config = "[[list]]\npath = \"list.txt\"\n";
+    let folder = Folder::with(&[("list.txt", &names(1000)), ("c.toml", config)]);
+    let compile =
+        |image: &str| folder.run(&format!("compile -c c.toml --previous old.img -o {image}"));
+    folder.run("compile -c c.toml -o old.img").ended(0);
+    folder.write("list.txt", names(400).as_bytes());
+    let refused = compile("new.img");
+    refused.ended(1).says(&["digest = \""]);
+    let at = refused.err.find("  [[guard.allow]]").unwrap();
+    let pasted = format!("{config}{}", &refused.err[at..]);
+    folder.write("c.toml", pasted.as_bytes());
+    compile("new.img").ended(0).says(&["overridden", "say why"]);
+    folder.write("list.txt", names(399).as_bytes());
+    compile("next.img")
+        .ended(1)
+        .says(&["went from 1000 to 399 rules"]);
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_known_one_that_was_meant() {
     let folder = Folder::with(&[("ads.txt", ADS)]);
     for (config, meant) in [
@@ -409,17 +424,68 @@ fn explain_names_every_rule_that_touches_a_name_and_why_it_lost() {
     let a = folder.run("explain --list list.txt --format adguard x.ads.example --type A");
     a.ended(0).says(&[
         "block  x.ads.example  by",
-        "not by @@||x.ads.example^$dnstype=AAAA (list, list.txt:3): is not for this query type",
+        "not by @@||x.ads.example^$dnstype=AAAA (list, list.txt:3, suffix, every category): is not for this query type",
     ]);
     let aaaa = folder.run("explain --list list.txt --format adguard x.ads.example -t AAAA");
     aaaa.ended(0).says(&[
-        "allow  x.ads.example  by @@||x.ads.example^$dnstype=AAAA (list, list.txt:3)",
-        "not by ||ads.example^ (list, list.txt:1): a rule of higher priority matches",
+        "allow  x.ads.example  by @@||x.ads.example^$dnstype=AAAA (list, list.txt:3, suffix, every category)",
+        "not by ||ads.example^ (list, list.txt:1, suffix, every category): a rule of higher priority matches",
     ]);
     folder
         .run("explain --list list.txt x.ads.example --type NOPE")
         .ended(2)
         .says(&["NOPE", "AAAA"]);
+}
+
+#[test]
+fn explain_tells_list_line_category_and_scope_of_every_rule() {
+    let config = "[[list]]\npath = \"ads.txt\"\ncategory = \"ads\"\n\
+                  [[list]]\npath = \"kids.txt\"\nformat = \"adguard\"\ncategory = \"kids\"\n\
+                  [[list]]\npath = \"more.txt\"\nscope = \"suffix\"\n";
+    let folder = Folder::with(&[
+        ("c.toml", config),
+        ("ads.txt", "0.0.0.0 x.example\n"),
+        ("kids.txt", "||example^$client=192.0.2.0/24\n*.x.example\n"),
+        ("more.txt", "x.example\n"),
+    ]);
+    folder
+        .run("explain -c c.toml x.example --client 192.0.2.7")
+        .ended(0)
+        .says(&[
+            "block  x.example  by |x.example^ (ads, ads.txt:1, exact, category ads)",
+            "not by ||x.example^ (more, more.txt:1, suffix, every category): a rule of equal rank",
+            "not by *.x.example (kids, kids.txt:2, subs, category kids): ",
+            "not by ||example^$client=192.0.2.0/24 (kids, kids.txt:1, suffix, category kids): is for this client",
+        ]);
+    folder
+        .run("explain -c c.toml x.example --client 02:00:00:00:00:01")
+        .ended(0)
+        .says(&["kids.txt:1, suffix, category kids): is for other clients"]);
+    let object = folder.run("explain -c c.toml x.example --json").json();
+    let keys = ["rule", "scope", "list", "category", "path", "line"];
+    let row = |value: &Value| keys.map(|key| value[key].to_string());
+    assert_eq!(object["verdict"], "block");
+    assert_eq!(
+        row(&object),
+        [
+            "\"|x.example^\"",
+            "\"exact\"",
+            "\"ads\"",
+            "\"ads\"",
+            "\"ads.txt\"",
+            "1"
+        ]
+    );
+    let others = object["others"].as_array().unwrap();
+    assert_eq!(others.len(), 3);
+    let of_more = others.iter().find(|other| other["list"] == "more");
+    let of_more = of_more.unwrap();
+    assert_eq!(row(of_more)[1..4], ["\"suffix\"", "\"more\"", "null"]);
+    assert!(of_more["lost_because"].is_string());
+    folder
+        .run("explain -c c.toml x.example --client tablet")
+        .ended(2)
+        .says(&["'tablet' is no address", "192.0.2.7"]);
 }
 
 #[test]
@@ -477,7 +543,7 @@ fn a_running_filter_keeps_its_lists_when_the_guards_refuse_new_ones() {
     let folder = Folder::with(&[("list.txt", &names(500))]);
     let path = |name: &str| folder.0.path().join(name);
     let lab = Lab::new().unwrap();
-    let mut run = Command::new(nxdp());
+    let mut run = Command::new(binary().unwrap());
     run.args(["run", "--mode", "skb", "--interface", LAN_INTERFACE])
         .arg(path("list.txt"))
         .arg("--socket")

@@ -507,7 +507,7 @@ impl Maps for Untouchable {
 }
 
 impl Steps for Untouchable {
-    fn find(&self, _bucket_base: u32, _bucket_count: u32, _hash: u64) -> u16 {
+    fn visit(&self, _: &mut Scratch, _: &Header, _depth: u32, _parent: u64) -> u64 {
         panic!("the table was looked at")
     }
 

@@ -10,6 +10,7 @@ use filter_user::{
     overrides::{Action, Book, Journal},
     policy::{Asking, Categories, Numbers},
     regime::{Decider, Forecast, Judgement, Plan},
+    rule::ClientAddress,
     service::error_chain,
 };
 use jiff::{Timestamp, Zoned};
@@ -23,10 +24,10 @@ const HEADING: &str = "Who asks";
 /// Flags that tell who asks whom.
 #[derive(Debug, Args)]
 pub(super) struct AskingArguments {
-    /// Source address of the query
-    #[arg(long, help_heading = HEADING, value_name = "ADDRESS", requires = "config")]
-    client: Option<IpAddr>,
-    /// Source of the query on the link
+    /// Client that asks, by its IP or hardware address
+    #[arg(long, help_heading = HEADING, value_name = "ADDR")]
+    client: Option<ClientAddress>,
+    /// Hardware address of the client, beside its IP address
     #[arg(long, help_heading = HEADING, value_name = "MAC", requires = "config", value_parser = mac)]
     mac: Option<Mac>,
     /// VLAN in which it is asked
@@ -45,13 +46,23 @@ pub(super) struct AskingArguments {
 
 impl AskingArguments {
     pub(super) fn asking(&self) -> Asking {
+        let (ip, mac) = match self.client {
+            Some(ClientAddress::Ip(ip)) => (Some(ip), None),
+            Some(ClientAddress::Mac(mac)) => (None, Some(mac)),
+            None => (None, None),
+        };
         Asking {
-            client: self.client,
-            mac: self.mac,
+            client: ip,
+            mac: self.mac.or(mac),
             vlan: self.vlan,
             interface: self.interface.clone(),
             to: self.to,
         }
+    }
+
+    /// The client, for rules that are for some clients only.
+    pub(super) fn client_address(&self) -> Option<ClientAddress> {
+        self.client.or(self.mac.map(ClientAddress::Mac))
     }
 
     /// What a configuration amounts to at the time that is asked for.
@@ -112,18 +123,18 @@ pub(super) fn decider_text(judgement: &Judgement<'_>) -> Option<String> {
     }
 }
 
-/// The policy and why it applies, in words.
-pub(super) fn policy_text(judgement: &Judgement<'_>) -> String {
-    let chosen = &judgement.chosen;
+/// The policy and why it applies, in words; nothing if there is no choice.
+pub(super) fn policy_text(judgement: &Judgement<'_>) -> Option<String> {
+    if !judgement.is_chosen {
+        return None;
+    }
+    let (name, because) = (&judgement.chosen.policy.name, &judgement.chosen.because);
     let observes = if judgement.observes {
         ", which observes only"
     } else {
         ""
     };
-    format!(
-        "policy {}{observes}: {}",
-        chosen.policy.name, chosen.because
-    )
+    Some(format!("policy {name}{observes}: {because}"))
 }
 
 /// The same for programs.

@@ -1,41 +1,31 @@
 //! `nxdp check`.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::io::{self, Write};
 
 use clap::Args;
 use filter_user::{
-    config::{self, Config, ListConfig},
+    config::{Config, ListConfig},
     list::Kind,
     pipeline::{Compiled, Guarding, ListOutcome, Request, Sources},
     service::progress_bar,
 };
 use serde_json::json;
 
-use super::{Failure, ListArguments, policies::PolicyTable, print_findings};
+use super::{Failure, GivenLists, policies::PolicyTable, print_findings};
 
 /// Flags of `nxdp check`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// List files; the same as `--list`
-    #[arg(value_name = "LIST")]
-    more_lists: Vec<PathBuf>,
     #[command(flatten)]
-    lists: ListArguments,
+    lists: GivenLists,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Arguments {
-    pub(super) fn run(mut self) -> Result<(), Failure> {
-        self.lists.lists.append(&mut self.more_lists);
+    pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.lists.config().map_err(Failure::usage)?;
-        if config.lists.is_empty() {
-            return Err(Failure::usage(config::Error::NoList));
-        }
         let request = Request {
             guarding: Guarding::Tell,
             ..Request::default()

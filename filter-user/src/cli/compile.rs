@@ -8,7 +8,6 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use filter_user::{
-    config,
     image::Image,
     list::Kind,
     pipeline::{Compiled, Guarding, Request, Sources},
@@ -16,7 +15,7 @@ use filter_user::{
 };
 use serde_json::json;
 
-use super::{Failure, ListArguments, print_findings};
+use super::{Failure, GivenLists, print_findings};
 
 /// Flags of `nxdp compile`.
 #[derive(Debug, Args)]
@@ -24,11 +23,8 @@ pub(super) struct Arguments {
     /// Image file to write; without it only the account is given
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
-    /// List files; the same as `--list`
-    #[arg(value_name = "LIST")]
-    more_lists: Vec<PathBuf>,
     #[command(flatten)]
-    lists: ListArguments,
+    lists: GivenLists,
     /// Print the account as JSON
     #[arg(long)]
     json: bool,
@@ -47,12 +43,8 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(mut self) -> Result<(), Failure> {
-        self.lists.lists.append(&mut self.more_lists);
+    pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.lists.config().map_err(Failure::usage)?;
-        if config.lists.is_empty() {
-            return Err(Failure::usage(config::Error::NoList));
-        }
         let previous = self.previous.as_deref().map(Image::open).transpose()?;
         let request = Request {
             seed: self.seed,

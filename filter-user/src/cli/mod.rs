@@ -17,7 +17,10 @@ mod when;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use filter_user::{
     config::{self, AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
     control,
@@ -114,13 +117,17 @@ struct ListArguments {
 impl ListArguments {
     /// The configuration that file and flags make together.
     fn config(&self) -> Result<Config, config::Error> {
+        self.config_with(&[])
+    }
+
+    fn config_with(&self, files: &[PathBuf]) -> Result<Config, config::Error> {
         let mut config = match &self.config {
             Some(path) => Config::read(path)?,
             None => Config::default(),
         };
         config
             .lists
-            .extend(self.lists.iter().map(|path| ListConfig {
+            .extend(self.lists.iter().chain(files).map(|path| ListConfig {
                 format: self.format,
                 scope: self.scope,
                 ..ListConfig::of_path(path)
@@ -129,6 +136,27 @@ impl ListArguments {
             config.guard.popular = Some(path.clone());
         }
         Ok(config)
+    }
+}
+
+/// Lists as arguments, by flags or by a configuration file.
+#[derive(Debug, Args)]
+struct GivenLists {
+    /// List files; the same as `--list`
+    #[arg(value_name = "LIST")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    flags: ListArguments,
+}
+
+impl GivenLists {
+    /// The configuration that all of them make together, with one list at least.
+    fn config(&self) -> Result<Config, config::Error> {
+        let config = self.flags.config_with(&self.files)?;
+        match config.lists.is_empty() {
+            true => Err(config::Error::NoList),
+            false => Ok(config),
+        }
     }
 }
 
@@ -158,37 +186,14 @@ impl From<ModeFlag> for ModeChoice {
     }
 }
 
-/// What a client gets for a blocked name.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum AnswerFlag {
-    /// NXDOMAIN with a SOA
-    Nxdomain,
-    /// No error, no data, with a SOA
-    Nodata,
-    /// REFUSED
-    Refused,
-    /// 0.0.0.0 and ::
-    Null,
-    /// TC=1: ask again over TCP
-    Truncate,
-    /// No answer
-    Drop,
-    /// The query passes and is counted
-    Observe,
-}
-
-impl From<AnswerFlag> for AnswerChoice {
-    fn from(flag: AnswerFlag) -> Self {
-        match flag {
-            AnswerFlag::Nxdomain => Self::Nxdomain,
-            AnswerFlag::Nodata => Self::Nodata,
-            AnswerFlag::Refused => Self::Refused,
-            AnswerFlag::Null => Self::Null,
-            AnswerFlag::Truncate => Self::Truncate,
-            AnswerFlag::Drop => Self::Drop,
-            AnswerFlag::Observe => Self::Observe,
-        }
-    }
+/// The words for answers as values of a flag, each with what it means.
+fn answer_parser() -> impl TypedValueParser<Value = AnswerChoice> {
+    let value = |answer: AnswerChoice| PossibleValue::new(answer.as_str()).help(answer.meaning());
+    PossibleValuesParser::new(AnswerChoice::ALL.map(value)).try_map(|word| {
+        let mut all = AnswerChoice::ALL.into_iter();
+        all.find(|answer| answer.as_str() == word)
+            .ok_or("no such answer")
+    })
 }
 
 /// How nxdp ends.

@@ -10,12 +10,12 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use filter_common::name::Name;
 use filter_user::{
-    compile::qtype_text,
     config,
     image::{Explanation, Image, Origin, Verdict},
     list,
     pipeline::{Guarding, Request, Sources},
     regime::{Forecast, Judgement},
+    rule::{ClientAddress, qtype_text},
     service::progress_bar,
 };
 use serde_json::json;
@@ -54,6 +54,7 @@ struct Asked<'a> {
     text: &'a str,
     qtype: u16,
     json: bool,
+    client: Option<ClientAddress>,
     /// What policies and overrides say of it; an image alone knows none.
     judgement: Option<Judgement<'a>>,
 }
@@ -172,6 +173,7 @@ impl Arguments {
             text,
             qtype,
             json: self.json,
+            client: self.asking.client_address(),
             judgement: (subject.forecast.as_ref())
                 .map(|forecast| forecast.judge(&name, &self.asking.asking())),
         };
@@ -193,29 +195,38 @@ fn print_verdict(
     if asked.json {
         writeln!(out, "{}", verdict_json(asked, &verdict))?;
     } else {
-        writeln!(out, "{}", verdict_text(asked, &verdict))?;
+        writeln!(out, "{}", verdict_text(asked, &verdict, place))?;
     }
     Ok(())
 }
 
 fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
-    let winner = verdict.winner.as_ref();
-    let mut object = json!({
-        "name": asked.text,
-        "type": qtype_text(asked.qtype),
-        "verdict": verdict.decision.as_str(),
-        "rule": winner.map(|origin| &origin.rule),
-        "list": winner.map(|origin| origin.list_name),
-        "path": winner.map(|origin| origin.path),
-        "line": winner.map(|origin| origin.line),
-    });
+    let mut object = origin_json(verdict.winner.as_ref());
+    object["name"] = json!(asked.text);
+    object["type"] = json!(qtype_text(asked.qtype));
+    object["verdict"] = json!(verdict.decision.as_str());
     if let Some(judgement) = &asked.judgement {
         asking::add_json(&mut object, judgement);
     }
     object
 }
 
-fn verdict_text(asked: &Asked<'_>, verdict: &Verdict<'_>) -> String {
+fn origin_json(origin: Option<&Origin<'_>>) -> serde_json::Value {
+    json!({
+        "rule": origin.map(|origin| &origin.rule),
+        "scope": origin.map(|origin| origin.scope.as_str()),
+        "list": origin.map(|origin| origin.list_name),
+        "category": origin.and_then(|origin| origin.category),
+        "path": origin.map(|origin| origin.path),
+        "line": origin.map(|origin| origin.line),
+    })
+}
+
+fn verdict_text(
+    asked: &Asked<'_>,
+    verdict: &Verdict<'_>,
+    place: fn(&Origin<'_>) -> String,
+) -> String {
     let word = verdict.decision.as_str();
     let name = asked.text;
     let decider = asked.judgement.as_ref().and_then(asking::decider_text);
@@ -233,33 +244,41 @@ fn place(origin: &Origin<'_>) -> String {
     )
 }
 
+fn whole_place(origin: &Origin<'_>) -> String {
+    let scope = origin.scope.as_str();
+    let category = match origin.category {
+        Some(category) => format!("category {category}"),
+        None => "every category".to_owned(),
+    };
+    format!(
+        "{} ({}, {}:{}, {scope}, {category})",
+        origin.rule, origin.list_name, origin.path, origin.line
+    )
+}
+
 fn print_explanation(
     image: &Image,
     name: &Name,
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let by_lists = image.explain(name, asked.qtype, asked.categories());
+    let by_lists = image.explain(name, asked.qtype, asked.categories(), asked.client);
     let other = asked.undecided_by_lists();
+    let verdict = other.as_ref().unwrap_or(&by_lists.verdict);
     if asked.json {
-        let verdict = other.as_ref().unwrap_or(&by_lists.verdict);
         writeln!(out, "{}", explanation_json(asked, verdict, &by_lists))?;
         return Ok(());
     }
-    writeln!(
-        out,
-        "{}",
-        verdict_text(asked, other.as_ref().unwrap_or(&by_lists.verdict))
-    )?;
-    if let Some(judgement) = &asked.judgement {
-        writeln!(out, "       {}", asking::policy_text(judgement))?;
+    writeln!(out, "{}", verdict_text(asked, verdict, whole_place))?;
+    if let Some(policy) = asked.judgement.as_ref().and_then(asking::policy_text) {
+        writeln!(out, "       {policy}")?;
     }
     if let (Some(_), Some(origin)) = (&other, &by_lists.verdict.winner) {
         let word = by_lists.verdict.decision.as_str();
-        writeln!(out, "       lists alone: {word} by {}", place(origin))?;
+        writeln!(out, "       lists alone: {word} by {}", whole_place(origin))?;
     }
     for (origin, loss) in &by_lists.others {
-        writeln!(out, "       not by {}: {loss}", place(origin))?;
+        writeln!(out, "       not by {}: {loss}", whole_place(origin))?;
     }
     Ok(())
 }
@@ -275,13 +294,9 @@ fn explanation_json(
         .others
         .iter()
         .map(|(origin, loss)| {
-            json!({
-                "rule": origin.rule,
-                "list": origin.list_name,
-                "path": origin.path,
-                "line": origin.line,
-                "lost_because": loss.to_string(),
-            })
+            let mut other = origin_json(Some(origin));
+            other["lost_because"] = json!(loss.to_string());
+            other
         })
         .collect();
     object

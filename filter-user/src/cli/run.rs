@@ -3,16 +3,16 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use filter_user::{config, service};
+use filter_user::{
+    config::{self, AnswerChoice},
+    service,
+};
 
-use super::{AnswerFlag, Failure, ListArguments, ModeFlag};
+use super::{Failure, GivenLists, ModeFlag, answer_parser};
 
 /// Flags of `nxdp run`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// List files; the same as `--list`
-    #[arg(value_name = "LIST")]
-    more_lists: Vec<PathBuf>,
     /// Interface that faces the clients; may be repeated
     #[arg(long = "interface", short = 'i', value_name = "IF")]
     interfaces: Vec<String>,
@@ -21,13 +21,13 @@ pub(super) struct Arguments {
     #[arg(long = "client", value_name = "PREFIX")]
     clients: Vec<ipnet::IpNet>,
     #[command(flatten)]
-    lists: ListArguments,
+    lists: GivenLists,
     /// Where the program runs; there is no silent fall-back [default: native]
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeFlag>,
     /// What a client gets for a blocked name [default: nxdomain]
-    #[arg(long, value_name = "ANSWER")]
-    answer: Option<AnswerFlag>,
+    #[arg(long, value_name = "ANSWER", value_parser = answer_parser())]
+    answer: Option<AnswerChoice>,
     /// Seconds for which an answer may be cached [default: 60]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
@@ -37,8 +37,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(mut self) -> Result<(), Failure> {
-        self.lists.lists.append(&mut self.more_lists);
+    pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.config().map_err(Failure::usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -57,16 +56,11 @@ impl Arguments {
         if let Some(mode) = self.mode {
             config.mode = mode.into();
         }
-        if let Some(answer) = self.answer {
-            config.answer = answer.into();
-        }
+        config.answer = self.answer.unwrap_or(config.answer);
         config.ttl_s = self.ttl.or(config.ttl_s);
         config.socket = self.socket.clone().or(config.socket);
         if config.interfaces.is_empty() {
             return Err(config::Error::NoInterface);
-        }
-        if config.lists.is_empty() {
-            return Err(config::Error::NoList);
         }
         Ok(config)
     }

@@ -5,10 +5,12 @@
 //! small enough to be merged inside the processor's cache. A row costs the
 //! name and six bytes; nothing is allocated per rule.
 
+use filter_common::name::Name;
+use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::shape::{Shape, Shapes};
-use crate::rule::{Answer, Rule};
+use super::shapes::Shapes;
+use crate::rule::{Answer, Rule, Shape};
 
 /// Number of partitions of names with two labels or more.
 pub(crate) const PARTITIONS: usize = 512;
@@ -38,6 +40,8 @@ pub struct ListInfo {
     pub ede_text: Option<String>,
     /// TTL of answers in seconds; 0 leaves it to the settings.
     pub ttl_s: u32,
+    /// Serial number of its SOA, if it is a policy zone with one.
+    pub serial: Option<u32>,
 }
 
 impl ListInfo {
@@ -52,6 +56,7 @@ impl ListInfo {
             ede_code: 0,
             ede_text: None,
             ttl_s: 0,
+            serial: None,
         }
     }
 }
@@ -106,6 +111,24 @@ impl ListBuilder {
     /// Number of rules added.
     pub fn rule_count(&self) -> usize {
         self.rule_count
+    }
+
+    /// Which rules these are: half of a SHA-256 in hexadecimal. Comments and line numbers do not count.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for shape in self.shapes() {
+            let text = shape.display(&Name::ROOT).to_string();
+            hash.update([u8::from(shape.host_rule)]);
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        }
+        for (labels, _, shape) in self.rules() {
+            hash.update(shape.to_le_bytes());
+            hash.update([labels.len() as u8]);
+            hash.update(labels);
+        }
+        let half = &hash.finalize()[..16];
+        half.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Bytes of memory that the rules take.
@@ -239,7 +262,7 @@ mod tests {
         let mut rules = Vec::new();
         for i in 0..1000u32 {
             let mut rule = Rule::block(name(&format!("h{i}.example.org")), Scope::Exact);
-            rule.qtypes = QtypeSet::only(&[(i % 200) as u16]).unwrap();
+            rule.shape.qtypes = QtypeSet::only(&[(i % 200) as u16]).unwrap();
             list.rule(i + 1, &rule);
             rules.push(rule);
         }
@@ -248,7 +271,10 @@ mod tests {
         for (i, row) in rows.iter().enumerate() {
             assert_eq!(row.line as usize, i + 1);
             assert_eq!([row.labels, b"\0"].concat(), rules[i].name.as_wire());
-            assert_eq!(list.shapes()[row.shape as usize].qtypes, rules[i].qtypes);
+            assert_eq!(
+                list.shapes()[row.shape as usize].qtypes,
+                rules[i].shape.qtypes
+            );
         }
         assert_eq!(list.shapes().len(), 200);
     }

@@ -22,7 +22,7 @@ mod place;
 mod records;
 mod report;
 mod resolve;
-mod shape;
+mod shapes;
 mod template;
 mod tree;
 
@@ -33,7 +33,6 @@ pub use error::CompileError;
 pub use list::{CATEGORY_MAX, ListBuilder, ListInfo};
 pub(crate) use list::{PARTITIONS, partition_of};
 pub use report::{Counts, Report, Sample, Unsupported};
-pub use shape::{Shape, qtype_text};
 
 use crate::image::Image;
 

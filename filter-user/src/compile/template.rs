@@ -10,11 +10,11 @@ use super::{
     CompileError,
     list::{ListBuilder, ListInfo},
     report::Unsupported,
-    shape::{Shape, Shapes},
+    shapes::Shapes,
 };
 use crate::{
     provenance::{LIST_MAX, SHAPE_MAX},
-    rule::{Answer, Effect},
+    rule::{Answer, Effect, Shape},
 };
 
 /// A record that rules share, without `flags` for descendants and `next`.

@@ -51,6 +51,10 @@ pub struct AllowConfig {
     pub name: String,
     /// Why.
     pub reason: String,
+    /// The only version of a list whose size is accepted, by the digest that the finding tells.
+    pub digest: Option<String>,
+    /// The same for a policy zone, by the serial of its SOA.
+    pub serial: Option<u32>,
 }
 
 impl Default for GuardConfig {
@@ -116,6 +120,8 @@ impl Config {
                 .map(|allow| Override {
                     name: allow.name.clone(),
                     reason: allow.reason.clone(),
+                    digest: allow.digest.clone(),
+                    serial: allow.serial,
                 })
                 .collect(),
             ..Guards::default()

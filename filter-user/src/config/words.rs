@@ -37,17 +37,40 @@ pub enum AnswerChoice {
     Observe,
 }
 
+impl AnswerChoice {
+    /// Every choice.
+    pub const ALL: [Self; 7] = [
+        Self::Nxdomain,
+        Self::Nodata,
+        Self::Refused,
+        Self::Null,
+        Self::Truncate,
+        Self::Drop,
+        Self::Observe,
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        AnswerKind::from(self).as_str()
+    }
+
+    /// What the client gets, in a few words.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Nxdomain => "NXDOMAIN with a SOA",
+            Self::Nodata => "No error, no data, with a SOA",
+            Self::Refused => "REFUSED",
+            Self::Null => "0.0.0.0 and ::",
+            Self::Truncate => "TC=1: ask again over TCP",
+            Self::Drop => "No answer",
+            Self::Observe => "The query passes and is counted",
+        }
+    }
+}
+
 impl fmt::Display for AnswerChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Nxdomain => "nxdomain",
-            Self::Nodata => "nodata",
-            Self::Refused => "refused",
-            Self::Null => "null",
-            Self::Truncate => "truncate",
-            Self::Drop => "drop",
-            Self::Observe => "observe",
-        })
+        f.pad(self.as_str())
     }
 }
 
@@ -109,6 +132,23 @@ impl de::Visitor<'_> for EdeVisitor {
                 word,
                 &["blocked", "censored", "filtered"],
             )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_have_one_word_in_files_flags_and_reports() {
+        #[derive(Deserialize)]
+        struct File {
+            answer: AnswerChoice,
+        }
+        for choice in AnswerChoice::ALL {
+            let file: File = toml::from_str(&format!("answer = '{choice}'")).unwrap();
+            assert_eq!(file.answer, choice);
         }
     }
 }

@@ -89,6 +89,9 @@ pub struct Finding {
     pub path: Option<String>,
     /// Line in the list.
     pub line: Option<u32>,
+    /// Version of the list, where the finding is about it as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<ListVersion>,
 }
 
 impl fmt::Display for Finding {
@@ -108,13 +111,28 @@ impl fmt::Display for Finding {
 }
 
 /// A finding that is accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Override {
     /// [`Finding::subject`] or [`Finding::rule_name`], in any case and as Unicode or not: one
     /// override accepts all that a rule does.
     pub name: String,
     /// Why; an override without a reason does not count.
     pub reason: String,
+    /// [`ListVersion::digest`] of the only version of the list that is accepted.
+    pub digest: Option<String>,
+    /// [`ListVersion::serial`] of the only version of the list that is accepted.
+    pub serial: Option<u32>,
+}
+
+/// Which version of a list a finding is about.
+///
+/// A size that was right once says nothing about the next one, so that it is accepted for one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListVersion {
+    /// [`ListBuilder::digest`] of its rules.
+    pub digest: String,
+    /// Serial number of its SOA, if it is a policy zone with one.
+    pub serial: Option<u32>,
 }
 
 /// A name that must, or must not, be blocked.
@@ -189,7 +207,7 @@ impl Guards {
         findings.extend(
             previous
                 .into_iter()
-                .flat_map(|old| sizes::check(self, old, image)),
+                .flat_map(|old| sizes::check(self, lists, old, image)),
         );
         for finding in &mut findings {
             self.apply_override(finding);
@@ -197,11 +215,18 @@ impl Guards {
         findings
     }
 
+    /// The names that no hash collision may hit, whatever the lists say of them: the protected
+    /// ones, built in and the operator's.
+    pub fn never_blocked(&self) -> impl Iterator<Item = Name> {
+        let own = self.must_not_block.iter().map(|guarded| guarded.name);
+        names::built_in().map(|(name, _)| name).chain(own)
+    }
+
     fn apply_override(&self, finding: &mut Finding) {
         let accepted = self
             .overrides
             .iter()
-            .find(|accepted| accepted.is_about(finding) && !accepted.reason.trim().is_empty());
+            .find(|accepted| accepted.covers(finding) && !accepted.reason.trim().is_empty());
         if let (Some(accepted), Severity::Refuse) = (accepted, &finding.severity) {
             finding.severity = Severity::Overridden(accepted.reason.clone());
         }
@@ -209,6 +234,21 @@ impl Guards {
 }
 
 impl Override {
+    fn covers(&self, finding: &Finding) -> bool {
+        let names_version = self.digest.is_some() || self.serial.is_some();
+        let is_version = match &finding.version {
+            Some(version) => names_version && self.is_of(version),
+            None => !names_version,
+        };
+        is_version && self.is_about(finding)
+    }
+
+    fn is_of(&self, version: &ListVersion) -> bool {
+        let digest = self.digest.as_ref();
+        digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&version.digest))
+            && (self.serial.is_none() || self.serial == version.serial)
+    }
+
     fn is_about(&self, finding: &Finding) -> bool {
         let spelled = list::name(&self.name).map(|name| name.to_string());
         let is_this = |told: &String| {
@@ -274,6 +314,7 @@ impl Finding {
             list: Some(origin.list_name.to_owned()),
             path: Some(origin.path.to_owned()),
             line: Some(origin.line),
+            version: None,
         }
     }
 }

@@ -4,8 +4,8 @@ use filter_common::name::Name;
 
 use super::{Finding, GuardKind, GuardedName, Guards, Severity};
 use crate::{
-    compile::qtype_text,
-    image::{Decision, Image, Verdict},
+    image::{Decision, Image},
+    rule::qtype_text,
 };
 
 const BUILT_IN: &str = include_str!("protected.txt");
@@ -63,15 +63,7 @@ pub(super) fn check(guards: &Guards, image: &Image) -> Vec<Finding> {
 fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -> Option<Finding> {
     let (qtype, winner) = QTYPES.iter().find_map(|&qtype| {
         let verdict = image.query(name, qtype, mask);
-        let Verdict {
-            decision: Decision::Block,
-            record: Some(record),
-            winner,
-        } = verdict
-        else {
-            return None;
-        };
-        (!image.is_observed(&record)).then_some((qtype, winner))
+        (verdict.decision == Decision::Block).then_some((qtype, verdict.winner))
     })?;
     let what = format!("{what} (type {})", qtype_text(qtype));
     Some(Finding {
@@ -84,6 +76,7 @@ fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -
         list: winner.as_ref().map(|w| w.list_name.to_owned()),
         path: winner.as_ref().map(|w| w.path.to_owned()),
         line: winner.as_ref().map(|w| w.line),
+        version: None,
     })
 }
 
@@ -108,6 +101,7 @@ fn passed(image: &Image, guarded: &GuardedName) -> Option<Finding> {
         list: winner.as_ref().map(|w| w.list_name.to_owned()),
         path: winner.as_ref().map(|w| w.path.to_owned()),
         line: winner.as_ref().map(|w| w.line),
+        version: None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Finding, Severity};
+use super::{Finding, ListVersion, Severity};
 
 /// So many findings are told; an error is read on a terminal.
 const TOLD_MAX: usize = 10;
@@ -45,13 +45,21 @@ impl fmt::Display for Refusal {
         f.write_str(
             "\nmend the lists, or accept what you want in the configuration (`--config FILE`):",
         )?;
-        let mut names: Vec<_> = self.findings.iter().map(Finding::override_name).collect();
-        names.dedup();
-        for name in names.iter().take(TOLD_MAX) {
-            write!(
-                f,
-                "\n  [[guard.allow]]\n  name = {name:?}\n  reason = \"say why\""
-            )?;
+        let overrides = self.findings.iter();
+        let mut overrides: Vec<_> = overrides
+            .map(|finding| (finding.override_name(), finding.version.as_ref()))
+            .collect();
+        overrides.dedup();
+        for (name, version) in overrides.into_iter().take(TOLD_MAX) {
+            write!(f, "\n  [[guard.allow]]\n  name = {name:?}\n  ")?;
+            if let Some(ListVersion { digest, serial }) = version {
+                write!(f, "digest = {digest:?}")?;
+                if let Some(serial) = serial {
+                    write!(f, "  # or: serial = {serial}")?;
+                }
+                f.write_str("\n  ")?;
+            }
+            f.write_str("reason = \"say why\"")?;
         }
         Ok(())
     }

@@ -1,18 +1,27 @@
 //! Lists that shrank or grew so much that something is wrong with them.
 
-use super::{Finding, GuardKind, Guards, Severity};
-use crate::{compile::ListInfo, image::Image};
+use super::{Finding, GuardKind, Guards, ListVersion, Severity};
+use crate::{
+    compile::{ListBuilder, ListInfo},
+    image::Image,
+};
 
-pub(super) fn check(guards: &Guards, old: &Image, new: &Image) -> Vec<Finding> {
+pub(super) fn check(
+    guards: &Guards,
+    lists: &[&ListBuilder],
+    old: &Image,
+    new: &Image,
+) -> Vec<Finding> {
     // Files of one name in several folders are several lists.
     let rules_before = |new: &ListInfo| {
         let is_same = |old: &ListInfo| old.name == new.name && old.path == new.path;
         let at = old.lists().iter().position(is_same)?;
         old.report().lists.get(at).map(|counts| counts.rules)
     };
-    let lists = new.lists().iter().zip(&new.report().lists);
-    lists
-        .filter_map(|(list, counts)| {
+    let counts = new.lists().iter().zip(&new.report().lists);
+    counts
+        .zip(lists)
+        .filter_map(|((list, counts), builder)| {
             let before = rules_before(list)?;
             let what = too_much(guards, before, counts.rules)?;
             Some(Finding {
@@ -25,6 +34,10 @@ pub(super) fn check(guards: &Guards, old: &Image, new: &Image) -> Vec<Finding> {
                 list: Some(list.name.clone()),
                 path: Some(list.path.clone()),
                 line: None,
+                version: Some(ListVersion {
+                    digest: builder.digest(),
+                    serial: builder.info().serial,
+                }),
             })
         })
         .collect()

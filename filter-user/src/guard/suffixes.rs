@@ -9,8 +9,9 @@ use psl::{Info, Psl, Type};
 
 use super::{Finding, GuardKind, Guards, Severity};
 use crate::{
-    compile::{ListBuilder, Shape},
+    compile::ListBuilder,
     image::{Decision, Image, Origin},
+    rule::Shape,
 };
 
 /// A label that no list has, to ask whether names below a suffix are blocked.
@@ -77,11 +78,7 @@ fn is_blocked(guards: &Guards, image: &Image, name: &Name, scope: Scope) -> bool
     };
     let Ok(queried) = queried else { return false };
     let mut masks = guards.category_masks.iter();
-    masks.any(|&mask| {
-        let verdict = image.query(&queried, 1, mask);
-        let observed = verdict.record.is_some_and(|rule| image.is_observed(&rule));
-        verdict.decision == Decision::Block && !observed
-    })
+    masks.any(|&mask| image.query(&queried, 1, mask).decision == Decision::Block)
 }
 
 /// Blocks of names that nobody uses as suffixes do no harm.
@@ -160,6 +157,7 @@ fn origin<'a>(
         list_name: &info.name,
         path: &info.path,
         line,
+        category: info.category.as_deref(),
         categories: info.categories,
     }
 }

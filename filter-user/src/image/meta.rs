@@ -11,8 +11,8 @@ use filter_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    compile::{ListInfo, Report, Shape},
-    rule::{Answer, Client, Effect},
+    compile::{ListInfo, Report},
+    rule::{Answer, Client, Effect, Shape},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -32,6 +32,7 @@ pub(super) struct ListForm {
     ede_code: u8,
     ede_text: Option<String>,
     ttl_s: u32,
+    serial: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,6 +83,7 @@ impl ListForm {
             ede_code: info.ede_code,
             ede_text: info.ede_text.clone(),
             ttl_s: info.ttl_s,
+            serial: info.serial,
         }
     }
 
@@ -100,6 +102,7 @@ impl ListForm {
             ede_code: self.ede_code,
             ede_text: self.ede_text,
             ttl_s: self.ttl_s,
+            serial: self.serial,
         })
     }
 }

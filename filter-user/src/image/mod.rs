@@ -22,8 +22,9 @@ pub(crate) use walk::put_question;
 pub use walk::{Hit, walk};
 
 use crate::{
-    compile::{ListInfo, Report, Shape},
+    compile::{ListInfo, Report},
     provenance::Provenance,
+    rule::Shape,
 };
 
 /// A compiled set of lists.
@@ -50,7 +51,7 @@ impl Image {
     }
 
     /// Whether a query that this rule decides passes and is only counted.
-    pub fn is_observed(&self, rule: &RuleRecord) -> bool {
+    fn is_observed(&self, rule: &RuleRecord) -> bool {
         let settings = self.records[..]
             .record(1)
             .map_or(0, |r| Settings::of(r).answer);

@@ -12,13 +12,18 @@ use filter_common::{
 };
 
 use super::{Image, walk};
-use crate::provenance::{Fate, Row};
+use crate::{
+    provenance::{Fate, Row},
+    rule::{Client, ClientAddress},
+};
 
 /// What happens to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Decision {
     /// A rule answers it.
     Block,
+    /// A rule would answer it, but only counts: it passes.
+    Observe,
     /// A rule lets it through.
     Allow,
     /// No rule matches; it passes.
@@ -26,10 +31,11 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// The word for it: `block`, `allow` or `none`.
+    /// The word for it: `block`, `observe`, `allow` or `none`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Block => "block",
+            Self::Observe => "observe",
             Self::Allow => "allow",
             Self::None => "none",
         }
@@ -55,6 +61,8 @@ pub struct Origin<'a> {
     pub path: &'a str,
     /// Line in the list, counted from 1.
     pub line: u32,
+    /// What people call the category of the list; `None` for a list of every category.
+    pub category: Option<&'a str>,
     /// Categories of the list.
     pub categories: u64,
 }
@@ -81,6 +89,10 @@ pub enum Loss {
     OtherType,
     /// The policy selects none of its categories.
     OtherCategory,
+    /// It is for other clients.
+    OtherClient,
+    /// It is for this client, and conditions on clients have no form in the kernel.
+    ThisClient,
     /// It skips this name.
     Skipped,
     /// It is a rewrite and an exception lifts it here.
@@ -102,6 +114,10 @@ impl fmt::Display for Loss {
             Self::BelowOnly => "matches only names below it",
             Self::OtherType => "is not for this query type",
             Self::OtherCategory => "belongs to no category that the policy selects",
+            Self::OtherClient => "is for other clients",
+            Self::ThisClient => {
+                "is for this client, but conditions on clients have no form in the kernel"
+            }
             Self::Skipped => "skips this name",
             Self::Lifted => "is lifted here by an exception to rewrites",
             Self::Weaker => "a rule of higher priority matches",
@@ -144,11 +160,20 @@ impl Image {
     }
 
     /// What happens to a query, and why every other rule that touches the name does not decide.
-    pub fn explain(&self, name: &Name, qtype: u16, category_mask: u64) -> Explanation<'_> {
+    ///
+    /// The client only tells apart which rules for some clients are for this one.
+    pub fn explain(
+        &self,
+        name: &Name,
+        qtype: u16,
+        category_mask: u64,
+        client: Option<ClientAddress>,
+    ) -> Explanation<'_> {
         let met = self.met(name);
         let (verdict, winner) = self.decide(name, qtype, category_mask, &met);
         let loss = |m: &Met| {
-            let why_not = self.why_not(m, name, qtype, category_mask);
+            let not_for = client.and_then(|client| self.why_not_for(m, client));
+            let why_not = not_for.or_else(|| self.why_not(m, name, qtype, category_mask));
             why_not.unwrap_or_else(|| self.why_beaten(m, winner.map(|w| &met[w])))
         };
         let others = met.iter().enumerate();
@@ -178,13 +203,13 @@ impl Image {
         let winner = met
             .iter()
             .position(|m| same_rank(m) && self.why_not(m, name, qtype, category_mask).is_none());
-        let allows = priority.is_some_and(Priority::is_allow);
+        let decision = match priority {
+            Some(priority) if priority.is_allow() => Decision::Allow,
+            _ if self.is_observed(&hit.rule) => Decision::Observe,
+            _ => Decision::Block,
+        };
         let verdict = Verdict {
-            decision: if allows {
-                Decision::Allow
-            } else {
-                Decision::Block
-            },
+            decision,
             record: Some(hit.rule),
             winner: winner.map(|w| self.origin(&met[w])),
         };
@@ -234,6 +259,19 @@ impl Image {
         }
     }
 
+    /// Why a rule for some clients does not decide for this one, if that is the reason.
+    fn why_not_for(&self, met: &Met, client: ClientAddress) -> Option<Loss> {
+        let clients = &self.shapes[met.row.shape()].clients;
+        if clients.is_empty() {
+            return None;
+        }
+        match (Client::any_is(clients, client), met.row.fate()) {
+            (false, _) => Some(Loss::OtherClient),
+            (true, Some(Fate::Unsupported)) => Some(Loss::ThisClient),
+            (true, _) => None,
+        }
+    }
+
     /// Why a rule that matches does not decide.
     fn why_beaten(&self, met: &Met, winner: Option<&Met>) -> Loss {
         let priority = |m: &Met| self.shapes[m.row.shape()].priority();
@@ -259,6 +297,7 @@ impl Image {
             list_name: &list.name,
             path: &list.path,
             line: met.row.line,
+            category: list.category.as_deref(),
             categories: list.categories,
         }
     }

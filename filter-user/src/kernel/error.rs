@@ -3,6 +3,7 @@
 use std::io;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use rustix::thread::CapabilitySet;
 
 use super::Mode;
 
@@ -12,13 +13,27 @@ pub enum Error {
     /// The embedded object lacks something: a broken build.
     #[error("find '{0}' in the embedded eBPF object: rebuild with `cargo xtask build`")]
     Object(&'static str),
-    /// Loading needs a capability that the process lacks.
+    /// Loading and attaching need capabilities that the process lacks.
     #[error(
-        "load the program: permission denied; run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+        "load or attach the program: permission denied without {missing}; run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON{}",
+        parenthesis(.verifier.as_deref())
     )]
-    Permission,
+    Permission {
+        /// Their names.
+        missing: String,
+        /// What the verifier said, if it was asked at all.
+        verifier: Option<String>,
+    },
+    /// The process lacks no capability.
+    #[error(
+        "load or attach the program: permission denied, though no capability is missing; a user namespace, lockdown or a security module forbids BPF here"
+    )]
+    Forbidden,
+    /// The verifier refused the program.
+    #[error("load the program: needs Linux 6.1 or newer; the verifier refused it: {0}")]
+    Verifier(String),
     /// The kernel refused the object.
-    #[error("load the program: needs Linux 6.12 or newer with BPF enabled")]
+    #[error("load the program: needs Linux 6.1 or newer with BPF enabled")]
     Load(#[source] EbpfError),
     /// The table could not be mapped.
     #[error("map the table into memory")]
@@ -87,9 +102,13 @@ pub enum Error {
 
 impl Error {
     pub(super) fn load(error: EbpfError) -> Self {
-        match os_error(&error) {
-            Some(libc::EPERM | libc::EACCES) if !is_root() => Self::Permission,
-            _ => Self::Load(error),
+        let is_denied = matches!(os_error(&error), Some(libc::EPERM | libc::EACCES));
+        let missing = missing(capabilities());
+        match verifier_log(&error) {
+            verifier if is_denied && !missing.is_empty() => Self::Permission { missing, verifier },
+            Some(log) => Self::Verifier(log),
+            None if is_denied => Self::Forbidden,
+            None => Self::Load(error),
         }
     }
 
@@ -99,7 +118,7 @@ impl Error {
         }
         match os_error(&source) {
             Some(libc::EBUSY | libc::EEXIST) => Self::Busy(interface.to_owned()),
-            Some(libc::EPERM | libc::EACCES) => Self::Permission,
+            Some(libc::EPERM | libc::EACCES) => Self::load(source.into()),
             Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ERANGE) => Self::refused(interface, mode),
             _ => Self::Attach {
                 interface: interface.to_owned(),
@@ -120,8 +139,40 @@ impl Error {
     }
 }
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+/// The capabilities of this thread that count.
+fn capabilities() -> CapabilitySet {
+    rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective)
+}
+
+/// Names the needed capabilities that are not among `held`.
+fn missing(held: CapabilitySet) -> String {
+    const NEEDED: [(CapabilitySet, &str); 3] = [
+        (CapabilitySet::BPF, "CAP_BPF"),
+        (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
+        // Without it the verifier refuses what could leak kernel memory to speculation.
+        (CapabilitySet::PERFMON, "CAP_PERFMON"),
+    ];
+    if held.contains(CapabilitySet::SYS_ADMIN) {
+        return String::new();
+    }
+    let missing = NEEDED.iter().filter(|(one, _)| !held.contains(*one));
+    let names: Vec<&str> = missing.map(|(_, name)| *name).collect();
+    names.join(" and ")
+}
+
+/// What the verifier said of a program that it refused.
+fn verifier_log(error: &EbpfError) -> Option<String> {
+    let EbpfError::ProgramError(ProgramError::LoadError { verifier_log, .. }) = error else {
+        return None;
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().map(str::trim).collect();
+    let log = lines.join("; ");
+    (!log.is_empty()).then_some(log)
+}
+
+fn parenthesis(verifier: Option<&str>) -> String {
+    verifier.map_or_else(String::new, |log| format!(" (the verifier: {log})"))
 }
 
 /// The error number at the bottom of a chain of errors.
@@ -145,5 +196,19 @@ impl std::fmt::Display for Mode {
             Self::Native => "native",
             Self::Skb => "skb",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_and_nothing_is_missing_to_sys_admin() {
+        let two = CapabilitySet::BPF | CapabilitySet::NET_ADMIN;
+        assert_eq!(missing(two), "CAP_PERFMON");
+        assert_eq!(missing(two | CapabilitySet::PERFMON), "");
+        assert_eq!(missing(CapabilitySet::SYS_ADMIN), "");
+        assert_eq!(missing(CapabilitySet::NET_ADMIN), "CAP_BPF and CAP_PERFMON");
     }
 }

@@ -369,6 +369,15 @@ impl Counters {
         Reason::ALL.iter().map(|&reason| (reason, self.of(reason)))
     }
 
+    #[cfg(test)]
+    pub(crate) fn of_reasons(counts: &[(Reason, u64)]) -> Self {
+        let mut all = [0; COUNTER_COUNT];
+        for (reason, count) in counts {
+            all[*reason as usize] = *count;
+        }
+        Self(all)
+    }
+
     /// What came since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         Self(std::array::from_fn(|i| {

@@ -10,6 +10,8 @@ use super::{Error, Filter, assignments::gone};
 
 const OVERRIDES: &str = "OVERRIDES";
 const POLICIES: &str = "POLICIES";
+/// The section with the program's only variable, `WATCHES_BYPASSES`.
+const VARIABLES: &str = ".bss";
 
 /// An [`OverrideRecord`] as the map has it.
 type OverrideWords = [u64; size_of::<OverrideRecord>() / 8];
@@ -37,6 +39,16 @@ impl Filter {
         self.table.update_control(|control| {
             control.flags = control.flags & !mask | flags & mask;
         });
+    }
+
+    /// Lets the program look at ports and resolvers by which names go past the filter, or not.
+    pub fn watch_bypasses(&mut self, is_watched: bool) -> Result<(), Error> {
+        let mut map: Array<&mut MapData, u64> = self
+            .map_mut(VARIABLES)?
+            .try_into()
+            .map_err(Error::Policies)?;
+        map.set(0, u64::from(is_watched), 0)
+            .map_err(Error::Policies)
     }
 
     /// What a policy does.

@@ -1,4 +1,4 @@
-//! Queries counted by what decided them: policy, list, category.
+//! Queries counted by what decided them: policy and list.
 
 use aya::{
     Ebpf, Pod,
@@ -8,15 +8,15 @@ use filter_common::layout::{LIST_TALLY_MAX, POLICY_MAX};
 
 use super::Error;
 
-/// Queries by policy, list and category, summed over the CPUs.
+/// Queries by policy and list, summed over the CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tallies {
     /// Queries that were judged, and those of them that were blocked, by number of the policy.
+    ///
+    /// The default one is counted only while there are others.
     pub policies: Vec<[u64; 2]>,
-    /// Blocked queries by number of the list.
+    /// Queries that a rule blocks, by number of its list.
     pub lists: Vec<u64>,
-    /// Blocked queries by bit of the category.
-    pub categories: Vec<u64>,
 }
 
 /// How many numbers are looked at; the rest is unused.
@@ -26,8 +26,6 @@ pub struct InUse {
     pub policies: usize,
     /// Lists.
     pub lists: usize,
-    /// Categories.
-    pub categories: usize,
 }
 
 impl InUse {
@@ -35,18 +33,15 @@ impl InUse {
     pub(super) const ALL: Self = Self {
         policies: POLICY_MAX as usize + 1,
         lists: LIST_TALLY_MAX as usize,
-        categories: 64,
     };
 }
 
 impl Tallies {
     pub(super) fn read(ebpf: &Ebpf, in_use: InUse) -> Result<Self, Error> {
         let add_pair = |a: [u64; 2], b: [u64; 2]| [a[0] + b[0], a[1] + b[1]];
-        let add = |a: u64, b: u64| a + b;
         Ok(Self {
             policies: sums(ebpf, "POLICY_TALLIES", in_use.policies, add_pair)?,
-            lists: sums(ebpf, "LIST_TALLIES", in_use.lists, add)?,
-            categories: sums(ebpf, "CATEGORY_TALLIES", in_use.categories, add)?,
+            lists: sums(ebpf, "LIST_TALLIES", in_use.lists, |a, b| a + b)?,
         })
     }
 
@@ -56,9 +51,7 @@ impl Tallies {
             tally[0] += before[0];
             tally[1] += before[1];
         }
-        let lists = self.lists.iter_mut().zip(&before.lists);
-        let categories = self.categories.iter_mut().zip(&before.categories);
-        for (tally, before) in lists.chain(categories) {
+        for (tally, before) in self.lists.iter_mut().zip(&before.lists) {
             *tally += before;
         }
     }

@@ -13,7 +13,7 @@ use super::{
     output::Output,
     report::{Judgement, Kind, Reason, position},
 };
-use crate::rule::{Effect, Rule};
+use crate::rule::{Effect, Rule, Shape};
 
 /// Whether a line is written in this syntax and in no simpler one.
 pub(super) fn is_pattern(line: &[u8]) -> bool {
@@ -74,8 +74,7 @@ impl Modifiers {
             None if is_allow => Effect::Allow,
             None => Effect::Block(None),
         };
-        Rule {
-            name,
+        let shape = Shape {
             scope,
             effect: if self.is_badfilter {
                 Effect::Delete(Box::new(effect))
@@ -87,7 +86,8 @@ impl Modifiers {
             except: self.except,
             clients: self.clients,
             host_rule: false,
-        }
+        };
+        shape.of(name)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     dnsrewrite, name,
     report::{Kind, Reason},
 };
-use crate::rule::{Answer, Client};
+use crate::rule::{Answer, Client, ClientAddress};
 
 /// What the modifiers of one rule add up to.
 #[derive(Debug)]
@@ -280,7 +280,7 @@ fn unquoted(text: &[u8]) -> &[u8] {
 }
 
 fn client(text: &str, not: bool) -> Option<Client> {
-    if let Some(address) = mac(text) {
+    if let Ok(ClientAddress::Mac(address)) = text.parse() {
         return Some(Client::Mac { address, not });
     }
     let (address, len) = text
@@ -293,16 +293,6 @@ fn client(text: &str, not: bool) -> Option<Client> {
         None => full,
     };
     Some(Client::Prefix { address, len, not })
-}
-
-fn mac(text: &str) -> Option<[u8; 6]> {
-    let mut address = [0; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut address {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    parts.next().is_none().then_some(address)
 }
 
 #[cfg(test)]

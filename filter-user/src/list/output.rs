@@ -8,7 +8,7 @@ use filter_common::{
 };
 
 use super::ScopePolicy;
-use crate::rule::{Answer, Effect, Rule};
+use crate::rule::{Answer, Effect, Rule, Shape};
 
 /// Takes the rules of a list.
 pub trait Sink {
@@ -57,8 +57,8 @@ impl<'s, S: Sink> Output<'s, S> {
     #[inline]
     pub(super) fn block(&mut self, name: Name, scope: Scope, host_rule: bool) {
         self.plain.name = name;
-        self.plain.scope = self.scoped(scope);
-        self.plain.host_rule = host_rule;
+        self.plain.shape.scope = self.scoped(scope);
+        self.plain.shape.host_rule = host_rule;
         self.rules += 1;
         self.sink.rule(self.line, &self.plain);
     }
@@ -66,18 +66,24 @@ impl<'s, S: Sink> Output<'s, S> {
     /// A block rule with an answer of its own.
     pub(super) fn answer(&mut self, name: Name, scope: Scope, kind: AnswerKind) {
         let effect = Effect::Block(Some(Answer::of(kind)));
-        self.rule(Rule {
-            effect,
-            ..Rule::block(name, scope)
-        });
+        self.rule(
+            Shape {
+                effect,
+                ..Shape::block(scope)
+            }
+            .of(name),
+        );
     }
 
     /// An exception.
     pub(super) fn allow(&mut self, name: Name, scope: Scope) {
-        self.rule(Rule {
-            effect: Effect::Allow,
-            ..Rule::block(name, scope)
-        });
+        self.rule(
+            Shape {
+                effect: Effect::Allow,
+                ..Shape::block(scope)
+            }
+            .of(name),
+        );
     }
 
     /// Any rule.
@@ -89,7 +95,7 @@ impl<'s, S: Sink> Output<'s, S> {
     pub(super) fn rule_of_line(&mut self, line: u32, mut rule: Rule) {
         // A rule for all names of a client has no scope to change.
         if rule.name != Name::ROOT {
-            rule.scope = self.scoped(rule.scope);
+            rule.shape.scope = self.scoped(rule.shape.scope);
         }
         self.rules += 1;
         self.sink.rule(line, &rule);
@@ -108,28 +114,32 @@ impl<'s, S: Sink> Output<'s, S> {
         host_rule: bool,
     ) -> bool {
         if address.is_unspecified() {
-            self.rule(Rule {
-                effect: Effect::Block(Some(Answer::of(AnswerKind::Null))),
-                host_rule,
-                ..Rule::block(name, scope)
-            });
+            self.rule(
+                Shape {
+                    effect: Effect::Block(Some(Answer::of(AnswerKind::Null))),
+                    host_rule,
+                    ..Shape::block(scope)
+                }
+                .of(name),
+            );
             return true;
         }
         if let Some((_, rule)) = &mut self.addressed
             && rule.name == name
-            && rule.scope == scope
-            && let Effect::Block(Some(answer)) = &mut rule.effect
+            && rule.shape.scope == scope
+            && let Effect::Block(Some(answer)) = &mut rule.shape.effect
         {
             return answer.add(address);
         }
         self.flush();
         let mut answer = Answer::of(AnswerKind::Address);
         answer.add(address);
-        let rule = Rule {
+        let rule = Shape {
             effect: Effect::Block(Some(answer)),
             host_rule,
-            ..Rule::block(name, scope)
-        };
+            ..Shape::block(scope)
+        }
+        .of(name);
         self.addressed = Some((self.line, rule));
         true
     }

@@ -17,7 +17,7 @@ use super::{
     report::{Judgement, Kind, Reason, Report, Zone},
     zone_record::{Data, Entry, Records},
 };
-use crate::rule::{Answer, Client, Effect, Rule};
+use crate::rule::{Answer, Client, Effect, Shape};
 
 /// Reads a zone.
 pub(super) fn zone<R: Read, S: Sink>(
@@ -205,11 +205,14 @@ fn policy<S: Sink>(
             return Err((Kind::Unsupported, Reason::RecordType));
         }
     };
-    output.rule(Rule {
-        effect,
-        clients: trigger.client.iter().cloned().collect(),
-        ..Rule::block(trigger.name, trigger.scope)
-    });
+    output.rule(
+        Shape {
+            effect,
+            clients: trigger.client.iter().cloned().collect(),
+            ..Shape::block(trigger.scope)
+        }
+        .of(trigger.name),
+    );
     Ok(())
 }
 
@@ -236,11 +239,14 @@ fn local_data<S: Sink>(
         let mut answer = Answer::of(AnswerKind::Address);
         answer.add(address);
         let effect = Effect::Block(Some(answer));
-        output.rule(Rule {
-            effect,
-            clients: vec![client.clone()],
-            ..Rule::block(trigger.name, trigger.scope)
-        });
+        output.rule(
+            Shape {
+                effect,
+                clients: vec![client.clone()],
+                ..Shape::block(trigger.scope)
+            }
+            .of(trigger.name),
+        );
         return Ok(());
     }
     if output.address(trigger.name, trigger.scope, address, false) {

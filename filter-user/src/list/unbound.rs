@@ -14,7 +14,7 @@ use super::{
     output::Output,
     report::{Judgement, Kind, Reason, position},
 };
-use crate::rule::{Answer, Effect, Rule};
+use crate::rule::{Answer, Effect, Shape};
 
 /// Zones of the type `redirect`: what their data answers is for all names in them.
 ///
@@ -35,10 +35,11 @@ impl RedirectZones {
         for (wire, Redirect { line, answer }) in zones {
             if let Ok(name) = Name::from_wire(&wire) {
                 let effect = Effect::Block(Some(answer));
-                let rule = Rule {
+                let rule = Shape {
                     effect,
-                    ..Rule::block(name, Scope::Suffix)
-                };
+                    ..Shape::block(Scope::Suffix)
+                }
+                .of(name);
                 output.rule_of_line(line, rule);
             }
         }

@@ -9,7 +9,7 @@ use crate::{
     compile::{ListBuilder, ListInfo},
     config::{BYPASS_CATEGORY, Config},
     policy::Categories,
-    rule::{Answer, Effect, Rule},
+    rule::{Answer, Effect, Shape},
 };
 
 /// Each name with the answer that makes clients use the network's resolver.
@@ -37,13 +37,11 @@ pub(super) fn list(config: &Config, categories: &Categories) -> Option<ListBuild
     });
     for (line, (name, kind)) in (1..).zip(NAMES) {
         if let Ok(name) = Name::from_text(name.as_bytes()) {
-            list.rule(
-                line,
-                &Rule {
-                    effect: Effect::Block(Some(Answer::of(kind))),
-                    ..Rule::block(name, Scope::Exact)
-                },
-            );
+            let shape = Shape {
+                effect: Effect::Block(Some(Answer::of(kind))),
+                ..Shape::block(Scope::Exact)
+            };
+            list.rule(line, &shape.of(name));
         }
     }
     Some(list)

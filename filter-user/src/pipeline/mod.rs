@@ -169,6 +169,8 @@ pub struct Sources {
 struct ReadList {
     stamp: Stamp,
     config: ListConfig,
+    /// What the configuration says of it.
+    info: ListInfo,
     builder: ListBuilder,
     report: list::Report,
 }
@@ -192,7 +194,8 @@ impl Sources {
         let former = request.previous.map_or(&[][..], Image::lists);
         let categories = Categories::after(config, former);
         let guards = config.guards(&categories)?;
-        let check_names = config.popular_names()?;
+        let mut check_names = config.popular_names()?;
+        check_names.extend(guards.never_blocked());
         let meter = Meter::new(config, progress);
         let lists: Vec<Arc<ReadList>> = config
             .lists
@@ -263,7 +266,7 @@ impl Sources {
         if let Some(known) = known
             && known.stamp == stamp
             && known.config == *config
-            && *known.builder.info() == info
+            && known.info == info
         {
             meter.skip(config, stamp.1);
             return Ok(known);
@@ -288,7 +291,7 @@ impl ReadList {
         stamp: Stamp,
         meter: &Meter<'_, P>,
     ) -> Result<Self, Error> {
-        let mut builder = ListBuilder::new(info);
+        let mut builder = ListBuilder::new(info.clone());
         let options = list::Options {
             format: config.format,
             scope: config.scope.unwrap_or_default(),
@@ -315,9 +318,14 @@ impl ReadList {
                 lines: report.lines,
             });
         }
+        builder.set_info(ListInfo {
+            serial: report.zone.as_ref().map(|zone| zone.serial),
+            ..info.clone()
+        });
         Ok(Self {
             stamp,
             config: config.clone(),
+            info,
             builder,
             report,
         })

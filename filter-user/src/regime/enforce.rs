@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use filter_common::{
     hash::HashKey,
     layout::{
-        CONTROL_BYPASS, CONTROL_OVERRIDES, CONTROL_PAUSES, DECISION_ALLOW, DECISION_BLOCK,
-        DECISION_PAUSE, Decision, OVERRIDE_RECORDS_MAX, OverrideRecord, PolicyRecord,
+        CONTROL_OVERRIDES, CONTROL_PAUSES, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
+        Decision, OVERRIDE_RECORDS_MAX, OverrideRecord, PolicyRecord,
     },
     overlay::Subject,
 };
@@ -156,11 +156,6 @@ impl Regime {
 
     /// Writes what policies do now, where it is not what the maps hold.
     pub(super) fn put_policies(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        let refuse = if self.plan.policies.refuse_bypass() {
-            CONTROL_BYPASS
-        } else {
-            0
-        };
         let policies: Vec<(u32, PolicyRecord)> = self
             .plan
             .policies
@@ -170,7 +165,7 @@ impl Regime {
         for (number, record) in policies {
             self.put_policy(number, record, tables)?;
         }
-        tables.put_flags(CONTROL_BYPASS, refuse);
+        tables.watch_bypasses(self.plan.policies.refuse_bypass())?;
         let next = self.plan.policies.next_switch(self.clock.now);
         self.next_switch = next.map(|(when, _)| when);
         Ok(())

@@ -38,6 +38,8 @@ pub struct Judgement<'a> {
     pub by: Decider<'a>,
     /// What would be blocked passes and is counted.
     pub observes: bool,
+    /// There is more than one policy.
+    pub is_chosen: bool,
 }
 
 /// What decides a query.
@@ -89,6 +91,7 @@ impl Forecast {
         Judgement {
             by: self.decider(name, asking, &chosen),
             categories: chosen.policy.categories_at(self.at),
+            is_chosen: self.policies().iter().nth(1).is_some(),
             observes: chosen.policy.flags & POLICY_OBSERVE != 0,
             chosen,
         }

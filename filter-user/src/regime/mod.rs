@@ -169,6 +169,7 @@ impl Regime {
             tables.put_policy(policy.number, &record)?;
             self.written.insert(policy.number, record);
         }
+        tables.watch_bypasses(self.plan.policies.refuse_bypass())?;
         tables.assign(Arc::clone(&self.assignments))?;
         self.tree = Tree::new(tables.key());
         let found = tables.override_records()?;

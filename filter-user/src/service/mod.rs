@@ -196,21 +196,19 @@ impl Service {
     fn book(&mut self) -> Result<(), kernel::Error> {
         let policies = self.regime.policies().iter();
         let policies = policies.map(|policy| (policy.number as usize, policy.name.clone()));
-        let categories = self.compiled.categories.iter();
-        let categories = categories.map(|(name, bit)| (bit as usize, name.to_owned()));
         let lists = self.compiled.image.lists().iter();
         let names = Names {
             policies: policies.collect(),
-            lists: lists.map(|list| list.name.clone()).collect(),
-            categories: categories.collect(),
+            lists: lists
+                .map(|list| (list.name.clone(), list.category.clone()))
+                .collect(),
         };
         let highest = names.policies.keys().max().copied().unwrap_or(0);
         let tallies = self.filter.tallies(InUse {
             policies: highest + 1,
             lists: names.lists.len(),
-            categories: u64::BITS as usize,
         })?;
-        self.ledger.book(&tallies, &names);
+        self.ledger.book(&tallies, &self.filter.counters()?, &names);
         Ok(())
     }
 

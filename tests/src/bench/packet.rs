@@ -105,14 +105,14 @@ fn non_dns() -> Vec<u8> {
     UdpFrame::new(source, ([10, 0, 0, 1], 443).into(), &[0; 64]).build()
 }
 
-/// The programs to measure against, which `cargo xtask build` puts beside this binary's folder.
-pub(crate) fn measuring_object() -> Result<Vec<u8>> {
+/// A kernel object, which `cargo xtask build` puts beside this binary's folder.
+pub(crate) fn object(name: &str) -> Result<Vec<u8>> {
     let binary = std::env::current_exe().context("find the running binary")?;
     let target = binary
         .ancestors()
         .nth(2)
         .context("find the target folder")?;
-    let path = target.join("ebpf/bench.bpf.o");
+    let path = target.join("ebpf").join(name);
     std::fs::read(&path)
         .with_context(|| format!("read {}: run `cargo xtask build`", path.display()))
 }
@@ -128,9 +128,10 @@ struct Bench {
 impl Bench {
     fn new(image: &Image) -> Result<Self> {
         let capacity = u32::try_from(image.records().len() + 1)?;
-        let mut filter = Filter::load(capacity).context("load the filter (needs root)")?;
+        let mut filter = Filter::load_from(&object("nxdp.bpf.o")?, "nxdp", capacity)
+            .context("load the filter (needs root)")?;
         filter.activate(image.records())?;
-        let object = measuring_object()?;
+        let object = object("bench.bpf.o")?;
         let mut restore_filter = Filter::load_from(&object, "restore_filter", capacity)?;
         restore_filter.activate(image.records())?;
         Ok(Self {

@@ -25,7 +25,7 @@ use filter_user::{
 use nxdp_tests::{cases::Message, lab::CLIENT_MAC};
 
 use crate::{
-    packet::{image, measuring_object, query},
+    packet::{image, object, query},
     sample::Sample,
 };
 
@@ -58,7 +58,7 @@ struct Variant {
 /// Measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let image = image(arguments.names)?;
-    let mut floor = Filter::load_from(&measuring_object()?, "floor", 1)?;
+    let mut floor = Filter::load_from(&object("bench.bpf.o")?, "floor", 1)?;
     let mut plain = load(&image)?;
     let mut variants = [
         Variant::new("prefixes_1m_added", &image, assign_prefixes)?,
@@ -108,7 +108,8 @@ impl Variant {
 
 fn load(image: &Image) -> Result<Filter> {
     let capacity = u32::try_from(image.records().len() + 1)?;
-    let mut filter = Filter::load(capacity).context("load the filter (needs root)")?;
+    let mut filter = Filter::load_from(&object("nxdp.bpf.o")?, "nxdp", capacity)
+        .context("load the filter (needs root)")?;
     filter.activate(image.records())?;
     let block_all = PolicyRecord {
         categories: u64::MAX,

@@ -192,9 +192,8 @@ step demo nxdp-lab demo --nxdp /bin/nxdp
 /bin/ip link add vm0 type veth peer name vm1
 /bin/ip link set vm0 up
 /bin/ip link set vm1 up
-step caps with +bpf,+net_admin nxdp-probe attach vm0
-step caps-perfmon with +bpf,+net_admin,+perfmon nxdp-probe attach vm0
-step caps-verify with +bpf,+net_admin nxdp-probe verify /nxdp.bpf.o
+step caps with +bpf,+net_admin,+perfmon nxdp-probe attach vm0
+step no-perfmon with +bpf,+net_admin nxdp-probe attach vm0
 poweroff -f
 "#
     )

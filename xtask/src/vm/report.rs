@@ -29,7 +29,7 @@ impl Report {
         "kernel\trelease\tloads\tinstructions\tstack\tload ms\tcases\tframes\tveth\tdemo\tcaps";
 
     /// The steps that must succeed on every kernel.
-    const REQUIRED: [&'static str; 6] = ["verify", "cases", "differential", "veth", "demo", CAPS];
+    const REQUIRED: [&'static str; 6] = ["verify", "cases", "differential", "veth", "demo", "caps"];
 
     /// Reads a console.
     pub(super) fn read(kernel: &str, release: &str, console: &str) -> Self {
@@ -60,11 +60,21 @@ impl Report {
             Some(step) => format!("{}: {name} failed:\n  {}", self.kernel, step.tail()),
             None => format!("{}: {name} was not reached", self.kernel),
         };
-        Self::REQUIRED
+        let mut faults: Vec<String> = Self::REQUIRED
             .into_iter()
             .filter(failed)
             .map(tell)
-            .collect()
+            .collect();
+        match self.step(NO_PERFMON) {
+            Some(step) if step.tells_what_it_lacks() => {}
+            Some(step) => faults.push(format!(
+                "{}: {NO_PERFMON} must fail and name CAP_PERFMON, but:\n  {}",
+                self.kernel,
+                step.tail()
+            )),
+            None => faults.push(tell(NO_PERFMON)),
+        }
+        faults
     }
 
     fn step(&self, name: &str) -> Option<&Step> {
@@ -89,12 +99,18 @@ impl Report {
     }
 }
 
-/// The step that loads with two capabilities.
-const CAPS: &str = "caps";
+/// The step that loads with one capability too few.
+const NO_PERFMON: &str = "no-perfmon";
 
 impl Step {
     fn is_good(&self) -> bool {
         self.status == Some(0)
+    }
+
+    /// It failed, and for want of CAP_PERFMON.
+    fn tells_what_it_lacks(&self) -> bool {
+        let is_named = |line: &String| line.contains("denied without CAP_PERFMON;");
+        self.status == Some(1) && self.lines.iter().any(is_named)
     }
 
     fn word_after(&self, mark: &str) -> Option<String> {
@@ -142,11 +158,6 @@ impl fmt::Display for Report {
             Some(nxdp) => [nxdp.instructions, nxdp.stack, nxdp.load_ms].map(|n| n.to_string()),
             None => ["-"; 3].map(str::to_owned),
         };
-        let caps = match (self.outcome(CAPS), self.outcome("caps-perfmon")) {
-            ("ok", _) => "ok",
-            (_, "ok") => "needs CAP_PERFMON",
-            (outcome, _) => outcome,
-        };
         let columns = [
             self.kernel.clone(),
             self.release.clone(),
@@ -158,7 +169,7 @@ impl fmt::Display for Report {
             self.figure("differential", "tried ", "differential"),
             self.outcome("veth").to_owned(),
             self.outcome("demo").to_owned(),
-            caps.to_owned(),
+            self.outcome("caps").to_owned(),
         ];
         f.write_str(&columns.join("\t"))
     }
@@ -184,6 +195,11 @@ thread panicked\r
 @@ end differential 101\r
 @@ begin veth\r
 ";
+    const DENIED: &str = "\
+@@ begin no-perfmon\r
+nxdp-probe: permission denied without CAP_PERFMON; run as root\r
+@@ end no-perfmon 1\r
+";
 
     #[test]
     fn figures_are_read_from_the_steps() {
@@ -201,9 +217,21 @@ thread panicked\r
         let faults = Report::read("6.1", "6.1.0-50", CONSOLE).faults();
         assert_eq!(
             faults.len(),
-            4,
-            "differential, veth, demo, caps: {faults:?}"
+            5,
+            "differential, veth, demo, caps, no-perfmon: {faults:?}"
         );
         assert!(faults[0].ends_with("thread panicked"), "{faults:?}");
+    }
+
+    #[test]
+    fn loading_without_cap_perfmon_must_fail_and_name_it() {
+        let faults = |console: &str| Report::read("6.1", "6.1.0-50", console).faults();
+        let is_at_fault = |console: &str| faults(console).iter().any(|f| f.contains(NO_PERFMON));
+        assert!(!is_at_fault(DENIED));
+        assert!(is_at_fault(&DENIED.replace("no-perfmon 1", "no-perfmon 0")));
+        assert!(is_at_fault(
+            &DENIED.replace("CAP_PERFMON", "CAP_BPF and CAP_PERFMON")
+        ));
+        assert!(is_at_fault(""));
     }
 }

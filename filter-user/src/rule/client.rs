@@ -1,0 +1,134 @@
+//! Conditions on who asks, and whether somebody meets them.
+
+use std::{net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+
+/// A condition on who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// An address range.
+    Prefix {
+        /// Any address of the range.
+        address: IpAddr,
+        /// Bits that count.
+        len: u8,
+        /// Everybody but these.
+        not: bool,
+    },
+    /// A hardware address.
+    Mac {
+        /// The address.
+        address: [u8; 6],
+        /// Everybody but this one.
+        not: bool,
+    },
+}
+
+/// Who asks, as far as a condition can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAddress {
+    /// The source address of the query.
+    Ip(IpAddr),
+    /// The source hardware address.
+    Mac([u8; 6]),
+}
+
+impl Client {
+    /// Whether a rule with these conditions is for the client.
+    ///
+    /// As in AdGuard: it is one of those that are named, if any are, and none of those
+    /// that are excluded. A condition of the other kind of address says nothing about it.
+    pub fn any_is(conditions: &[Self], client: ClientAddress) -> bool {
+        let excluded = conditions.iter().filter(|condition| condition.excludes());
+        let mut named = conditions.iter().filter(|condition| !condition.excludes());
+        let mut excluded = excluded.filter(|condition| condition.covers(client));
+        let names_none = named.clone().next().is_none();
+        excluded.next().is_none() && (names_none || named.any(|named| named.covers(client)))
+    }
+
+    fn excludes(&self) -> bool {
+        let (Self::Prefix { not, .. } | Self::Mac { not, .. }) = self;
+        *not
+    }
+
+    /// Whether the client is in the range, whatever follows from it.
+    fn covers(&self, client: ClientAddress) -> bool {
+        match (self, client) {
+            (Self::Prefix { address, len, .. }, ClientAddress::Ip(client)) => {
+                IpNet::new(*address, *len).is_ok_and(|range| range.contains(&client))
+            }
+            (Self::Mac { address, .. }, ClientAddress::Mac(client)) => *address == client,
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for ClientAddress {
+    type Err = UnknownClient;
+
+    fn from_str(text: &str) -> Result<Self, UnknownClient> {
+        let ip = text.parse().ok().map(Self::Ip);
+        ip.or_else(|| mac(text).map(Self::Mac))
+            .ok_or_else(|| UnknownClient(text.to_owned()))
+    }
+}
+
+/// Six bytes in hexadecimal, between colons or hyphens.
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let mut address = [0; 6];
+    let mut parts = text.split([':', '-']);
+    for byte in &mut address {
+        let part = parts.next().filter(|part| part.len() == 2)?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    parts.next().is_none().then_some(address)
+}
+
+/// A text that is no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no address: use one like 192.0.2.7, 2001:db8::7 or 02:00:5e:10:00:07")]
+pub struct UnknownClient(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_one_of_those_named_and_none_of_those_excluded() {
+        let prefix = |text: &str, not| {
+            let range: IpNet = text.parse().unwrap();
+            let (address, len) = (range.addr(), range.prefix_len());
+            Client::Prefix { address, len, not }
+        };
+        let mac = |not| Client::Mac {
+            address: [2, 0, 0, 0, 0, 1],
+            not,
+        };
+        let home = prefix("192.0.2.0/24", false);
+        let guest = prefix("192.0.2.128/25", true);
+        let cases: [(&[Client], &str, bool); 10] = [
+            (&[home.clone()], "192.0.2.1", true),
+            (&[home.clone()], "192.0.3.1", false),
+            (&[home.clone(), guest.clone()], "192.0.2.1", true),
+            (&[home.clone(), guest.clone()], "192.0.2.129", false),
+            (&[guest.clone()], "198.51.100.1", true),
+            (&[guest.clone()], "192.0.2.200", false),
+            (&[prefix("2001:db8::/32", false)], "2001:db8::7", true),
+            (&[home.clone(), mac(false)], "02:00:00:00:00:01", true),
+            (&[home], "02:00:00:00:00:01", false),
+            (&[mac(true)], "02-00-00-00-00-01", false),
+        ];
+        for (conditions, client, expected) in cases {
+            let address = client.parse().unwrap();
+            let found = Client::any_is(conditions, address);
+            assert_eq!(found, expected, "{conditions:?} {client}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_with_the_way_out() {
+        let error = "kids-tablet".parse::<ClientAddress>().unwrap_err();
+        assert!(error.to_string().contains("'kids-tablet' is no address"));
+    }
+}

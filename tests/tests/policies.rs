@@ -18,7 +18,7 @@ use std::{
 
 use filter_common::{
     layout::{
-        CLIENT_ANSWERED, CONTROL_BY_SOURCE, CONTROL_OVERRIDES, ClientRecord, Control,
+        CLIENT_ANSWERED, CONTROL_BY_SOURCE, CONTROL_OVERRIDES, ClientRecord, Control, Header,
         OverrideRecord, POLICY_UNFILTERED, PolicyRecord, Record,
     },
     maps::{Address, Maps},

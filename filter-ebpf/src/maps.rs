@@ -155,7 +155,7 @@ impl Maps for Table {
     fn policy_of_mac(&self, &[a, b, c, d, e, f]: &Mac) -> u32 {
         let key = [a, b, c, d, e, f, 0, 0];
         // SAFETY: a word that userspace replaces whole.
-        unsafe { MACS.get(&key) }.map_or(0, |policy| *policy)
+        unsafe { MACS.get(key) }.map_or(0, |policy| *policy)
     }
 
     #[inline(always)]
@@ -166,7 +166,7 @@ impl Maps for Table {
     #[inline(always)]
     fn policy_of_interface(&self, interface: u32) -> u32 {
         // SAFETY: as in `policy_of_mac`.
-        unsafe { INTERFACES.get(&interface) }.map_or(0, |policy| *policy)
+        unsafe { INTERFACES.get(interface) }.map_or(0, |policy| *policy)
     }
 
     #[inline(always)]
@@ -174,7 +174,7 @@ impl Maps for Table {
         // On the stack: Linux 6.1 takes no key from memory that a global function is handed.
         let key = *address;
         // SAFETY: as in `policy_of_mac`.
-        unsafe { DESTINATIONS.get(&key) }.map_or(0, |policy| *policy)
+        unsafe { DESTINATIONS.get(key) }.map_or(0, |policy| *policy)
     }
 
     #[inline(always)]
@@ -186,7 +186,7 @@ impl Maps for Table {
     fn override_record(&self, key: u64) -> Option<&OverrideRecord> {
         // SAFETY: userspace replaces a record by another element, and the kernel frees the old
         // one when no program uses it any more.
-        unsafe { OVERRIDES.get(&key) }
+        unsafe { OVERRIDES.get(key) }
     }
 
     #[inline(always)]
@@ -205,18 +205,18 @@ impl Maps for Table {
     #[inline(always)]
     fn flow(&self, key: u64) -> Option<Flow> {
         // SAFETY: two words that are written as one element.
-        unsafe { FLOWS.get(&key) }.copied()
+        unsafe { FLOWS.get(key) }.copied()
     }
 
     #[inline(always)]
     fn set_flow(&self, key: u64, flow: Flow) {
         // Without room the connection is as if it had not been answered: it ends by its timers.
-        let _ = FLOWS.insert(&key, &flow, 0);
+        let _ = FLOWS.insert(key, flow, 0);
     }
 
     #[inline(always)]
     fn remove_flow(&self, key: u64) {
-        let _ = FLOWS.remove(&key);
+        let _ = FLOWS.remove(key);
     }
 
     #[inline(always)]

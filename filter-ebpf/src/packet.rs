@@ -119,7 +119,8 @@ pub extern "C" fn nxdp_replace(
         return REFUSED;
     }
     // SAFETY: the context of a running program.
-    let (start, end) = unsafe { ((*ctx).data, (*ctx).data_end) };
+    let context = unsafe { &*ctx };
+    let (start, end) = (context.data, context.data_end);
     // Opaque, or the difference of two packet pointers is taken in 32 bits, which the
     // verifier prohibits.
     let now = core::hint::black_box(end as usize - start as usize);

@@ -53,7 +53,7 @@ fn keys(rows: &[(String, String)]) -> BTreeSet<String> {
 fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
-    top.extend(["list", "policy", "bypass", "guard"].map(str::to_owned));
+    top.extend(["list", "policy", "bypass", "guard", "limit"].map(str::to_owned));
     assert_eq!(top, known("nosuchkey = 1"));
     for (section, toml) in [
         ("`[policy.NAME]`", "[policy.x]\nnosuchkey = 1"),
@@ -72,6 +72,10 @@ fn every_known_key_is_documented_and_every_documented_key_is_known() {
     assert_eq!(
         keys(&documented("`[[list]]`")),
         known("[[list]]\nnosuchkey = 1")
+    );
+    assert_eq!(
+        keys(&documented("`[limit]`")),
+        known("[limit]\nnosuchkey = 1")
     );
     assert_eq!(
         keys(&documented("`[guard]`")),
@@ -97,6 +101,10 @@ fn the_example_is_valid_and_has_every_key() {
     assert_eq!(
         has(value["list"][0].as_table().unwrap()),
         known("[[list]]\nnosuchkey = 1")
+    );
+    assert_eq!(
+        has(value["limit"].as_table().unwrap()),
+        known("[limit]\nnosuchkey = 1")
     );
     assert_eq!(
         has(value["guard"].as_table().unwrap()),
@@ -128,6 +136,12 @@ fn the_documented_defaults_are_the_defaults() {
         text.trim_matches('"').to_owned()
     };
     assert_eq!(of("The filter", "answer"), default.answer.to_string());
+    let limit = default.limit;
+    assert_eq!(
+        of("`[limit]`", "answers_per_s"),
+        limit.answers_per_s.to_string()
+    );
+    assert_eq!(of("`[limit]`", "burst"), limit.burst.to_string());
     assert_eq!(of("The filter", "mode"), "native");
     assert_eq!(of("The filter", "ttl_s"), TTL_DEFAULT_S.to_string());
     assert_eq!(of("The filter", "socket"), SOCKET_DEFAULT);

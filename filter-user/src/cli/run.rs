@@ -28,6 +28,10 @@ pub(super) struct Arguments {
     /// What a client gets for a blocked name [default: nxdomain]
     #[arg(long, value_name = "ANSWER", value_parser = answer_parser())]
     answer: Option<AnswerChoice>,
+    /// Answers a second that one client prefix (/24, /56) may cause, so that forged sources
+    /// cannot flood it; 0 for no limit [default: 1000, and 5000 at once]
+    #[arg(long, value_name = "N")]
+    answers_per_s: Option<u32>,
     /// Seconds for which an answer may be cached [default: 60]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
@@ -57,6 +61,7 @@ impl Arguments {
             config.mode = mode.into();
         }
         config.answer = self.answer.unwrap_or(config.answer);
+        config.limit.answers_per_s = self.answers_per_s.unwrap_or(config.limit.answers_per_s);
         config.ttl_s = self.ttl.or(config.ttl_s);
         config.socket = self.socket.clone().or(config.socket);
         if config.interfaces.is_empty() {

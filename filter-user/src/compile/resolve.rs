@@ -176,19 +176,18 @@ impl Partition<'_> {
     /// Drops what the rules of parents say already, from the last rule of each priority on.
     fn drop_covered(&mut self, cover: u32, all: &mut Vec<Candidate>, templates: &Templates) {
         let mut i = all.len();
-        let mut kept: Option<RuleRecord> = None;
         while i > 0 {
             i -= 1;
             let record = *templates.record(all[i].template);
-            let fate = self.covered(cover, &record, templates);
-            let hidden =
-                kept.is_some_and(|k| k.priority == record.priority && !same_answer(&k, &record));
-            match fate {
-                Some(fate) if !hidden || fate == Fate::Overridden => {
+            // Without it, one that is kept behind it would decide otherwise.
+            let hides = all[i + 1..].iter().any(|kept| {
+                let kept = templates.record(kept.template);
+                kept.priority == record.priority && !same_answer(kept, &record)
+            });
+            match self.covered(cover, &record, templates) {
+                Some(fate) if !hides || fate == Fate::Overridden => {
                     self.drop_candidate(all, i, fate);
                 }
-                // One that differs stays the last one that matters.
-                _ if !hidden => kept = Some(record),
                 _ => {}
             }
         }

@@ -50,6 +50,12 @@ pub enum Error {
         /// Longest possible, in bytes.
         max: usize,
     },
+    /// A token bucket that cannot be.
+    #[error(
+        "limit: answers_per_s and burst are at most {max}, and burst is at least 1 unless answers_per_s is 0",
+        max = super::LimitConfig::MAX
+    )]
+    Limit,
     /// More categories than a policy can tell apart.
     #[error(
         "lists have {count} categories, at most {CATEGORY_MAX} can be told apart: give some lists the same one"

@@ -4,6 +4,7 @@
 
 mod error;
 mod guard;
+mod limit;
 mod policy;
 mod words;
 
@@ -18,6 +19,7 @@ use serde::Deserialize;
 pub use self::{
     error::Error,
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
+    limit::LimitConfig,
     policy::{
         BYPASS_CATEGORY, BypassConfig, ClientMatch, DEFAULT_POLICY, PolicyConfig, ScheduleConfig,
         SpanConfig, mac, mac_text, prefix,
@@ -57,6 +59,9 @@ pub struct Config {
     pub ttl_s: Option<u32>,
     /// INFO-CODE of the extended error (RFC 8914) in an answer; Blocked by default.
     pub ede: Option<EdeCode>,
+    /// How many answers a client prefix may cause.
+    #[serde(default)]
+    pub limit: LimitConfig,
     /// The control socket.
     pub socket: Option<PathBuf>,
     /// The journal of overrides.
@@ -150,6 +155,7 @@ impl Config {
 
     /// Checks what the types cannot say.
     pub fn check(&self) -> Result<(), Error> {
+        self.limit.check()?;
         let max = filter_common::layout::TEXT_MAX_BYTES;
         for list in &self.lists {
             match &list.text {

@@ -108,12 +108,12 @@ mod tests {
         let home = prefix("192.0.2.0/24", false);
         let guest = prefix("192.0.2.128/25", true);
         let cases: [(&[Client], &str, bool); 10] = [
-            (&[home.clone()], "192.0.2.1", true),
-            (&[home.clone()], "192.0.3.1", false),
+            (std::slice::from_ref(&home), "192.0.2.1", true),
+            (std::slice::from_ref(&home), "192.0.3.1", false),
             (&[home.clone(), guest.clone()], "192.0.2.1", true),
             (&[home.clone(), guest.clone()], "192.0.2.129", false),
-            (&[guest.clone()], "198.51.100.1", true),
-            (&[guest.clone()], "192.0.2.200", false),
+            (std::slice::from_ref(&guest), "198.51.100.1", true),
+            (std::slice::from_ref(&guest), "192.0.2.200", false),
             (&[prefix("2001:db8::/32", false)], "2001:db8::7", true),
             (&[home.clone(), mac(false)], "02:00:00:00:00:01", true),
             (&[home], "02:00:00:00:00:01", false),

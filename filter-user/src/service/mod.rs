@@ -125,6 +125,7 @@ impl Service {
         let mut filter = Filter::load(capacity_for(records.len()))?;
         let links = clients::links(&config, plan.policies());
         let mut regime = Regime::start(plan, links, config.overrides(), &mut filter)?;
+        filter.set_limit(config.limit.answers_per_s, config.limit.burst);
         let generation = filter.activate(records)?;
         regime.settle(&mut filter)?;
         display.compiled(&compiled, generation);

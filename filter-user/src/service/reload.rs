@@ -117,6 +117,8 @@ impl Service {
             return Err(error);
         }
         self.regime.commit(staged, &mut self.filter)?;
+        let limit = prepared.config.limit;
+        self.filter.set_limit(limit.answers_per_s, limit.burst);
         self.config = prepared.config;
         self.watch = prepared.watch;
         Ok(())

@@ -12,31 +12,30 @@ mod error;
 mod forecast;
 mod ledger;
 mod orders;
+mod plan;
 mod resolvers;
 mod standing;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use filter_common::layout::{CLIENT_PREFIX_MAX, OverrideRecord, POLICY_MAX, PolicyRecord};
+use filter_common::layout::{OverrideRecord, POLICY_MAX, PolicyRecord};
 use jiff::Timestamp;
 
+use self::plan::assignments;
 pub use self::{
     clock::Clock,
     error::Error,
     forecast::{Decider, Forecast, Judgement},
     ledger::{Ledger, Names},
     orders::{Outcome, Request},
+    plan::{Links, Plan, Staged},
     standing::{OverridesStanding, PolicyStanding, Standing},
 };
 use crate::{
-    config::{self, Config},
+    config::Config,
     kernel::{self, Assignments},
     overrides::{Audience, Book, Journal, Override, Tree},
-    policy::{Categories, Numbers, Policies, Policy, Prefix, compose, name_hash},
+    policy::{Numbers, Policies, Policy, name_hash},
 };
 
 /// Who holds the maps.
@@ -58,53 +57,6 @@ pub struct Regime {
     written: BTreeMap<u32, PolicyRecord>,
     next_switch: Option<Timestamp>,
     clock: Clock,
-}
-
-/// What a configuration amounts to besides its lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    policies: Policies,
-    resolvers: Vec<Prefix>,
-}
-
-/// A plan that everything is ready for but its image.
-#[derive(Debug)]
-pub struct Staged {
-    plan: Plan,
-    links: Links,
-    assignments: Arc<Assignments>,
-}
-
-/// What depends on the machine's interfaces.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Links {
-    /// Prefixes that may be answered, besides those of policies.
-    pub answered: BTreeSet<Prefix>,
-    /// Indexes of interfaces by name.
-    pub indexes: BTreeMap<String, u32>,
-}
-
-impl Plan {
-    /// Resolves what a configuration says, for lists whose categories have these bits.
-    ///
-    /// # Errors
-    ///
-    /// As [`Policies::resolve`].
-    pub fn of(
-        config: &Config,
-        categories: &Categories,
-        numbers: &Numbers,
-    ) -> Result<Self, config::Error> {
-        Ok(Self {
-            policies: Policies::resolve(config, categories, numbers)?,
-            resolvers: resolvers::prefixes(config),
-        })
-    }
-
-    /// Who is who.
-    pub fn policies(&self) -> &Policies {
-        &self.policies
-    }
 }
 
 /// Numbers that the maps hold for the policies of a configuration.
@@ -337,28 +289,4 @@ fn pause_of(book: &Book, policy: &Policy) -> Option<Timestamp> {
         Audience::Mac(_) | Audience::Address(_) => false,
     });
     pauses.filter_map(|pause| pause.order.expires).max()
-}
-
-/// What the maps of clients are to hold.
-fn assignments(plan: &Plan, links: &Links) -> Result<Arc<Assignments>, Error> {
-    let clients = plan.policies.clients();
-    let answered: Vec<Prefix> = links.answered.iter().copied().collect();
-    let prefixes = compose(&answered, &clients.prefixes);
-    let max = CLIENT_PREFIX_MAX as usize;
-    if prefixes.len() > max {
-        let count = prefixes.len();
-        return Err(Error::PrefixesFull { count, max });
-    }
-    let interfaces = clients.interfaces.iter().filter_map(|(name, policy)| {
-        let index = links.indexes.get(name)?;
-        Some((*index, *policy))
-    });
-    Ok(Arc::new(Assignments {
-        macs: clients.macs.clone(),
-        prefixes,
-        vlans: clients.vlans.clone(),
-        interfaces: interfaces.collect(),
-        destinations: clients.destinations.clone(),
-        resolvers: plan.resolvers.clone(),
-    }))
 }

@@ -116,7 +116,7 @@ mod tests {
             (std::slice::from_ref(&guest), "192.0.2.200", false),
             (&[prefix("2001:db8::/32", false)], "2001:db8::7", true),
             (&[home.clone(), mac(false)], "02:00:00:00:00:01", true),
-            (&[home], "02:00:00:00:00:01", false),
+            (std::slice::from_ref(&home), "02:00:00:00:00:01", false),
             (&[mac(true)], "02-00-00-00-00-01", false),
         ];
         for (conditions, client, expected) in cases {

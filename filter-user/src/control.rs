@@ -14,7 +14,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::regime::{Outcome, Request as OverridesRequest, Standing};
+use crate::{
+    fetch::Accounts,
+    regime::{Outcome, Request as OverridesRequest, Standing},
+};
 
 /// Version of the words on the socket.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -40,6 +43,13 @@ pub enum Verb {
     Stats,
     /// What an operator says of overrides and pauses.
     Overrides(OverridesRequest),
+    /// The lists: how old they are, and when they are asked for again.
+    Lists,
+    /// To ask for lists now; the answer is [`Verb::Lists`]'s, before anything came.
+    Update {
+        /// The name of one, or all with an address.
+        list: Option<String>,
+    },
 }
 
 /// An answer: what was asked for, or why not.
@@ -52,6 +62,8 @@ pub enum Response {
     Stats(Stats),
     /// To [`Verb::Overrides`].
     Overrides(Outcome),
+    /// To [`Verb::Lists`] and [`Verb::Update`].
+    Lists(Accounts),
     /// The request was not understood or failed.
     Error(String),
 }

@@ -2,13 +2,15 @@
 //!
 //! Lists become rules ([`list`], [`rule`]), rules become an image ([`compile`],
 //! [`image`], [`provenance`]), an image becomes the active generation of a
-//! loaded program ([`kernel`]); [`pipeline`] and [`service`] drive them as a
-//! [`config`] says, and [`control`] is how others ask.
+//! loaded program ([`kernel`]); [`fetch`] brings lists from the network.
+//! [`pipeline`] and [`service`] drive them as a [`config`] says, and [`control`]
+//! is how others ask.
 
 pub mod compile;
 pub mod config;
 pub mod control;
 pub mod features;
+pub mod fetch;
 pub mod guard;
 pub mod image;
 pub mod kernel;

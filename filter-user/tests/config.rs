@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use filter_common::{layout::Settings, name::Name, rule::AnswerKind, table::Records as _};
 use filter_user::{
-    config::{Config, Error, OVERRIDES_DEFAULT, SOCKET_DEFAULT, TTL_DEFAULT_S},
+    config::{
+        CACHE_DEFAULT, Config, Error, OVERRIDES_DEFAULT, REFRESH_DEFAULT, SOCKET_DEFAULT,
+        TTL_DEFAULT_S,
+    },
     image::Image,
     pipeline::{Request, Sources},
     policy::Categories,
@@ -53,7 +56,7 @@ fn keys(rows: &[(String, String)]) -> BTreeSet<String> {
 fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
-    top.extend(["list", "policy", "bypass", "guard", "limit"].map(str::to_owned));
+    top.extend(["list", "policy", "bypass", "guard", "fetch", "limit"].map(str::to_owned));
     assert_eq!(top, known("nosuchkey = 1"));
     for (section, toml) in [
         ("`[policy.NAME]`", "[policy.x]\nnosuchkey = 1"),
@@ -73,14 +76,12 @@ fn every_known_key_is_documented_and_every_documented_key_is_known() {
         keys(&documented("`[[list]]`")),
         known("[[list]]\nnosuchkey = 1")
     );
-    assert_eq!(
-        keys(&documented("`[limit]`")),
-        known("[limit]\nnosuchkey = 1")
-    );
-    assert_eq!(
-        keys(&documented("`[guard]`")),
-        known("[guard]\nnosuchkey = 1")
-    );
+    for section in ["guard", "fetch", "limit"] {
+        assert_eq!(
+            keys(&documented(&format!("`[{section}]`"))),
+            known(&format!("[{section}]\nnosuchkey = 1"))
+        );
+    }
     assert_eq!(
         keys(&documented("`[[guard.allow]]`")),
         known("[[guard.allow]]\nnosuchkey = 1")
@@ -98,18 +99,16 @@ fn the_example_is_valid_and_has_every_key() {
     let value: toml::Table = toml::from_str(example()).unwrap();
     let has = |table: &toml::Table| table.keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(has(&value), known("nosuchkey = 1"));
-    assert_eq!(
-        has(value["list"][0].as_table().unwrap()),
-        known("[[list]]\nnosuchkey = 1")
-    );
-    assert_eq!(
-        has(value["limit"].as_table().unwrap()),
-        known("[limit]\nnosuchkey = 1")
-    );
-    assert_eq!(
-        has(value["guard"].as_table().unwrap()),
-        known("[guard]\nnosuchkey = 1")
-    );
+    // A list has an address or a file.
+    let of_list = |at: usize| has(value["list"][at].as_table().unwrap());
+    let of_lists = &of_list(0) | &of_list(1);
+    assert_eq!(of_lists, known("[[list]]\nnosuchkey = 1"));
+    for section in ["guard", "fetch", "limit", "bypass"] {
+        assert_eq!(
+            has(value[section].as_table().unwrap()),
+            known(&format!("[{section}]\nnosuchkey = 1"))
+        );
+    }
     let kids = value["policy"]["kids"].as_table().unwrap();
     let mut policy = has(kids);
     // An unfiltered policy has nothing else.
@@ -120,10 +119,6 @@ fn the_example_is_valid_and_has_every_key() {
     assert_eq!(
         has(schedule["span"][0].as_table().unwrap()),
         known("[[policy.x.schedule.span]]\nnosuchkey = 1")
-    );
-    assert_eq!(
-        has(value["bypass"].as_table().unwrap()),
-        known("[bypass]\nnosuchkey = 1")
     );
 }
 
@@ -155,6 +150,20 @@ fn the_documented_defaults_are_the_defaults() {
         of("`[guard]`", "max_growth_percent"),
         guard.max_growth_percent.to_string()
     );
+    assert_eq!(of("`[[list]]`", "refresh"), REFRESH_DEFAULT.to_string());
+    let fetch = default.fetch;
+    for (key, value) in [
+        ("cache", CACHE_DEFAULT.to_owned()),
+        ("timeout", fetch.timeout.to_string()),
+        ("max_transfer_mib", fetch.max_transfer_mib.to_string()),
+        ("max_text_mib", fetch.max_text_mib.to_string()),
+        ("max_ratio", fetch.max_ratio.to_string()),
+        ("max_lines", fetch.max_lines.to_string()),
+        ("max_rules", fetch.max_rules.to_string()),
+        ("allow_http", fetch.allow_http.to_string()),
+    ] {
+        assert_eq!(of("`[fetch]`", key), value, "{key}");
+    }
     let parsed: Config = toml::from_str("").unwrap();
     assert_eq!(parsed, Config::default());
 }

@@ -19,6 +19,7 @@ pub mod frame_watch;
 pub mod host_tables;
 pub mod invariants;
 pub mod lab;
+pub mod list_server;
 pub mod mutate;
 pub mod namespace;
 pub mod process;

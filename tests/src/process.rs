@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
@@ -16,6 +17,23 @@ use nix::{
 
 /// How long [`Process`] waits for an ending child before it kills it when dropped.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Copies a program for somebody who may not read where it is.
+///
+/// Another process writes the copy. A child that another test forks in this
+/// process meanwhile would hold a descriptor of ours open for writing, and the
+/// kernel executes no such file (`ETXTBSY`).
+///
+/// # Errors
+///
+/// What kept `cp` from its work.
+pub fn copy_program(program: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp").arg(program).arg(to).status()?;
+    if !status.success() {
+        bail!("cp of {}: {status}", program.display());
+    }
+    Ok(())
+}
 
 /// A running child.
 #[derive(Debug)]

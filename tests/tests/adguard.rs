@@ -65,7 +65,7 @@ fn outcome(engine: &mut HostEngine, query: &str) -> String {
         (Reason::Allowed, _) => "allow".to_owned(),
         (_, Action::Transmit) => {
             let frame = check_frame(&verdict.frame).unwrap();
-            answer(&Reply::read(&message, frame.payload.to_vec(), Duration::ZERO).unwrap())
+            answer(&Reply::read(&message, frame.payload.clone(), Duration::ZERO).unwrap())
         }
         (reason, _) => reason.name().to_owned(),
     }

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use nxdp_tests::{
     filter::{self, Filter},
     lab::{LAN_INTERFACE, Lab},
-    process::Stream,
+    process::{Stream, copy_program},
     query::Query,
     xdp_stub::{StubAction, XdpStub},
 };
@@ -64,7 +64,7 @@ impl Desk {
     /// Runs as nobody with these capabilities, as setpriv writes them.
     fn output_with(&self, capabilities: &str, arguments: &[&str]) -> Output {
         let copy = self.folder.path().join("nxdp");
-        fs::copy(filter::binary().unwrap(), &copy).unwrap();
+        copy_program(&filter::binary().unwrap(), &copy).unwrap();
         Command::new("setpriv")
             .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
             .args(["--inh-caps", capabilities, "--ambient-caps", capabilities])

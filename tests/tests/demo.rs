@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use nxdp_tests::filter::binary;
+use nxdp_tests::{filter::binary, process::copy_program};
 use tempfile::TempDir;
 
 const LAB: &str = env!("CARGO_BIN_EXE_nxdp-lab");
@@ -183,7 +183,7 @@ fn without_root_it_says_so() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let lab = folder.path().join("nxdp-lab");
-    fs::copy(LAB, &lab).unwrap();
+    copy_program(LAB.as_ref(), &lab).unwrap();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
     let output = command.arg(lab).arg("demo").output().unwrap();

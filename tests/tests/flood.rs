@@ -29,8 +29,7 @@ fn query(number: u32) -> Vec<u8> {
 
 #[test]
 fn a_flood_of_forged_sources_gets_less_out_than_it_puts_in() {
-    let mut lab = Lab::new().unwrap();
-    lab.attach_client_stub().unwrap();
+    let lab = Lab::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("list.txt");
     std::fs::write(&list, "||blocked.test^\n").unwrap();

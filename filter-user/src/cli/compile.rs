@@ -50,6 +50,7 @@ impl Arguments {
             seed: self.seed,
             previous: previous.as_ref(),
             guarding: Guarding::Tell,
+            ..Request::default()
         };
         let compiled = Sources::default().compile(&config, &request, &progress_bar())?;
         let account = account(&compiled)?;

@@ -8,6 +8,7 @@ mod check;
 mod compile;
 mod diff;
 mod features;
+mod lists;
 mod overrides;
 mod policies;
 mod query;
@@ -92,6 +93,18 @@ enum Command {
     Status(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
     Stats(status::StatsArguments),
+    /// Show the lists: how old they are, how they last came, and when they are asked for again
+    ///
+    /// `age` is how long ago a list or its copy was written, `checked` how long ago
+    /// its server said that it has no other. Asks the running nxdp; with `--config`
+    /// and none running, it shows what is on the disk.
+    Lists(lists::ListsArguments),
+    /// Fetch lists that have a `url` now, and use what came
+    ///
+    /// Asks the running nxdp to, and waits until it is done; with `--config` and none
+    /// running, it fetches by itself for the next start. What the guards refuse, or
+    /// is no list, changes nothing. Exit code 1 if a list did not come.
+    Update(lists::UpdateArguments),
 }
 
 /// Lists, named by flags or by a configuration file.
@@ -251,6 +264,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Resume(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
         Command::Stats(arguments) => arguments.stats(),
+        Command::Lists(arguments) => arguments.run(),
+        Command::Update(arguments) => arguments.run(),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

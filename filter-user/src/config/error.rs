@@ -36,8 +36,55 @@ pub enum Error {
     )]
     NoInterface,
     /// Nothing to block.
-    #[error("no list given: name one with `--list FILE` or a `[[list]]` table with `path`")]
+    #[error(
+        "no list given: name one with `--list FILE` or a `[[list]]` table with `path` or `url`"
+    )]
     NoList,
+    /// A list that comes from nowhere.
+    #[error("a [[list]] has neither `path` nor `url`: write where it comes from")]
+    NoSource,
+    /// A list that comes from two places.
+    #[error("list '{name}' has both `path` and `url`: write two lists, or one of them")]
+    TwoSources {
+        /// The list.
+        name: String,
+    },
+    /// Two lists that would share a copy.
+    #[error("list '{name}' is given twice with the same address: give one another `name`")]
+    ListTwice {
+        /// The list.
+        name: String,
+    },
+    /// An address that anybody on the way can answer for.
+    #[error(
+        "list '{name}': whoever is on the way can change what comes by http: write https, or `allow_http = true` in [fetch]"
+    )]
+    PlainHttp {
+        /// The list.
+        name: String,
+    },
+    /// A file that is to be refreshed.
+    #[error("list '{name}' has `refresh` but no `url`: files are read again when they change")]
+    RefreshOfFile {
+        /// The list.
+        name: String,
+    },
+    /// A refresh that never rests.
+    #[error("list '{name}': refresh is shorter than a second: write \"12h\" or \"1day\"")]
+    RefreshTooOften {
+        /// The list.
+        name: String,
+    },
+    /// A bound above what the parser allows.
+    #[error("fetch.{key} is {value}, at most {max} is possible: write less")]
+    AboveCeiling {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: u64,
+        /// The highest possible one.
+        max: u64,
+    },
     /// A text that no answer can carry.
     #[error(
         "list '{name}': text of {len} bytes is too long for an answer: shorten it to {max} bytes"

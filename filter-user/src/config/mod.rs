@@ -3,6 +3,7 @@
 //! Owns the words and their defaults; knows neither clap nor the kernel.
 
 mod error;
+mod fetch;
 mod guard;
 mod limit;
 mod policy;
@@ -16,8 +17,10 @@ use std::{
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub(crate) use self::fetch::without_credentials;
 pub use self::{
     error::Error,
+    fetch::{CACHE_DEFAULT, FetchConfig, ListUrl, REFRESH_DEFAULT, Span},
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
     limit::LimitConfig,
     policy::{
@@ -28,7 +31,7 @@ pub use self::{
 };
 use crate::{
     compile::CATEGORY_MAX,
-    list::{Format, ScopePolicy},
+    list::{self, Format, ScopePolicy},
 };
 
 /// Seconds for which an answer may be cached, unless the configuration says otherwise.
@@ -78,6 +81,9 @@ pub struct Config {
     /// What must hold before lists go live.
     #[serde(default)]
     pub guard: GuardConfig,
+    /// How lists with an address are fetched.
+    #[serde(default)]
+    pub fetch: FetchConfig,
 }
 
 /// One list.
@@ -85,7 +91,13 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct ListConfig {
     /// The file; relative to the configuration file, or to the working directory for flags.
+    /// Of a list with an address, its copy in the cache.
+    #[serde(default)]
     pub path: PathBuf,
+    /// The address that the list is fetched from.
+    pub url: Option<ListUrl>,
+    /// How old a copy may get before the address is asked again.
+    pub refresh: Option<Span>,
     /// Name in answers, counters and explanations; the file name without ending by default.
     pub name: Option<String>,
     /// Format; detected by default.
@@ -109,6 +121,8 @@ impl ListConfig {
     pub fn of_path(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            url: None,
+            refresh: None,
             name: None,
             format: None,
             scope: None,
@@ -120,15 +134,31 @@ impl ListConfig {
         }
     }
 
-    /// The name, given or taken from the file.
+    /// The name, given or taken from the address or file.
     pub fn name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| {
-            self.path
-                .file_stem()
-                .unwrap_or(self.path.as_os_str())
-                .to_string_lossy()
-                .into_owned()
-        })
+        let of_file = || {
+            let stem = self.path.file_stem().unwrap_or(self.path.as_os_str());
+            stem.to_string_lossy().into_owned()
+        };
+        let own = || self.url.as_ref().map_or_else(of_file, ListUrl::list_name);
+        self.name.clone().unwrap_or_else(own)
+    }
+
+    /// Where the list comes from: its address or its file.
+    pub fn source(&self) -> String {
+        let file = || self.path.to_string_lossy().into_owned();
+        self.url.as_ref().map_or_else(file, ListUrl::to_string)
+    }
+
+    /// How the list is to be parsed.
+    pub fn parse_options(&self) -> list::Options {
+        let of_file = || Some(self.path.file_name()?.to_string_lossy().into_owned());
+        let of_url = |url: &ListUrl| url.file_name().map(str::to_owned);
+        list::Options {
+            format: self.format,
+            scope: self.scope.unwrap_or_default(),
+            file_name: self.url.as_ref().map_or_else(of_file, of_url),
+        }
     }
 }
 
@@ -140,6 +170,7 @@ impl Config {
             source,
         })?;
         let mut config: Self = toml::from_str(&text).map_err(|error| Error::parse(path, &error))?;
+        config.check()?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for list in &mut config.lists {
             list.path = folder.join(&list.path);
@@ -149,7 +180,8 @@ impl Config {
         if let Some(overrides) = &mut config.overrides {
             *overrides = folder.join(&*overrides);
         }
-        config.check()?;
+        config.fetch.relocate(folder);
+        config.place_copies();
         Ok(config)
     }
 
@@ -176,7 +208,8 @@ impl Config {
         for (name, policy) in &self.policies {
             policy.check(name, self)?;
         }
-        self.guard.check(self)
+        self.guard.check(self)?;
+        self.fetch.check(self)
     }
 
     /// The categories of the lists, the built-in one included if it is in use.
@@ -194,9 +227,10 @@ impl Config {
 
     /// The files whose change is to be noticed: lists, and clients of policies.
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let lists = self.lists.iter().map(|list| &list.path);
+        let lists = self.lists.iter().filter(|list| list.url.is_none());
         let policies = self.policies.values();
         lists
+            .map(|list| &list.path)
             .chain(policies.flat_map(|policy| &policy.client_files))
             .cloned()
     }

@@ -22,7 +22,7 @@ mod names;
 mod output;
 mod report;
 mod rpz;
-mod source;
+pub(crate) mod source;
 mod unbound;
 mod zone_record;
 
@@ -37,7 +37,7 @@ pub use report::{Counts, Kind, Report, SAMPLES_PER_KIND, Sample, Zone};
 use serde::{Deserialize, Serialize};
 pub use source::{DECODED_MAX_BYTES, RATIO_MAX};
 
-use self::{lines::Lines, output::Output, report::Judgement};
+use self::{lines::Lines, output::Output, report::Judgement, source::Bounds};
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -219,7 +219,8 @@ pub fn parse<R: Read, S: Sink>(
     options: &Options,
     sink: &mut S,
 ) -> Result<Report, Error> {
-    let mut lines = Lines::new(source::open(reader).map_err(|source| Error::of(source, 0))?);
+    let mut lines =
+        Lines::new(source::open(reader, Bounds::default()).map_err(|source| Error::of(source, 0))?);
     let head = lines.head()?;
     if detect::is_html(head) {
         return Err(Error::Html);
@@ -273,7 +274,7 @@ fn each_line<R: Read, S: Sink>(
 }
 
 impl Error {
-    fn of(source: std::io::Error, line: u32) -> Self {
+    pub(crate) fn of(source: std::io::Error, line: u32) -> Self {
         match source.downcast::<source::Excess>() {
             Ok(source::Excess::Size) => Self::TooLarge,
             Ok(source::Excess::Ratio) => Self::Bomb,

@@ -5,7 +5,12 @@ use std::io::Read;
 use filter_common::name::Name;
 use memchr::{memchr, memrchr};
 
-use super::{Error, lines::Lines, name, source};
+use super::{
+    Error,
+    lines::Lines,
+    name,
+    source::{self, Bounds},
+};
 
 /// Reads one name a line: `name` or `rank,name`, comments behind `#`; unpacks gzip and zstd.
 ///
@@ -17,7 +22,8 @@ pub fn names<R: Read>(
     reader: R,
     mut each: impl FnMut(u32, Result<Name, String>),
 ) -> Result<(), Error> {
-    let mut lines = Lines::new(source::open(reader).map_err(|source| Error::of(source, 0))?);
+    let mut lines =
+        Lines::new(source::open(reader, Bounds::default()).map_err(|source| Error::of(source, 0))?);
     lines.head()?;
     while let Some(line) = lines.next_line()? {
         let text = match memchr(b'#', line.text) {

@@ -163,7 +163,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(format: Format) -> Self {
+    /// The account of nothing.
+    pub(crate) fn new(format: Format) -> Self {
         Self {
             format,
             lines: 0,

@@ -16,11 +16,43 @@ pub const RATIO_MAX: u64 = 250;
 const RATIO_FREE_BYTES: u64 = 1 << 20;
 /// Highest window of a zstd frame, as a power of two: 32 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const PACKED_BUFFER_BYTES: usize = 32 * 1024;
+
+/// How much may come out of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Most bytes after unpacking.
+    pub(crate) decoded_bytes: u64,
+    /// Highest ratio of unpacked to packed bytes, above the first MiB.
+    pub(crate) ratio: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            decoded_bytes: DECODED_MAX_BYTES,
+            ratio: RATIO_MAX,
+        }
+    }
+}
+
+impl Bounds {
+    /// Which bound so many bytes out of so many packed ones break.
+    pub(crate) fn excess(self, packed_bytes: u64, decoded_bytes: u64) -> Option<Excess> {
+        let by_ratio = RATIO_FREE_BYTES.max(packed_bytes.saturating_mul(self.ratio));
+        if decoded_bytes > self.decoded_bytes {
+            Some(Excess::Size)
+        } else {
+            (decoded_bytes > by_ratio).then_some(Excess::Ratio)
+        }
+    }
+}
 
 /// Which bound a list broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Excess {
+pub(crate) enum Excess {
     Size,
     Ratio,
 }
@@ -36,13 +68,21 @@ impl fmt::Display for Excess {
 
 impl std::error::Error for Excess {}
 
+/// Whether bytes that begin with `head` are packed.
+pub(crate) fn is_packed(head: &[u8]) -> bool {
+    head.starts_with(&GZIP_MAGIC) || head.starts_with(&ZSTD_MAGIC)
+}
+
 /// A reader of the plain text behind `reader`; gzip and zstd show by their first bytes.
-pub(super) fn open<'r, R: Read + 'r>(mut reader: R) -> io::Result<Bounded<Box<dyn Read + 'r>>> {
+pub(crate) fn open<'r, R: Read + 'r>(
+    mut reader: R,
+    bounds: Bounds,
+) -> io::Result<Bounded<Box<dyn Read + 'r>>> {
     let mut magic = Vec::with_capacity(4);
     reader.by_ref().take(4).read_to_end(&mut magic)?;
     let packed = Rc::new(Cell::new(0));
-    let is_gzip = magic.starts_with(&[0x1f, 0x8b]);
-    let is_zstd = magic == [0x28, 0xb5, 0x2f, 0xfd];
+    let is_gzip = magic.starts_with(&GZIP_MAGIC);
+    let is_zstd = magic.starts_with(&ZSTD_MAGIC);
     let counted = Counted {
         inner: io::Cursor::new(magic).chain(reader),
         taken: packed.clone(),
@@ -59,6 +99,7 @@ pub(super) fn open<'r, R: Read + 'r>(mut reader: R) -> io::Result<Bounded<Box<dy
     };
     Ok(Bounded {
         inner,
+        bounds,
         given: 0,
         packed,
     })
@@ -79,8 +120,9 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// Fails with [`Excess`] where the unpacked bytes leave the bounds.
-pub(super) struct Bounded<R> {
+pub(crate) struct Bounded<R> {
     inner: R,
+    bounds: Bounds,
     given: u64,
     packed: Rc<Cell<u64>>,
 }
@@ -89,14 +131,10 @@ impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.given += read as u64;
-        if self.given > DECODED_MAX_BYTES {
-            return Err(io::Error::other(Excess::Size));
+        match self.bounds.excess(self.packed.get(), self.given) {
+            Some(excess) => Err(io::Error::other(excess)),
+            None => Ok(read),
         }
-        let allowed = RATIO_FREE_BYTES.max(self.packed.get().saturating_mul(RATIO_MAX));
-        if self.given > allowed {
-            return Err(io::Error::other(Excess::Ratio));
-        }
-        Ok(read)
     }
 }
 
@@ -114,7 +152,7 @@ mod tests {
 
     fn unpack(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        open(bytes)?.read_to_end(&mut text)?;
+        open(bytes, Bounds::default())?.read_to_end(&mut text)?;
         Ok(text)
     }
 

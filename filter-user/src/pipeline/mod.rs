@@ -6,16 +6,18 @@
 
 mod account;
 mod bypass;
+mod meter;
+mod replace;
 
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, Read},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,6 +26,8 @@ use filter_common::{layout::Settings, rule::AnswerKind};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use self::meter::{Meter, Metered};
+pub use self::replace::{Rejected, Replacement};
 use crate::{
     compile::{self, CompileError, ListBuilder, ListInfo},
     config::{self, Config, EdeCode, ListConfig, TTL_DEFAULT_S},
@@ -64,6 +68,22 @@ pub enum Error {
         /// Lines read.
         lines: u64,
     },
+    /// A list with an address was never fetched.
+    #[error(
+        "open list '{name}': there is no copy of {url} yet; `nxdp update` with the same configuration fetches it"
+    )]
+    NoCopy {
+        /// The list.
+        name: String,
+        /// Its address.
+        url: String,
+    },
+    /// None of the lists with an address can be read, and there are no others.
+    #[error("no list can be read: {}", first.why)]
+    Nothing {
+        /// The first of them.
+        first: Rejected,
+    },
     /// The rules do not fit together.
     #[error("compile lists")]
     Compile(#[source] CompileError),
@@ -94,6 +114,20 @@ pub struct Request<'a> {
     pub previous: Option<&'a Image>,
     /// What the guards do.
     pub guarding: Guarding,
+    /// Files that are read instead of those that the configuration names.
+    pub replacements: &'a [Replacement],
+    /// What becomes of lists with an address whose copy is missing or damaged.
+    pub damaged: Damaged,
+}
+
+/// What becomes of lists with an address whose copy is missing or damaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Damaged {
+    /// They are an error.
+    #[default]
+    Refuse,
+    /// They are left out, in [`Compiled::left_out`]: somebody fetches them.
+    LeaveOut,
 }
 
 /// What the guards do.
@@ -130,6 +164,10 @@ pub struct Compiled {
     pub lists: Vec<ListOutcome>,
     /// What the guards found.
     pub findings: Vec<Finding>,
+    /// Lists without a copy that can be read; they have no rules in the image.
+    pub left_out: Vec<Rejected>,
+    /// Replacements that the guards did not let pass.
+    pub refused: Vec<Rejected>,
     /// Reading.
     pub read: Duration,
     /// Merging, building and checking.
@@ -173,6 +211,8 @@ struct ReadList {
     info: ListInfo,
     builder: ListBuilder,
     report: list::Report,
+    /// Why it is empty, if it should not be.
+    left_out: Option<String>,
 }
 
 /// Inode, size and time of a file.
@@ -200,10 +240,17 @@ impl Sources {
         let lists: Vec<Arc<ReadList>> = config
             .lists
             .par_iter()
-            .map(|list| self.list(&categories, list, &meter))
+            .map(|list| self.list(&categories, request, list, &meter))
             .collect::<Result<_, _>>()?;
         self.known()
             .retain(|path, _| config.lists.iter().any(|list| list.path == *path));
+        let left_out: Vec<_> = lists.iter().filter_map(|list| list.rejected()).collect();
+        if let Some(first) = left_out.first()
+            && left_out.len() == lists.len()
+        {
+            let first = first.clone();
+            return Err(Error::Nothing { first });
+        }
         let read = start.elapsed();
         let start = Instant::now();
         let built_in = bypass::list(config, &categories);
@@ -230,6 +277,8 @@ impl Sources {
             categories,
             lists: outcomes,
             findings,
+            left_out,
+            refused: Vec::new(),
             read,
             build: start.elapsed(),
         };
@@ -244,19 +293,48 @@ impl Sources {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// The list as it is now, read again only if its file or its settings changed.
+    /// The list as it is now, or an empty one where that is wanted of a damaged one.
     fn list<P: Fn(Progress) + Sync>(
         &self,
         categories: &Categories,
+        request: &Request<'_>,
         config: &ListConfig,
         meter: &Meter<'_, P>,
     ) -> Result<Arc<ReadList>, Error> {
+        let mut replacements = request.replacements.iter();
+        let instead = replacements.find(|other| other.path == config.path);
+        let path = instead.map_or(&config.path, |other| &other.file);
+        match self.file(categories, config, path, meter) {
+            Err(error @ (Error::NoCopy { .. } | Error::List { .. } | Error::Empty { .. }))
+                if config.url.is_some() && request.damaged == Damaged::LeaveOut =>
+            {
+                let list = ReadList::left_out(config, info(categories, config), &error);
+                Ok(Arc::new(list))
+            }
+            other => other,
+        }
+    }
+
+    /// The list that is in a file, read again only if the file or the settings changed.
+    fn file<P: Fn(Progress) + Sync>(
+        &self,
+        categories: &Categories,
+        config: &ListConfig,
+        path: &Path,
+        meter: &Meter<'_, P>,
+    ) -> Result<Arc<ReadList>, Error> {
         let info = info(categories, config);
-        let open = |error| Error::Open {
-            path: config.path.clone(),
-            error,
+        let open = |error: io::Error| match &config.url {
+            Some(url) if error.kind() == io::ErrorKind::NotFound => Error::NoCopy {
+                name: config.name(),
+                url: url.to_string(),
+            },
+            _ => Error::Open {
+                path: config.path.clone(),
+                error,
+            },
         };
-        let file = File::open(&config.path).map_err(open)?;
+        let file = File::open(path).map_err(open)?;
         let metadata = file.metadata().map_err(open)?;
         if metadata.is_dir() {
             return Err(open(io::ErrorKind::IsADirectory.into()));
@@ -292,14 +370,7 @@ impl ReadList {
         meter: &Meter<'_, P>,
     ) -> Result<Self, Error> {
         let mut builder = ListBuilder::new(info.clone());
-        let options = list::Options {
-            format: config.format,
-            scope: config.scope.unwrap_or_default(),
-            file_name: config
-                .path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned()),
-        };
+        let options = config.parse_options();
         let reader = Metered {
             file,
             meter,
@@ -328,6 +399,26 @@ impl ReadList {
             info,
             builder,
             report,
+            left_out: None,
+        })
+    }
+
+    /// A list without rules in the place of one that cannot be read.
+    fn left_out(config: &ListConfig, info: ListInfo, error: &Error) -> Self {
+        Self {
+            stamp: Stamp::default(),
+            config: config.clone(),
+            builder: ListBuilder::new(info.clone()),
+            info,
+            report: list::Report::new(config.format.unwrap_or(list::Format::Domains)),
+            left_out: Some(with_cause(error)),
+        }
+    }
+
+    fn rejected(&self) -> Option<Rejected> {
+        Some(Rejected {
+            path: self.config.path.clone(),
+            why: self.left_out.clone()?,
         })
     }
 
@@ -337,6 +428,13 @@ impl ReadList {
             path: self.config.path.clone(),
             report: self.report.clone(),
         }
+    }
+}
+
+fn with_cause(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 
@@ -352,7 +450,7 @@ fn info(categories: &Categories, config: &ListConfig) -> ListInfo {
         category: config.category.clone(),
         ede_code: config.ede.map_or(0, |code| code.0),
         ttl_s: config.ttl_s.unwrap_or(0),
-        ..ListInfo::new(&name, &config.path.to_string_lossy())
+        ..ListInfo::new(&name, &config.source())
     }
 }
 
@@ -378,50 +476,4 @@ fn stamp(metadata: &std::fs::Metadata) -> Stamp {
         metadata.mtime(),
         metadata.mtime_nsec(),
     )
-}
-
-/// Counts bytes over all lists and tells.
-struct Meter<'a, P> {
-    done_bytes: AtomicU64,
-    total_bytes: u64,
-    progress: &'a P,
-}
-
-impl<'a, P: Fn(Progress) + Sync> Meter<'a, P> {
-    fn new(config: &Config, progress: &'a P) -> Self {
-        let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        Self {
-            done_bytes: AtomicU64::new(0),
-            total_bytes: config.lists.iter().map(|list| size(&list.path)).sum(),
-            progress,
-        }
-    }
-
-    fn skip(&self, list: &ListConfig, bytes: u64) {
-        self.add(&list.name(), bytes);
-    }
-
-    fn add(&self, list: &str, bytes: u64) {
-        let done_bytes = self.done_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        (self.progress)(Progress {
-            list: list.to_owned(),
-            done_bytes,
-            total_bytes: self.total_bytes,
-        });
-    }
-}
-
-/// A file whose reading is counted.
-struct Metered<'a, P> {
-    file: File,
-    meter: &'a Meter<'a, P>,
-    name: String,
-}
-
-impl<P: Fn(Progress) + Sync> Read for Metered<'_, P> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.file.read(buffer)?;
-        self.meter.add(&self.name, bytes as u64);
-        Ok(bytes)
-    }
 }

@@ -8,6 +8,7 @@ use crate::{
     control::{
         Attachment, ListStatus, PROTOCOL_VERSION, PolicyStats, Response, Stats, Status, Verb,
     },
+    fetch::Accounts,
     kernel,
 };
 
@@ -23,7 +24,20 @@ pub(super) fn answer(service: &mut Service, verb: Verb) -> Response {
             Ok(outcome) => Response::Overrides(outcome),
             Err(error) => Response::Error(error_chain(&error)),
         },
+        Verb::Lists => Response::Lists(lists(service)),
+        Verb::Update { list } => match service.refresh.find(list.as_deref()) {
+            Ok(found) => {
+                service.refresh.hurry(&found);
+                Response::Lists(lists(service))
+            }
+            Err(why) => Response::Error(why),
+        },
     }
+}
+
+fn lists(service: &Service) -> Accounts {
+    let outcomes = &service.compiled.lists;
+    service.refresh.accounts(&service.config, outcomes, true)
 }
 
 fn status(service: &Service) -> Status {

@@ -11,6 +11,7 @@ use std::{
 use filter_common::reason::{Action, Reason};
 
 use crate::{
+    fetch::{ListAccount, told_span},
     kernel::{Counters, Mode},
     pipeline::{Compiled, Progress},
 };
@@ -79,6 +80,40 @@ impl Display {
 
     pub(super) fn reload_failed(&self, why: &str) {
         eprintln!("reload failed, configuration and lists loaded before stay in force: {why}");
+    }
+
+    /// Tells how old the copy is that a list starts from.
+    pub(super) fn starts_from(&self, list: &ListAccount) {
+        if let (Some(age), Some(wait_s)) = (list.age(), list.next_refresh_s) {
+            eprintln!(
+                "list '{}': starting from the copy of {} ago; {} is asked again in {}",
+                list.name,
+                told_span(age),
+                list.source,
+                told_span(Duration::from_secs(wait_s))
+            );
+        }
+    }
+
+    /// Tells that a list did not come, and what is filtered with meanwhile.
+    pub(super) fn not_fetched(&self, list: &ListAccount) {
+        let Some(failure) = list.failure() else {
+            return;
+        };
+        let meanwhile = match (list.bytes, list.age()) {
+            (Some(_), Some(age)) => format!("the copy of {} ago stays in force", told_span(age)),
+            (Some(_), None) => "the copy there is stays in force".to_owned(),
+            (None, _) => "there is no copy of it, and nothing of it is filtered".to_owned(),
+        };
+        let next = list.next_refresh_s.map_or_else(String::new, |wait_s| {
+            format!("; next try in {}", told_span(Duration::from_secs(wait_s)))
+        });
+        eprintln!("{failure}; {meanwhile}{next}");
+    }
+
+    /// Tells that lists are not fetched at all.
+    pub(super) fn no_refresh(&self, why: &str) {
+        eprintln!("lists are not refreshed, the copies there are stay in force: {why}");
     }
 
     pub(super) fn swapped(&self, compiled: &Compiled, generation: u32, took: Duration) {

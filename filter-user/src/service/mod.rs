@@ -7,8 +7,10 @@
 mod answerer;
 mod clients;
 mod display;
+mod refresh;
 mod reload;
 mod socket;
+mod update;
 mod watch;
 
 use std::{
@@ -25,16 +27,19 @@ use tokio::{
 use self::{
     answerer::answer,
     display::Display,
-    reload::{Cause, Prepared, Preparing, finished, prepare},
+    refresh::{Refresh, Turn, open_refresh},
+    reload::{Cause, Prepared, Preparing, Wanted, finished, prepare},
     socket::Socket,
     watch::Watch,
 };
 pub use self::{
     display::{human_bytes, progress_bar},
     reload::{PrepareError, Reread},
+    update::{lists, update},
 };
 use crate::{
     config::{Config, ModeChoice},
+    fetch,
     kernel::{self, Filter, InUse, Mode},
     pipeline::{Compiled, Sources},
     policy::Numbers,
@@ -58,6 +63,12 @@ pub enum Error {
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// Lists cannot be fetched at all.
+    #[error(transparent)]
+    Fetch(#[from] fetch::Error),
+    /// A list was asked for that does not exist, or is nobody's to fetch.
+    #[error("{0}")]
+    NoSuchList(String),
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] socket::Error),
@@ -98,6 +109,7 @@ struct Service {
     ledger: Ledger,
     compiled: Compiled,
     watch: Watch,
+    refresh: Refresh,
     reload: Option<Preparing>,
     /// SIGHUP came while something was being prepared.
     hung_up: bool,
@@ -110,10 +122,19 @@ impl Service {
     async fn start(config: Config, reread: Arc<Reread>) -> Result<Self, Error> {
         let sources = Arc::new(Sources::default());
         let display = Display::default();
+        let mut refresh = open_refresh(&config, &display)?;
+        for failed in refresh.fetch_missing().await {
+            display.not_fetched(&failed);
+        }
+        let wanted = Wanted {
+            previous: None,
+            numbers: Numbers::new(),
+            replacements: refresh.replacements(),
+            is_needed: true,
+        };
         let first: Preparing = tokio::task::spawn_blocking({
             let sources = Arc::clone(&sources);
-            let numbers = Numbers::new();
-            move || prepare(Arc::new(config), &sources, None, &numbers, &progress_bar())
+            move || prepare(Arc::new(config), &sources, &wanted, &progress_bar())
         });
         let Prepared {
             config,
@@ -129,6 +150,9 @@ impl Service {
         let generation = filter.activate(records)?;
         regime.settle(&mut filter)?;
         display.compiled(&compiled, generation);
+        for rejected in refresh.admit(&compiled) {
+            display.not_fetched(&rejected);
+        }
         Ok(Self {
             config,
             reread,
@@ -138,6 +162,7 @@ impl Service {
             ledger: Ledger::default(),
             compiled,
             watch,
+            refresh,
             reload: None,
             hung_up: false,
             last_error: None,
@@ -177,6 +202,10 @@ impl Service {
                     }
                 }
                 _ = show.tick() => self.display.tick(&self.filter.counters()?),
+                turn = self.refresh.next(), if self.reload.is_none() => match turn {
+                    Turn::Failed(list) => self.display.not_fetched(&list),
+                    Turn::Compile => self.start_reload(Cause::Fetched),
+                },
                 prepared = finished(&mut self.reload) => self.finish_reload(prepared),
                 asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)),
             }

@@ -12,7 +12,7 @@ use super::{Error, Service, clients, error_chain, watch::Watch};
 use crate::{
     config::{self, Config},
     image::Image,
-    pipeline::{self, Compiled, Progress, Request, Sources},
+    pipeline::{self, Compiled, Damaged, Progress, Replacement, Request, Sources},
     policy::Numbers,
     regime::Plan,
 };
@@ -37,6 +37,30 @@ pub enum PrepareError {
     Pipeline(#[from] pipeline::Error),
 }
 
+impl Error {
+    /// Whether the same lists would fail again.
+    pub(super) fn is_of_lists(&self) -> bool {
+        use pipeline::Error as Of;
+        let Self::Prepare(PrepareError::Pipeline(error)) = self else {
+            return false;
+        };
+        matches!(error, Of::Refused(_) | Of::Compile(_))
+    }
+}
+
+/// What is to be prepared.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The image in force.
+    pub(super) previous: Option<Arc<Image>>,
+    /// The numbers of its policies, which they keep.
+    pub(super) numbers: Numbers,
+    /// Lists that were fetched.
+    pub(super) replacements: Vec<Replacement>,
+    /// Whether an image is wanted even if no list that was fetched is fit for use.
+    pub(super) is_needed: bool,
+}
+
 /// What goes into force together.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -56,6 +80,8 @@ pub(super) enum Cause {
     Hangup,
     /// A list did.
     List,
+    /// Lists came from the network.
+    Fetched,
 }
 
 impl Cause {
@@ -63,6 +89,7 @@ impl Cause {
         match self {
             Self::Hangup => "SIGHUP",
             Self::List => "a list changed",
+            Self::Fetched => "lists were fetched",
         }
     }
 }
@@ -73,7 +100,7 @@ impl Service {
             // The running compilation may have read the file before it changed.
             match cause {
                 Cause::Hangup => self.hung_up = true,
-                Cause::List => self.watch.look_again(),
+                Cause::List | Cause::Fetched => self.watch.look_again(),
             }
             return;
         }
@@ -81,24 +108,35 @@ impl Service {
         self.display.reloading(cause.as_str());
         let running = Arc::clone(&self.config);
         let sources = Arc::clone(&self.sources);
-        let previous = Arc::clone(&self.compiled.image);
-        let numbers = self.regime.numbers();
+        let wanted = Wanted {
+            previous: Some(Arc::clone(&self.compiled.image)),
+            numbers: self.regime.numbers(),
+            replacements: self.refresh.replacements(),
+            is_needed: cause != Cause::Fetched,
+        };
         let reread = (cause == Cause::Hangup).then(|| Arc::clone(&self.reread));
         self.reload = Some(tokio::task::spawn_blocking(move || {
             let config = match reread {
                 Some(reread) => Arc::new(changed(&running, reread()?)?),
                 None => running,
             };
-            prepare(config, &sources, Some(&previous), &numbers, &|_| {})
+            prepare(config, &sources, &wanted, &|_| {})
         }));
     }
 
     pub(super) fn finish_reload(&mut self, prepared: Result<Prepared, Error>) {
         match prepared.and_then(|prepared| self.put_in_force(prepared)) {
-            Ok(()) => self.last_error = None,
+            Ok(()) => {
+                self.last_error = None;
+                for list in self.refresh.admit(&self.compiled) {
+                    self.display.not_fetched(&list);
+                    self.last_error = list.failure();
+                }
+            }
             Err(error) => {
                 let text = error_chain(&error);
                 self.display.reload_failed(&text);
+                self.refresh.reject(&text, error.is_of_lists());
                 self.last_error = Some(text);
             }
         }
@@ -117,6 +155,9 @@ impl Service {
             return Err(error);
         }
         self.regime.commit(staged, &mut self.filter)?;
+        if let Err(error) = self.refresh.follow(&self.config, &prepared.config) {
+            self.display.no_refresh(&error_chain(&error));
+        }
         let limit = prepared.config.limit;
         self.filter.set_limit(limit.answers_per_s, limit.burst);
         self.config = prepared.config;
@@ -126,22 +167,21 @@ impl Service {
 }
 
 /// Compiles the lists of a configuration and notes how their files were before.
-///
-/// Policies keep their `numbers`.
 pub(super) fn prepare(
     config: Arc<Config>,
     sources: &Sources,
-    previous: Option<&Image>,
-    numbers: &Numbers,
+    wanted: &Wanted,
     progress: &(impl Fn(Progress) + Sync),
 ) -> Result<Prepared, PrepareError> {
     let watch = Watch::new(config.files());
     let request = Request {
-        previous,
+        previous: wanted.previous.as_deref(),
+        replacements: &wanted.replacements,
+        damaged: Damaged::LeaveOut,
         ..Request::default()
     };
-    let compiled = sources.compile(&config, &request, progress)?;
-    let plan = Plan::of(&config, &compiled.categories, numbers)?;
+    let compiled = sources.compile_with(&config, &request, wanted.is_needed, progress)?;
+    let plan = Plan::of(&config, &compiled.categories, &wanted.numbers)?;
     Ok(Prepared {
         config,
         compiled,
@@ -157,6 +197,7 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`mode`", running.mode != new.mode),
         ("`socket`", running.socket() != new.socket()),
         ("`overrides`", running.overrides() != new.overrides()),
+        ("`fetch.cache`", running.fetch.cache != new.fetch.cache),
     ];
     let changed: Vec<_> = keys
         .into_iter()

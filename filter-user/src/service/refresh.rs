@@ -1,0 +1,339 @@
+//! Keeps lists with an address fresh.
+//!
+//! Owns when lists are asked for and what becomes of what comes back: candidates
+//! are handed out to be compiled, and take the place of their copies when the
+//! image that they are in is active. Asking happens on threads of its own; the
+//! end of the service does not wait for them.
+
+use std::{
+    mem,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Instant,
+};
+
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    time::sleep_until,
+};
+
+use super::{Display, error_chain};
+use crate::{
+    config::{Config, ListConfig},
+    fetch::{Accounts, Error, Fetched, Fetcher, ListAccount, Subscription},
+    pipeline::{Compiled, ListOutcome, Rejected, Replacement},
+};
+
+/// What asking for the list with a copy brought.
+type Done = (PathBuf, Result<Fetched, Error>);
+
+/// The lists with an address.
+pub(super) struct Refresh {
+    /// Or why nobody asks for lists.
+    fetcher: Result<Arc<Fetcher>, String>,
+    subscriptions: Vec<Subscription>,
+    in_flight: usize,
+    done: UnboundedReceiver<Done>,
+    tell: UnboundedSender<Done>,
+}
+
+const NO_URL: &str = "no list has a `url`";
+
+/// What there is to do.
+pub(super) enum Turn {
+    /// To tell that a list could not be fetched.
+    Failed(ListAccount),
+    /// To compile the candidates.
+    Compile,
+}
+
+impl Refresh {
+    /// Takes up the lists of a configuration where an earlier process left them.
+    pub(super) fn open(config: &Config) -> Result<Self, Error> {
+        let mut refresh = Self::without_network(config, NO_URL);
+        if !refresh.subscriptions.is_empty() {
+            refresh.fetcher = Ok(Arc::new(Fetcher::open(&config.fetch)?));
+        }
+        Ok(refresh)
+    }
+
+    /// The same, to live on the copies that there are.
+    pub(super) fn without_network(config: &Config, why: &str) -> Self {
+        let of_url = |list: &&ListConfig| list.url.is_some();
+        let lists = config.lists.iter().filter(of_url);
+        let (tell, done) = mpsc::unbounded_channel();
+        Self {
+            fetcher: Err(why.to_owned()),
+            subscriptions: lists.map(Subscription::open).collect(),
+            in_flight: 0,
+            done,
+            tell,
+        }
+    }
+
+    /// Goes on by another configuration, with the same folder of copies.
+    ///
+    /// # Errors
+    ///
+    /// When the folder is needed for the first time and cannot be used.
+    pub(super) fn follow(&mut self, old: &Config, new: &Config) -> Result<(), Error> {
+        let mut known = mem::take(&mut self.subscriptions);
+        for list in new.lists.iter().filter(|list| list.url.is_some()) {
+            let at = known.iter().position(|known| known.path() == list.path);
+            let mut subscription = match at {
+                Some(at) => known.swap_remove(at),
+                None => Subscription::open(list),
+            };
+            subscription.follow(list);
+            if at.is_none() && !subscription.has_copy() {
+                subscription.hurry();
+            }
+            self.subscriptions.push(subscription);
+        }
+        self.fetcher = match &self.fetcher {
+            _ if self.subscriptions.is_empty() => Err(NO_URL.to_owned()),
+            Ok(fetcher) if old.fetch == new.fetch => Ok(Arc::clone(fetcher)),
+            Ok(fetcher) => Ok(Arc::new(fetcher.with(&new.fetch))),
+            Err(_) => Ok(Arc::new(Fetcher::open(&new.fetch)?)),
+        };
+        Ok(())
+    }
+
+    /// Asks for the lists that nothing can be compiled without, and hands back those that failed.
+    pub(super) async fn fetch_missing(&mut self) -> Vec<ListAccount> {
+        let is_missing = |at: &usize| !self.subscriptions[*at].has_copy();
+        let missing: Vec<_> = (0..self.subscriptions.len()).filter(is_missing).collect();
+        self.fetch(&missing).await
+    }
+
+    /// Asks for lists, waits until all of them are done, and hands back those that failed.
+    pub(super) async fn fetch(&mut self, lists: &[usize]) -> Vec<ListAccount> {
+        self.ask(lists);
+        let mut failed = Vec::new();
+        while self.in_flight > 0 {
+            if let Some(done) = self.done.recv().await {
+                failed.extend(self.note(done));
+            }
+        }
+        failed
+    }
+
+    /// Waits until there is something to do; asks for lists as they fall due.
+    ///
+    /// Nothing is lost if the wait is given up.
+    pub(super) async fn next(&mut self) -> Turn {
+        loop {
+            if self.in_flight == 0 {
+                if self
+                    .subscriptions
+                    .iter()
+                    .any(|list| list.candidate().is_some())
+                {
+                    return Turn::Compile;
+                }
+                self.ask(&self.due());
+            }
+            let next_due = self.next_due();
+            tokio::select! {
+                Some(done) = self.done.recv() => {
+                    if let Some(failed) = self.note(done) {
+                        return Turn::Failed(failed);
+                    }
+                }
+                () = until(next_due) => {}
+            }
+        }
+    }
+
+    /// The lists of a name, or all of them.
+    ///
+    /// # Errors
+    ///
+    /// When there are none, or nobody asks for lists.
+    pub(super) fn find(&self, name: Option<&str>) -> Result<Vec<usize>, String> {
+        if let Err(why) = &self.fetcher {
+            return Err(format!("fetch lists: {why}"));
+        }
+        let is_meant = |list: &Subscription| name.is_none_or(|name| list.name() == name);
+        let lists = self.subscriptions.iter().enumerate();
+        let found: Vec<usize> = lists
+            .filter(|(_, list)| is_meant(list))
+            .map(|(at, _)| at)
+            .collect();
+        match name {
+            Some(name) if found.is_empty() => {
+                let names: Vec<_> = self.subscriptions.iter().map(Subscription::name).collect();
+                let names = names.join(", ");
+                Err(format!(
+                    "no list with a `url` is called '{name}': there are {names}"
+                ))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// Makes lists due now.
+    pub(super) fn hurry(&mut self, lists: &[usize]) {
+        for &at in lists {
+            self.subscriptions[at].hurry();
+        }
+    }
+
+    /// The candidates, as the compiler wants them.
+    pub(super) fn replacements(&self) -> Vec<Replacement> {
+        let replacement = |list: &Subscription| {
+            Some(Replacement {
+                path: list.path().to_owned(),
+                file: list.candidate()?.path(),
+            })
+        };
+        self.subscriptions.iter().filter_map(replacement).collect()
+    }
+
+    /// Puts the candidates that are in an image in the place of their copies, and hands back
+    /// what did not come so far.
+    pub(super) fn admit(&mut self, compiled: &Compiled) -> Vec<ListAccount> {
+        let mut rejected = Vec::new();
+        for list in &mut self.subscriptions {
+            let why =
+                |of: &[Rejected]| Some(of.iter().find(|one| one.path == list.path())?.why.clone());
+            if let Some(why) = why(&compiled.left_out).filter(|_| list.has_copy()) {
+                list.lose_copy(&why);
+                rejected.push(list.account(true));
+            } else if let Some(why) = why(&compiled.refused) {
+                list.refuse(&why);
+                rejected.push(list.account(true));
+            } else if list.accept().is_err() {
+                rejected.push(list.account(true));
+            }
+        }
+        rejected
+    }
+
+    /// Gives the candidates up, because of what they are or because of something else.
+    pub(super) fn reject(&mut self, why: &str, is_their_fault: bool) {
+        for list in &mut self.subscriptions {
+            if is_their_fault {
+                list.refuse(why);
+            } else {
+                list.postpone(why);
+            }
+        }
+    }
+
+    /// What is told of every list of the configuration.
+    pub(super) fn accounts(
+        &self,
+        config: &Config,
+        outcomes: &[ListOutcome],
+        is_running: bool,
+    ) -> Accounts {
+        let rules =
+            |path: &Path| Some(outcomes.iter().find(|list| list.path == path)?.report.rules);
+        let of_url = |path: &Path| self.subscriptions.iter().find(|list| list.path() == path);
+        let account = |list: &ListConfig| {
+            let account = match of_url(&list.path) {
+                Some(list) => list.account(is_running && self.fetcher.is_ok()),
+                None => ListAccount::of_file(list),
+            };
+            ListAccount {
+                // A list that was left out has none.
+                rules: rules(&list.path)
+                    .filter(|rules| *rules > 0)
+                    .or(account.rules),
+                ..account
+            }
+        };
+        Accounts {
+            version: Accounts::VERSION,
+            lists: config.lists.iter().map(account).collect(),
+        }
+    }
+
+    fn due(&self) -> Vec<usize> {
+        let now = Instant::now();
+        let is_due = |at: &usize| {
+            let list = &self.subscriptions[*at];
+            list.is_idle() && list.due() <= now
+        };
+        (0..self.subscriptions.len()).filter(is_due).collect()
+    }
+
+    /// When the next list falls due, unless some are on their way: those are waited for.
+    fn next_due(&self) -> Option<Instant> {
+        if self.fetcher.is_err() || self.in_flight > 0 {
+            return None;
+        }
+        let idle = self.subscriptions.iter().filter(|list| list.is_idle());
+        idle.map(Subscription::due).min()
+    }
+
+    fn ask(&mut self, lists: &[usize]) {
+        let Ok(fetcher) = &self.fetcher else {
+            return;
+        };
+        if lists.is_empty() {
+            return;
+        }
+        self.in_flight += lists.len();
+        let orders = lists
+            .iter()
+            .map(|&at| self.subscriptions[at].order())
+            .collect();
+        let (fetcher, tell) = (Arc::clone(fetcher), self.tell.clone());
+        // Nobody listens any more when the service has ended.
+        let work = move || {
+            fetcher.fetch_all(orders, |copy, outcome| drop(tell.send((copy, outcome))));
+        };
+        if let Err(error) = thread::Builder::new().spawn(work) {
+            for &at in lists {
+                let copy = self.subscriptions[at].path().to_owned();
+                let outcome = Err(Error::Thread(error.to_string()));
+                let _ = self.tell.send((copy, outcome));
+            }
+        }
+    }
+
+    fn note(&mut self, (copy, outcome): Done) -> Option<ListAccount> {
+        let has_failed = outcome.is_err();
+        self.in_flight -= 1;
+        // It may have left the configuration meanwhile.
+        let mut lists = self.subscriptions.iter_mut();
+        let list = lists.find(|list| list.path() == copy)?;
+        list.note(outcome);
+        has_failed.then(|| list.account(true))
+    }
+}
+
+/// Takes up the lists, and tells of the copies that there are.
+///
+/// # Errors
+///
+/// When the folder of the copies cannot be used and there is no copy to live on.
+pub(super) fn open_refresh(config: &Config, display: &Display) -> Result<Refresh, Error> {
+    let refresh = match Refresh::open(config) {
+        Ok(refresh) => refresh,
+        Err(error) => {
+            let why = error_chain(&error);
+            let refresh = Refresh::without_network(config, &why);
+            if !refresh.subscriptions.iter().any(Subscription::has_copy) {
+                return Err(error);
+            }
+            display.no_refresh(&why);
+            refresh
+        }
+    };
+    let copies = refresh.subscriptions.iter().filter(|list| list.has_copy());
+    for copy in copies {
+        display.starts_from(&copy.account(refresh.fetcher.is_ok()));
+    }
+    Ok(refresh)
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}

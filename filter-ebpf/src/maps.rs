@@ -1,7 +1,5 @@
 //! The maps, and the only places where their values become references.
 
-use core::sync::atomic::AtomicU64;
-
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
@@ -92,16 +90,18 @@ static LIST_TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LIST_TALLY
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
-/// Whether some policy refuses encrypted transports. A variable of its own: most packets
-/// ask for it, and it costs them no look-up.
-#[unsafe(no_mangle)]
-static WATCHES_BYPASSES: AtomicU64 = AtomicU64::new(0);
+/// Whether some policy refuses encrypted transports. A map of its own, as short as can be: most
+/// packets ask for it, and at a constant index that is a load.
+#[map]
+static SWITCHES: Array<u64> = Array::with_max_entries(1, 0);
 
-/// [`WATCHES_BYPASSES`].
+/// [`SWITCHES`].
 #[inline(always)]
 pub fn watches_bypasses() -> bool {
-    // SAFETY: a live word of the section that userspace replaces.
-    unsafe { WATCHES_BYPASSES.as_ptr().read_volatile() != 0 }
+    // SAFETY: a live word of the map, which userspace replaces as a whole.
+    SWITCHES
+        .get_ptr(0)
+        .is_some_and(|word| unsafe { word.read_volatile() != 0 })
 }
 
 /// Counts one packet.

@@ -1,6 +1,6 @@
 //! The control socket: how another process asks a running nxdp what it does.
 //!
-//! A Unix stream socket that only its owner's group may use. A request is one
+//! A Unix stream socket that only its owner's group may use, and only some may change something with. A request is one
 //! line of JSON, `{"version":1,"verb":"status"}`; the answer is one line too.
 //! This module owns the words; what they do is the service's business.
 
@@ -43,6 +43,8 @@ pub enum Verb {
     Stats,
     /// What an operator says of overrides and pauses.
     Overrides(OverridesRequest),
+    /// To read the lists again; the answer is that to [`Verb::Status`], before they are read.
+    Reload,
     /// The lists: how old they are, and when they are asked for again.
     Lists,
     /// To ask for lists now; the answer is [`Verb::Lists`]'s, before anything came.
@@ -52,11 +54,31 @@ pub enum Verb {
     },
 }
 
+/// What asking takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It only tells something.
+    Read,
+    /// It changes something.
+    Change,
+}
+
+impl Verb {
+    /// What it takes to ask this.
+    pub const fn access(&self) -> Access {
+        match self {
+            Self::Status | Self::Stats | Self::Lists => Access::Read,
+            Self::Overrides(OverridesRequest::List) => Access::Read,
+            Self::Overrides(_) | Self::Reload | Self::Update { .. } => Access::Change,
+        }
+    }
+}
+
 /// An answer: what was asked for, or why not.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Response {
-    /// To [`Verb::Status`].
+    /// To [`Verb::Status`] and [`Verb::Reload`].
     Status(Status),
     /// To [`Verb::Stats`].
     Stats(Stats),
@@ -105,6 +127,22 @@ pub struct Attachment {
     pub interface: String,
     /// `native` or `skb`.
     pub mode: String,
+    /// Whether it is filtered.
+    #[serde(default)]
+    pub state: AttachmentState,
+}
+
+/// Whether an interface is filtered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachmentState {
+    /// The program is attached.
+    #[default]
+    Attached,
+    /// There is no such interface.
+    Absent,
+    /// There is one, and the program is not attached to it.
+    Unfiltered,
 }
 
 /// One list of the active generation.

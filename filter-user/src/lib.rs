@@ -15,6 +15,7 @@ pub mod guard;
 pub mod image;
 pub mod kernel;
 pub mod list;
+mod memory;
 pub mod overrides;
 pub mod pipeline;
 pub mod policy;

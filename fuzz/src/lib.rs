@@ -3,6 +3,8 @@
 //! Run a target with `cargo fuzz run list_rpz`; finds become named cases of
 //! the tests of `filter-user`.
 
+use std::sync::LazyLock;
+
 use filter_common::name::Name;
 use filter_user::{
     compile::{self, ListBuilder, ListInfo},
@@ -49,7 +51,7 @@ pub fn image(bytes: &[u8]) {
         read(bytes);
         return;
     }
-    let mut file = sound_image();
+    let mut file = SOUND_IMAGE.clone();
     for edit in bytes.chunks_exact(4) {
         let part = usize::from(u16::from_le_bytes([edit[0], edit[1]]));
         let at = part * file.len() / (1 << 16);
@@ -82,6 +84,9 @@ fn read(file: &[u8]) {
     let reread = Image::read_from(&mut &again[..], again.len() as u64);
     assert!(reread.is_ok_and(|reread| reread == image));
 }
+
+/// Compiled once: it is the same for every input.
+static SOUND_IMAGE: LazyLock<Vec<u8>> = LazyLock::new(sound_image);
 
 /// The file of a small image with every kind of rule.
 fn sound_image() -> Vec<u8> {

@@ -19,6 +19,8 @@ use filter_user::{
 
 /// Room that the kernel gives a TEST_RUN frame: a page less headroom and tail.
 const FRAME_ROOM_BYTES: usize = 4096 - 256 - 320;
+/// Index of the loopback interface, by which TEST_RUN has frames come in.
+const LOOPBACK: u32 = 1;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
@@ -66,17 +68,28 @@ impl HostEngine {
         };
         let mut records = vec![Record(bytemuck::cast(control))];
         records.extend_from_slice(image.records());
+        Self::over(HostTables::new(records))
+    }
+
+    /// Judges by these tables.
+    pub fn over(tables: HostTables) -> Self {
         Self {
-            tables: HostTables::new(records),
+            tables,
             scratch: bytemuck::allocation::zeroed_box(),
         }
+    }
+
+    /// Sets the time, in nanoseconds of CLOCK_BOOTTIME.
+    pub fn set_now(&mut self, now_ns: u64) {
+        self.tables.now_ns.set(now_ns);
     }
 
     /// Judges one frame.
     pub fn judge(&mut self, frame: &[u8]) -> Verdict {
         let mut buffer = frame.to_vec();
         buffer.resize(FRAME_ROOM_BYTES.max(frame.len()), 0);
-        let mut frame = BufferFrame::new(&mut buffer, frame.len());
+        let mut frame =
+            BufferFrame::new(&mut buffer, frame.len()).from_interface(LOOPBACK);
         let reason = filter(&mut frame, &mut Host::new(&self.tables, &mut self.scratch));
         Verdict {
             reason,
@@ -95,7 +108,7 @@ impl KernelEngine {
     pub fn new(image: &Image) -> Result<Self> {
         let capacity = u32::try_from(image.records().len() + 1)?;
         let mut filter = Filter::load(capacity).context("load the program (needs root)")?;
-        filter.activate(image.records())?;
+        filter.maps.activate(image.records(), |_| true)?;
         Ok(Self { filter })
     }
 
@@ -107,9 +120,9 @@ impl KernelEngine {
 
     /// Judges one frame; the reason is the counter that moved.
     pub fn judge(&mut self, frame: &[u8]) -> Result<Verdict> {
-        let before = self.filter.counters()?;
+        let before = self.filter.maps.counters()?;
         let outcome = self.filter.test_run(frame, 1)?;
-        let moved = self.filter.counters()?.since(&before);
+        let moved = self.filter.maps.counters()?.since(&before);
         let mut reasons = moved.iter().filter(|(_, packets)| *packets > 0);
         let (reason, packets) = reasons.next().context("no counter moved")?;
         ensure!(

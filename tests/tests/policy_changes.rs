@@ -230,9 +230,9 @@ fn the_maps_of_clients_become_what_is_assigned_and_another_process_finds_that() 
     let mut filter = Filter::load(2).unwrap();
     for seed in [0, 1, 2, 5, 1] {
         let wanted = assignments(seed);
-        filter.assign(Arc::new(wanted.clone())).unwrap();
-        assert_eq!(*filter.adopt_assignments().unwrap(), wanted, "{seed}");
+        filter.maps.assign(Arc::new(wanted.clone())).unwrap();
+        assert_eq!(*filter.maps.adopt_assignments().unwrap(), wanted, "{seed}");
     }
-    filter.assign(Arc::default()).unwrap();
-    assert_eq!(*filter.adopt_assignments().unwrap(), Assignments::default());
+    filter.maps.assign(Arc::default()).unwrap();
+    assert_eq!(*filter.maps.adopt_assignments().unwrap(), Assignments::default());
 }

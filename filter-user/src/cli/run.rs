@@ -51,7 +51,8 @@ impl Arguments {
         Ok(runtime.block_on(service::run(config, reread))?)
     }
 
-    fn config(&self) -> Result<config::Config, config::Error> {
+    /// The configuration that file and flags make together.
+    pub(super) fn config(&self) -> Result<config::Config, config::Error> {
         let mut config = self.lists.config()?;
         if !self.interfaces.is_empty() {
             config.interfaces.clone_from(&self.interfaces);

@@ -1,4 +1,4 @@
-//! `nxdp status` and `nxdp stats`.
+//! `nxdp status`, `nxdp stats` and `nxdp reload`.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use filter_common::reason::Reason;
 use filter_user::{
-    control::{self, PolicyStats, Response, Stats, Status, Verb},
+    control::{self, AttachmentState, PolicyStats, Response, Stats, Status, Verb},
     regime::PolicyStanding,
 };
 
@@ -36,7 +36,7 @@ enum By {
     List,
 }
 
-/// Flags of `nxdp status`.
+/// Flags of `nxdp status`, `nxdp reload`, and those of all three.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -55,6 +55,18 @@ impl Arguments {
             print_json(&status)?;
         } else {
             print_status(&status)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn reload(self) -> Result<(), Failure> {
+        let Response::Status(status) = control::ask(&self.socket.socket, Verb::Reload)? else {
+            return Err(other_answer().into());
+        };
+        if self.json {
+            print_json(&status)?;
+        } else {
+            eprintln!("reloading; `nxdp status` tells what becomes of it");
         }
         Ok(())
     }
@@ -117,11 +129,12 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
         status.pid, status.uptime_s
     )?;
     for attachment in &status.interfaces {
-        writeln!(
-            out,
-            "interface    {} ({})",
-            attachment.interface, attachment.mode
-        )?;
+        let state = match attachment.state {
+            AttachmentState::Attached => attachment.mode.as_str(),
+            AttachmentState::Absent => "not there",
+            AttachmentState::Unfiltered => "NOT FILTERED; `nxdp attach`",
+        };
+        writeln!(out, "interface    {} ({state})", attachment.interface)?;
     }
     writeln!(
         out,

@@ -67,6 +67,9 @@ pub struct Config {
     pub limit: LimitConfig,
     /// The control socket.
     pub socket: Option<PathBuf>,
+    /// Who may use it.
+    #[serde(default)]
+    pub control: ControlConfig,
     /// The journal of overrides.
     pub overrides: Option<PathBuf>,
     /// The lists.
@@ -84,6 +87,16 @@ pub struct Config {
     /// How lists with an address are fetched.
     #[serde(default)]
     pub fetch: FetchConfig,
+}
+
+/// Who may use the control socket, besides root and the user that the service runs as.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// Group that may read; that of the service by default.
+    pub group: Option<String>,
+    /// Group that may change something; none by default.
+    pub admin_group: Option<String>,
 }
 
 /// One list.

@@ -18,7 +18,7 @@ use filter_common::{
     maps::{Address, Mac},
 };
 
-use super::{Error, Filter};
+use super::{Error, Maps};
 use crate::policy::Prefix;
 
 /// The content of the maps of clients, with numbers of policies.
@@ -61,14 +61,17 @@ impl Assignments {
     }
 }
 
-impl Filter {
+impl Maps {
     /// Turns the maps of clients into `new`.
     ///
     /// # Errors
     ///
     /// When a map cannot be changed; all of them are then as they were.
     pub fn assign(&mut self, new: Arc<Assignments>) -> Result<(), Error> {
-        let old = Arc::clone(&self.assignments);
+        let old = match &self.assignments {
+            Some(known) => Arc::clone(known),
+            None => self.adopt_assignments()?,
+        };
         if let Err(error) = self.put_new(&old, &new) {
             // Nothing here needs more room than there was.
             self.put_new(&new, &old)?;
@@ -79,12 +82,12 @@ impl Filter {
         self.put_flags(flags, flags);
         self.put_flags(CONTROL_BY_ANY, flags);
         self.remove_old(&old, &new)?;
-        self.assignments = new;
+        self.assignments = Some(new);
         Ok(())
     }
 
     /// Takes what the maps of clients hold for what was put there: another process did.
-    pub fn adopt_assignments(&mut self) -> Result<&Assignments, Error> {
+    pub fn adopt_assignments(&mut self) -> Result<Arc<Assignments>, Error> {
         let macs = hashed(self.map("MACS")?)?;
         let found = Assignments {
             macs: (macs.into_iter())
@@ -102,8 +105,9 @@ impl Filter {
                 .into_keys()
                 .collect(),
         };
-        self.assignments = Arc::new(found);
-        Ok(&self.assignments)
+        let found = Arc::new(found);
+        self.assignments = Some(Arc::clone(&found));
+        Ok(found)
     }
 
     fn put_new(&mut self, old: &Assignments, new: &Assignments) -> Result<(), Error> {

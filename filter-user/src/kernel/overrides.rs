@@ -3,30 +3,34 @@
 use aya::maps::{Array, HashMap, MapData};
 use filter_common::{
     hash::HashKey,
-    layout::{OverrideRecord, PolicyRecord},
+    layout::{Control, OverrideRecord, PolicyRecord},
 };
 
-use super::{Error, Filter, assignments::gone};
+use super::{Error, Maps, assignments::gone};
 
 const OVERRIDES: &str = "OVERRIDES";
 const POLICIES: &str = "POLICIES";
-/// The section with the program's only variable, `WATCHES_BYPASSES`.
-const VARIABLES: &str = ".bss";
+const SWITCHES: &str = "SWITCHES";
 
 /// An [`OverrideRecord`] as the map has it.
 type OverrideWords = [u64; size_of::<OverrideRecord>() / 8];
 /// A [`PolicyRecord`] as the map has it.
 type PolicyWords = [u64; size_of::<PolicyRecord>() / 8];
 
-impl Filter {
+impl Maps {
+    /// The control record.
+    pub fn control(&self) -> Control {
+        self.table.control()
+    }
+
     /// The key of overrides.
     pub fn key(&self) -> HashKey {
-        self.table.control().key
+        self.control().key
     }
 
     /// Number of the batch of overrides in force.
     pub fn batch(&self) -> u32 {
-        self.table.control().batch
+        self.control().batch
     }
 
     /// Puts a batch of overrides in force.
@@ -44,7 +48,7 @@ impl Filter {
     /// Lets the program look at ports and resolvers by which names go past the filter, or not.
     pub fn watch_bypasses(&mut self, is_watched: bool) -> Result<(), Error> {
         let mut map: Array<&mut MapData, u64> = self
-            .map_mut(VARIABLES)?
+            .map_mut(SWITCHES)?
             .try_into()
             .map_err(Error::Policies)?;
         map.set(0, u64::from(is_watched), 0)

@@ -1,12 +1,12 @@
 //! Queries counted by what decided them: policy and list.
 
 use aya::{
-    Ebpf, Pod,
+    Pod,
     maps::{MapData, PerCpuArray},
 };
 use filter_common::layout::{LIST_TALLY_MAX, POLICY_MAX};
 
-use super::Error;
+use super::{Error, Maps};
 
 /// Queries by policy and list, summed over the CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,11 +37,11 @@ impl InUse {
 }
 
 impl Tallies {
-    pub(super) fn read(ebpf: &Ebpf, in_use: InUse) -> Result<Self, Error> {
+    pub(super) fn read(maps: &Maps, in_use: InUse) -> Result<Self, Error> {
         let add_pair = |a: [u64; 2], b: [u64; 2]| [a[0] + b[0], a[1] + b[1]];
         Ok(Self {
-            policies: sums(ebpf, "POLICY_TALLIES", in_use.policies, add_pair)?,
-            lists: sums(ebpf, "LIST_TALLIES", in_use.lists, |a, b| a + b)?,
+            policies: sums(maps, "POLICY_TALLIES", in_use.policies, add_pair)?,
+            lists: sums(maps, "LIST_TALLIES", in_use.lists, |a, b| a + b)?,
         })
     }
 
@@ -59,13 +59,12 @@ impl Tallies {
 
 /// The first `count` values of a map, each summed over the CPUs.
 fn sums<V: Pod + Default>(
-    ebpf: &Ebpf,
+    maps: &Maps,
     name: &'static str,
     count: usize,
     add: impl Fn(V, V) -> V,
 ) -> Result<Vec<V>, Error> {
-    let map = ebpf.map(name).ok_or(Error::Object(name))?;
-    let map: PerCpuArray<&MapData, V> = map.try_into().map_err(Error::Counters)?;
+    let map: PerCpuArray<&MapData, V> = maps.map(name)?.try_into().map_err(Error::Counters)?;
     let count = count.min(map.len() as usize) as u32;
     let sum = |index| {
         let cpus = map.get(&index, 0).map_err(Error::Counters)?;

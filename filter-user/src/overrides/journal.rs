@@ -91,15 +91,7 @@ impl Journal {
     ///
     /// When the file cannot be read, is none of ours, or is damaged.
     pub fn open(path: &Path) -> Result<(Self, Book), Error> {
-        let mut journal = Self {
-            path: path.to_owned(),
-            file: None,
-            seen: (0, 0),
-            len: 0,
-            len_before: 0,
-            len_anew: 0,
-        };
-        let mut book = Book::default();
+        let (mut journal, mut book) = Self::unread(path);
         match fs::read(path).and_then(|bytes| Ok((bytes, fs::metadata(path)?))) {
             Ok((bytes, metadata)) => {
                 journal.len = journal.replay(&bytes, &mut book)?;
@@ -115,6 +107,19 @@ impl Journal {
             }
         }
         Ok((journal, book))
+    }
+
+    /// The journal at `path` as if it said nothing: it is not looked at.
+    pub fn unread(path: &Path) -> (Self, Book) {
+        let journal = Self {
+            path: path.to_owned(),
+            file: None,
+            seen: (0, 0),
+            len: 0,
+            len_before: 0,
+            len_anew: 0,
+        };
+        (journal, Book::default())
     }
 
     /// Where it is.

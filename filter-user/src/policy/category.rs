@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The categories of a configuration and their bits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Categories {
     bits: Vec<(String, u32)>,
 }

@@ -16,7 +16,7 @@ mod plan;
 mod resolvers;
 mod standing;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use filter_common::layout::{OverrideRecord, POLICY_MAX, PolicyRecord};
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// Who holds the maps.
-use kernel::Filter as Tables;
+use kernel::Maps as Tables;
 
 /// Version of [`Outcome`].
 const OUTCOME_VERSION: u32 = 1;
@@ -75,21 +75,20 @@ pub fn numbers_in(tables: &Tables, config: &Config) -> Result<Numbers, kernel::E
 }
 
 impl Regime {
-    /// Reads the journal and puts everything in force, whatever the maps hold.
+    /// Puts everything in force that a plan and a journal say, whatever the maps hold.
     ///
     /// A policy that the maps hold already goes on as it is, with the categories of the plan
     /// besides, until [`Self::settle`] is called when the image of the plan is in force.
     ///
     /// # Errors
     ///
-    /// When the journal cannot be read, or the maps cannot be changed.
+    /// When there is more than fits the maps, or they cannot be changed.
     pub fn start(
         plan: Plan,
         links: Links,
-        journal: &Path,
+        (journal, book): (Journal, Book),
         tables: &mut Tables,
     ) -> Result<Self, Error> {
-        let (journal, book) = Journal::open(journal)?;
         let mut regime = Self {
             assignments: assignments(&plan, &links)?,
             plan,
@@ -151,6 +150,7 @@ impl Regime {
         links: Links,
         tables: &mut Tables,
     ) -> Result<Staged, Error> {
+        self.follow(tables)?;
         let assignments = if (&plan, &links) == (&self.plan, &self.links) {
             Arc::clone(&self.assignments)
         } else {
@@ -187,6 +187,7 @@ impl Regime {
 
     /// Puts what was staged in force, after its image was.
     pub fn commit(&mut self, staged: Staged, tables: &mut Tables) -> Result<(), Error> {
+        self.follow(tables)?;
         let is_other = staged.plan.policies != self.plan.policies;
         self.plan = staged.plan;
         self.put_policies(tables)?;
@@ -212,8 +213,24 @@ impl Regime {
         self.settle(tables)
     }
 
-    /// Follows changes of the machine's interfaces.
-    pub fn relink(&mut self, links: Links, tables: &mut Tables) -> Result<(), Error> {
+    /// Whether [`Self::keep`] has anything to do.
+    pub fn is_due(&self, links: &Links) -> bool {
+        let clock = Clock::now();
+        let is_past = |when: Timestamp| when <= clock.now;
+        *links != self.links
+            || clock.was_set_since(&self.clock)
+            || self.book.next_end().is_some_and(is_past)
+            || self.next_switch.is_some_and(is_past)
+    }
+
+    /// Follows the machine's interfaces and the time.
+    pub fn keep(&mut self, links: Links, tables: &mut Tables) -> Result<(), Error> {
+        self.follow(tables)?;
+        self.relink(links, tables)?;
+        self.tick(tables)
+    }
+
+    fn relink(&mut self, links: Links, tables: &mut Tables) -> Result<(), Error> {
         if links == self.links {
             return Ok(());
         }
@@ -223,7 +240,7 @@ impl Regime {
     }
 
     /// Does what is due: schedules that switch, overrides that end, a clock that was set.
-    pub fn tick(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn tick(&mut self, tables: &mut Tables) -> Result<(), Error> {
         let clock = Clock::now();
         let was_set = clock.was_set_since(&self.clock);
         self.clock = clock;
@@ -249,6 +266,7 @@ impl Regime {
     ///
     /// When it makes no sense or cannot be kept; what was in force stays.
     pub fn obey(&mut self, request: Request, tables: &mut Tables) -> Result<Outcome, Error> {
+        self.follow(tables)?;
         self.clock = Clock::now();
         if request == Request::List {
             return Ok(Outcome {
@@ -269,6 +287,14 @@ impl Regime {
     /// The overrides.
     pub fn overrides(&self) -> impl Iterator<Item = &Override> {
         self.book.iter()
+    }
+
+    /// Puts everything in force in the maps that took the place of those that were known.
+    fn follow(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        if *self.tree.key() == tables.key() {
+            return Ok(());
+        }
+        self.install(tables)
     }
 
     /// The records of overrides as the maps hold them.

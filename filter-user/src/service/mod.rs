@@ -1,15 +1,28 @@
-//! `nxdp run`: compiles, loads, attaches, and keeps at it until told to stop.
+//! The long-lived process: compiles, activates, and keeps at it until told to stop.
 //!
-//! Owns the order of things: the first generation is active before the first
-//! interface is attached, a failed reload changes nothing, and everything is
-//! detached when the service ends. It knows neither flags nor list syntax.
+//! `nxdp run` loads and attaches the program itself: the first generation is
+//! active before the first interface is attached, and everything is detached
+//! when it ends. `nxdp daemon` uses what `nxdp load` left ([`load`]) and leaves
+//! it in force. In both a failed reload changes nothing. It knows neither flags
+//! nor list syntax.
 
 mod answerer;
+mod capacity;
 mod clients;
+mod daemon;
 mod display;
+mod interfaces;
+mod keep;
+mod load;
+mod peers;
 mod refresh;
 mod reload;
+mod side;
+mod signals;
 mod socket;
+mod state;
+mod supervisor;
+mod unload;
 mod update;
 mod watch;
 
@@ -19,37 +32,44 @@ use std::{
 };
 
 use filter_common::layout::Record;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::MissedTickBehavior,
-};
+use tokio::time::MissedTickBehavior;
 
 use self::{
     answerer::answer,
     display::Display,
+    interfaces::{Interfaces, Monitor},
     refresh::{Refresh, Turn, open_refresh},
     reload::{Cause, Prepared, Preparing, Wanted, finished, prepare},
+    side::Side,
+    signals::{Order, Signals},
     socket::Socket,
+    state::{Keeping, State},
     watch::Watch,
 };
 pub use self::{
+    daemon::{DaemonOptions, daemon},
     display::{human_bytes, progress_bar},
+    keep::attach,
+    load::{LoadError, LoadOptions, Room, load},
     reload::{PrepareError, Reread},
+    state::STATE_DEFAULT,
+    unload::{Error as UnloadError, unload},
     update::{lists, update},
 };
 use crate::{
     config::{Config, ModeChoice},
-    fetch,
-    kernel::{self, Filter, InUse, Mode},
-    pipeline::{Compiled, Sources},
+    features, fetch,
+    image::ImageError,
+    kernel::{self, Filter, InUse, Maps, Mode},
+    memory,
+    pipeline::{Compiled, Probes, Sources},
     policy::Numbers,
-    regime::{self, Ledger, Names, Regime, Staged},
+    overrides::{Book, Journal},
+    regime::{self, Ledger, Names, Plan, Regime, Staged},
 };
 
 /// How often list files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// Records that the smallest table has: a few thousand names can come without growing it.
-const CAPACITY_MIN: u32 = 16 * 1024;
 
 /// Why the service ended early or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +83,15 @@ pub enum Error {
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// The maps cannot be changed.
+    #[error(transparent)]
+    Side(#[from] side::Error),
+    /// The interfaces cannot be listed.
+    #[error(transparent)]
+    Interfaces(#[from] features::Error),
+    /// Changes of interfaces cannot be heard of.
+    #[error("listen for changes of interfaces")]
+    Monitor(#[source] std::io::Error),
     /// Lists cannot be fetched at all.
     #[error(transparent)]
     Fetch(#[from] fetch::Error),
@@ -72,6 +101,12 @@ pub enum Error {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] socket::Error),
+    /// The last image cannot be kept.
+    #[error("keep the active lists for the next start; they stay in force")]
+    State(#[from] ImageError),
+    /// Some interfaces are not filtered.
+    #[error("attach to {}: not filtered", .0.join(", "))]
+    NotAttached(Vec<String>),
     /// Signals cannot be received.
     #[error("listen for signals")]
     Signals(#[source] std::io::Error),
@@ -85,17 +120,17 @@ pub enum Error {
 /// SIGHUP takes the configuration from `reread`, and all that it names, if all of it is right.
 pub async fn run(config: Config, reread: Arc<Reread>) -> Result<(), Error> {
     for interface in &config.interfaces {
-        kernel::check_interface(interface)?;
+        kernel::interface_index(interface)?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let mut socket = Socket::open(config.socket())?;
+    let mut socket = Socket::open(&config)?;
     let mut service = tokio::select! {
         service = Service::start(config, reread) => service?,
         () = signals.stop() => return Ok(()),
     };
     service.attach()?;
     service.serve(&mut signals, &mut socket).await?;
-    service.display.end(&service.filter.counters()?);
+    service.display.end(&service.side.maps().counters()?);
     Ok(())
 }
 
@@ -104,21 +139,28 @@ struct Service {
     config: Arc<Config>,
     reread: Arc<Reread>,
     sources: Arc<Sources>,
-    filter: Filter,
+    side: Side,
     regime: Regime,
     ledger: Ledger,
     compiled: Compiled,
     watch: Watch,
+    interfaces: Interfaces,
     refresh: Refresh,
     reload: Option<Preparing>,
     /// SIGHUP came while something was being prepared.
     hung_up: bool,
+    /// Where the last image is kept.
+    state: Option<State>,
+    keeping: Keeping,
     last_error: Option<String>,
+    /// What went wrong at the last look around.
+    trouble: Option<String>,
     started: Instant,
     display: Display,
 }
 
 impl Service {
+    /// Compiles, loads and activates; nothing is attached yet.
     async fn start(config: Config, reread: Arc<Reread>) -> Result<Self, Error> {
         let sources = Arc::new(Sources::default());
         let display = Display::default();
@@ -143,83 +185,108 @@ impl Service {
             watch,
         } = first.await.map_err(Error::Background)??;
         let records = compiled.image.records();
-        let mut filter = Filter::load(capacity_for(records.len()))?;
-        let links = clients::links(&config, plan.policies());
-        let mut regime = Regime::start(plan, links, config.overrides(), &mut filter)?;
-        filter.set_limit(config.limit.answers_per_s, config.limit.burst);
-        let generation = filter.activate(records)?;
-        regime.settle(&mut filter)?;
-        display.compiled(&compiled, generation);
-        for rejected in refresh.admit(&compiled) {
-            display.not_fetched(&rejected);
-        }
-        Ok(Self {
+        let mut filter = Filter::load(capacity::for_records(records.len()))?;
+        let journal = Journal::open(config.overrides()).map_err(regime::Error::Journal)?;
+        let regime = furnish(&config, plan, journal, &mut filter.maps)?;
+        let side = Side::Own(Box::new(filter));
+        let mut service = Self::new(config, reread, side, regime, refresh, display);
+        (service.sources, service.watch) = (sources, watch);
+        service.activate(compiled, None)?;
+        service.side.change(|maps| service.regime.settle(maps))?;
+        service.admit();
+        Ok(service)
+    }
+
+    fn new(
+        config: Arc<Config>,
+        reread: Arc<Reread>,
+        side: Side,
+        regime: Regime,
+        refresh: Refresh,
+        display: Display,
+    ) -> Self {
+        Self {
+            watch: Watch::new(config.files()),
+            interfaces: Interfaces::new(&config.interfaces, mode(&config)),
             config,
             reread,
-            sources,
-            filter,
+            sources: Arc::default(),
+            side,
             regime,
             ledger: Ledger::default(),
-            compiled,
-            watch,
+            compiled: Compiled::default(),
             refresh,
             reload: None,
             hung_up: false,
+            state: None,
+            keeping: Keeping::default(),
             last_error: None,
+            trouble: None,
             started: Instant::now(),
             display,
-        })
+        }
     }
 
     fn attach(&mut self) -> Result<(), Error> {
-        let mode = match self.config.mode {
-            ModeChoice::Native => Mode::Native,
-            ModeChoice::Skb => Mode::Skb,
-        };
-        for interface in &self.config.interfaces {
-            self.filter.attach(interface, mode)?;
-            self.display.attached(interface, mode);
+        let mode = mode(&self.config);
+        if let Side::Own(filter) = &mut self.side {
+            for interface in &self.config.interfaces {
+                filter.attach(interface, mode)?;
+            }
         }
-        Ok(())
+        self.look_at_interfaces()
     }
 
     async fn serve(&mut self, signals: &mut Signals, socket: &mut Socket) -> Result<(), Error> {
+        let mut monitor = Monitor::open().map_err(Error::Monitor)?;
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut show = tokio::time::interval(self.display.interval());
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        supervisor::ready();
         loop {
             tokio::select! {
                 order = signals.next() => match order {
-                    Order::Stop => return Ok(()),
+                    Order::Stop => {
+                        supervisor::stopping();
+                        return Ok(());
+                    }
                     Order::Reload => self.start_reload(Cause::Hangup),
                 },
                 _ = watch.tick() => {
-                    self.filter.flush_log();
-                    self.keep_regime();
+                    let looked = self.look();
+                    self.note(looked);
                     if self.watch.has_settled_change() {
                         self.start_reload(Cause::List);
                     }
                 }
-                _ = show.tick() => self.display.tick(&self.filter.counters()?),
+                () = monitor.changed() => {
+                    let looked = self.look_at_interfaces();
+                    self.note(looked);
+                }
+                _ = show.tick() => self.display.tick(&self.side.maps().counters()?),
                 turn = self.refresh.next(), if self.reload.is_none() => match turn {
                     Turn::Failed(list) => self.display.not_fetched(&list),
                     Turn::Compile => self.start_reload(Cause::Fetched),
                 },
                 prepared = finished(&mut self.reload) => self.finish_reload(prepared),
+                kept = self.keeping.finished() => self.finish_keeping(kept),
                 asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)),
             }
         }
     }
 
     /// Lets policies and overrides follow time and interfaces.
-    fn keep_regime(&mut self) {
+    fn keep_regime(&mut self) -> Result<(), regime::Error> {
         let links = clients::links(&self.config, self.regime.policies());
-        let kept = self.regime.relink(links, &mut self.filter);
-        if let Err(error) = kept.and_then(|()| self.regime.tick(&mut self.filter)) {
-            // What is in force stays; the next second tries again.
-            self.display.trouble(&error_chain(&error));
+        if self.side.is_replaced() {
+            self.side.change(|maps| self.regime.install(maps))?;
         }
+        if self.regime.is_due(&links) {
+            // What is in force stays where this fails; the next second tries again.
+            self.side.change(|maps| self.regime.keep(links, maps))?;
+        }
+        Ok(())
     }
 
     /// Counts what came since the last time for the policies and lists that are in force.
@@ -234,80 +301,117 @@ impl Service {
                 .collect(),
         };
         let highest = names.policies.keys().max().copied().unwrap_or(0);
-        let tallies = self.filter.tallies(InUse {
+        let maps = self.side.maps();
+        let tallies = maps.tallies(InUse {
             policies: highest + 1,
             lists: names.lists.len(),
         })?;
-        self.ledger.book(&tallies, &self.filter.counters()?, &names);
+        self.ledger.book(&tallies, &maps.counters()?, &names);
         Ok(())
     }
 
-    fn swap(&mut self, compiled: Compiled, staged: &Staged) -> Result<(), Error> {
-        let start = Instant::now();
-        let records = compiled.image.records();
-        let generation = match self.filter.activate(records) {
-            Err(kernel::Error::TableFull { .. }) => self.grow(records, staged)?,
-            other => other?,
-        };
-        self.display.swapped(&compiled, generation, start.elapsed());
-        self.compiled = compiled;
-        Ok(())
-    }
-
-    /// Loads the program anew with a larger table and lets it take over the links.
-    fn grow(&mut self, records: &[Record], staged: &Staged) -> Result<u32, Error> {
-        let mut larger = Filter::load(capacity_for(records.len()))?;
-        larger.continue_from(&self.filter)?;
-        self.regime.install(&mut larger)?;
-        self.regime.widen(staged, &mut larger)?;
-        let generation = larger.activate(records)?;
-        larger.take_over(&mut self.filter)?;
-        self.filter = larger;
-        Ok(generation)
-    }
-}
-
-/// Room for two generations of this size and a quarter more, and record 0.
-fn capacity_for(records: usize) -> u32 {
-    let wanted = records.saturating_mul(5) / 2 + 1;
-    u32::try_from(wanted).unwrap_or(u32::MAX).max(CAPACITY_MIN)
-}
-
-/// The signals that the service understands.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Order {
-        tokio::select! {
-            _ = self.interrupt.recv() => Order::Stop,
-            _ = self.terminate.recv() => Order::Stop,
-            _ = self.hangup.recv() => Order::Reload,
+    /// Lets fetched lists that are in force take the place of their copies, and tells of those
+    /// that are not.
+    fn admit(&mut self) {
+        for list in self.refresh.admit(&self.compiled) {
+            self.display.not_fetched(&list);
+            self.last_error = list.failure();
         }
     }
 
-    /// Waits for the order to stop; while nothing is loaded there is nothing to reload.
-    async fn stop(&mut self) {
-        while self.next().await != Order::Stop {}
+    /// Does what is due every second.
+    fn look(&mut self) -> Result<(), Error> {
+        supervisor::alive();
+        self.side.flush_log();
+        self.keep_regime()?;
+        self.look_at_interfaces()
+    }
+
+    fn look_at_interfaces(&mut self) -> Result<(), Error> {
+        match &mut self.side {
+            Side::Own(filter) => self.interfaces.mend(&mut filter.hold()?, &self.display),
+            Side::Pinned(pinned) => self.interfaces.watch(pinned.program_id(), &self.display),
+        }
+    }
+
+    /// Tells what went wrong beside reloads, once.
+    fn note(&mut self, result: Result<(), Error>) {
+        let error = result.err().map(|error| error_chain(&error));
+        let is_new = error != self.trouble;
+        if let Some(text) = error.as_ref().filter(|_| is_new) {
+            self.display.trouble(text);
+        }
+        self.trouble = error;
+    }
+
+    fn swap(&mut self, compiled: Compiled, staged: &Staged) -> Result<(), Error> {
+        let (generation, took) = self.activate(compiled, Some(staged))?;
+        self.display.swapped(&self.compiled, generation, took);
+        Ok(())
+    }
+
+    /// Tests and activates an image, under policies that were staged for it; tells its number
+    /// and how long that took.
+    fn activate(
+        &mut self,
+        compiled: Compiled,
+        staged: Option<&Staged>,
+    ) -> Result<(u32, Duration), Error> {
+        let start = Instant::now();
+        let judge = |generation: &[Record]| compiled.probes.pass(generation);
+        let furnish = |maps: &mut Maps| {
+            self.regime.install(maps)?;
+            staged.map_or(Ok(()), |staged| self.regime.widen(staged, maps))
+        };
+        let records = compiled.image.records();
+        let generation = self.side.activate(records, judge, furnish)?;
+        let took = start.elapsed();
+        let names = compiled.image.header().name_count;
+        supervisor::status(&format!("generation {generation}: {names} names"));
+        if self.compiled.lists.is_empty() {
+            self.display.compiled(&compiled, generation);
+        }
+        self.let_go(compiled);
+        Ok((generation, took))
+    }
+
+    /// Keeps the image on disk, and of what was compiled only what tells what it was.
+    fn let_go(&mut self, mut compiled: Compiled) {
+        let image = std::mem::take(&mut compiled.image);
+        compiled.image = Arc::new(image.outline());
+        compiled.probes = Probes::default();
+        self.compiled = compiled;
+        if let Some(state) = &self.state {
+            self.sources.forget();
+            self.keeping.start(state.clone(), image);
+        }
+    }
+
+    fn finish_keeping(&self, kept: Result<(), Error>) {
+        memory::trim();
+        if let Err(error) = kept {
+            self.display.trouble(&error_chain(&error));
+        }
     }
 }
 
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    Stop,
-    Reload,
+/// Puts in force what the maps hold besides the lists.
+fn furnish(
+    config: &Config,
+    plan: Plan,
+    journal: (Journal, Book),
+    maps: &mut Maps,
+) -> Result<Regime, regime::Error> {
+    let links = clients::links(config, plan.policies());
+    maps.set_limit(config.limit.answers_per_s, config.limit.burst);
+    Regime::start(plan, links, journal, maps)
+}
+
+fn mode(config: &Config) -> Mode {
+    match config.mode {
+        ModeChoice::Native => Mode::Native,
+        ModeChoice::Skb => Mode::Skb,
+    }
 }
 
 /// An error with its causes, each said once.

@@ -4,7 +4,10 @@
 //! when all of that went well does anything change; the filter is without its
 //! lists at no time.
 
-use std::sync::Arc;
+use std::{
+    path::Path,
+    sync::Arc,
+};
 
 use tokio::task::JoinHandle;
 
@@ -46,6 +49,14 @@ impl Error {
         };
         matches!(error, Of::Refused(_) | Of::Compile(_))
     }
+
+    /// The copy that has to be fetched again.
+    pub(super) fn lost_copy(&self) -> Option<&Path> {
+        match self {
+            Self::Prepare(PrepareError::Pipeline(pipeline::Error::Lost { path, .. })) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// What is to be prepared.
@@ -78,8 +89,12 @@ pub(super) type Preparing = JoinHandle<Result<Prepared, PrepareError>>;
 pub(super) enum Cause {
     /// The operator says so: the configuration may have changed, too.
     Hangup,
+    /// The same, by the control socket.
+    Asked,
     /// A list did.
     List,
+    /// The service has just started, beside what is in force.
+    Start,
     /// Lists came from the network.
     Fetched,
 }
@@ -88,7 +103,9 @@ impl Cause {
     fn as_str(self) -> &'static str {
         match self {
             Self::Hangup => "SIGHUP",
+            Self::Asked => "asked to",
             Self::List => "a list changed",
+            Self::Start => "start",
             Self::Fetched => "lists were fetched",
         }
     }
@@ -99,8 +116,8 @@ impl Service {
         if self.reload.is_some() {
             // The running compilation may have read the file before it changed.
             match cause {
-                Cause::Hangup => self.hung_up = true,
-                Cause::List | Cause::Fetched => self.watch.look_again(),
+                Cause::Hangup | Cause::Asked => self.hung_up = true,
+                Cause::List | Cause::Start | Cause::Fetched => self.watch.look_again(),
             }
             return;
         }
@@ -114,7 +131,8 @@ impl Service {
             replacements: self.refresh.replacements(),
             is_needed: cause != Cause::Fetched,
         };
-        let reread = (cause == Cause::Hangup).then(|| Arc::clone(&self.reread));
+        let reread =
+            matches!(cause, Cause::Hangup | Cause::Asked).then(|| Arc::clone(&self.reread));
         self.reload = Some(tokio::task::spawn_blocking(move || {
             let config = match reread {
                 Some(reread) => Arc::new(changed(&running, reread()?)?),
@@ -128,15 +146,15 @@ impl Service {
         match prepared.and_then(|prepared| self.put_in_force(prepared)) {
             Ok(()) => {
                 self.last_error = None;
-                for list in self.refresh.admit(&self.compiled) {
-                    self.display.not_fetched(&list);
-                    self.last_error = list.failure();
-                }
+                self.admit();
             }
             Err(error) => {
                 let text = error_chain(&error);
                 self.display.reload_failed(&text);
                 self.refresh.reject(&text, error.is_of_lists());
+                if let Some(copy) = error.lost_copy() {
+                    self.refresh.lose(copy, &text);
+                }
                 self.last_error = Some(text);
             }
         }
@@ -149,17 +167,20 @@ impl Service {
         let links = clients::links(&prepared.config, prepared.plan.policies());
         // Numbers may mean something else afterwards.
         self.book()?;
-        let staged = self.regime.stage(prepared.plan, links, &mut self.filter)?;
+        let staged =
+            (self.side).change(|maps| self.regime.stage(prepared.plan, links, maps))?;
         if let Err(error) = self.swap(prepared.compiled, &staged) {
-            self.regime.unstage(&mut self.filter)?;
+            self.side.change(|maps| self.regime.unstage(maps))?;
             return Err(error);
         }
-        self.regime.commit(staged, &mut self.filter)?;
+        let limit = prepared.config.limit;
+        self.side.change(|maps| {
+            maps.set_limit(limit.answers_per_s, limit.burst);
+            self.regime.commit(staged, maps)
+        })?;
         if let Err(error) = self.refresh.follow(&self.config, &prepared.config) {
             self.display.no_refresh(&error_chain(&error));
         }
-        let limit = prepared.config.limit;
-        self.filter.set_limit(limit.answers_per_s, limit.burst);
         self.config = prepared.config;
         self.watch = prepared.watch;
         Ok(())

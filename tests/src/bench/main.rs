@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod compile;
+mod daemon;
 mod overrides;
 mod packet;
 mod policy;
@@ -30,6 +31,8 @@ struct Arguments {
 enum Part {
     /// Seconds, memory and bytes a name from lists to an image; needs no root
     Compile(compile::Arguments),
+    /// Memory of the daemon at rest, and milliseconds a swap
+    Daemon(daemon::Arguments),
     /// Milliseconds until `nxdp allow` is in force, under load
     Override(overrides::Arguments),
     /// Nanoseconds a packet in the kernel, by BPF_PROG_TEST_RUN
@@ -56,6 +59,7 @@ fn run(part: &Part) -> Result<()> {
     print_machine();
     match part {
         Part::Compile(arguments) => compile::run(arguments),
+        Part::Daemon(arguments) => daemon::run(arguments),
         Part::Override(arguments) => overrides::run(arguments),
         Part::Packet(arguments) => packet::run(arguments),
         Part::Policy(arguments) => policy::run(arguments),

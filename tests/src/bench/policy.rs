@@ -110,12 +110,12 @@ fn load(image: &Image) -> Result<Filter> {
     let capacity = u32::try_from(image.records().len() + 1)?;
     let mut filter = Filter::load_from(&object("nxdp.bpf.o")?, "nxdp", capacity)
         .context("load the filter (needs root)")?;
-    filter.activate(image.records())?;
+    filter.maps.activate(image.records(), |_| true)?;
     let block_all = PolicyRecord {
         categories: u64::MAX,
         ..PolicyRecord::default()
     };
-    filter.put_policy(POLICY, &block_all)?;
+    filter.maps.put_policy(POLICY, &block_all)?;
     Ok(filter)
 }
 
@@ -153,7 +153,7 @@ fn assign_prefixes(filter: &mut Filter) -> Result<()> {
         prefixes: prefixes(),
         ..Assignments::default()
     };
-    Ok(filter.assign(Arc::new(assignments))?)
+    Ok(filter.maps.assign(Arc::new(assignments))?)
 }
 
 fn assign_macs(filter: &mut Filter) -> Result<()> {
@@ -161,7 +161,7 @@ fn assign_macs(filter: &mut Filter) -> Result<()> {
         macs: macs(),
         ..Assignments::default()
     };
-    Ok(filter.assign(Arc::new(assignments))?)
+    Ok(filter.maps.assign(Arc::new(assignments))?)
 }
 
 /// Of MAC addresses none of which is the frame's, so that the source address decides.
@@ -173,11 +173,11 @@ fn assign_both(filter: &mut Filter) -> Result<()> {
         prefixes: prefixes(),
         ..Assignments::default()
     };
-    Ok(filter.assign(Arc::new(assignments))?)
+    Ok(filter.maps.assign(Arc::new(assignments))?)
 }
 
 fn override_names(filter: &mut Filter, tld: &str) -> Result<()> {
-    let mut tree = Tree::new(filter.key());
+    let mut tree = Tree::new(filter.maps.key());
     let mut entries = Vec::new();
     for id in 1..=OVERRIDE_MAX {
         let name = list::name(&format!("www{id}.site{}.{tld}", id % 20_000));
@@ -194,9 +194,9 @@ fn override_names(filter: &mut Filter, tld: &str) -> Result<()> {
     }
     tree.change(&[], &entries);
     for (key, record) in tree.records() {
-        filter.put_override(key, Some(&record))?;
+        filter.maps.put_override(key, Some(&record))?;
     }
-    filter.put_flags(CONTROL_OVERRIDES, CONTROL_OVERRIDES);
+    filter.maps.put_flags(CONTROL_OVERRIDES, CONTROL_OVERRIDES);
     Ok(())
 }
 
@@ -205,5 +205,5 @@ fn unfilter(filter: &mut Filter) -> Result<()> {
         flags: POLICY_UNFILTERED,
         ..PolicyRecord::default()
     };
-    Ok(filter.put_policy(0, &unfiltered)?)
+    Ok(filter.maps.put_policy(0, &unfiltered)?)
 }

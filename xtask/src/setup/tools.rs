@@ -6,12 +6,13 @@ use super::apt;
 use crate::process;
 
 /// Program and Debian package.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("dig", "bind9-dnsutils"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
     ("dnsperf", "dnsperf"),
+    ("faketime", "faketime"),
 ];
 
 /// Installs what is missing.

@@ -1,0 +1,82 @@
+//! `nxdp daemon`: fills what `nxdp load` left, without any capability.
+//!
+//! It goes on with the generation that it finds: whoever ended before, and
+//! however, the filter filtered in the meantime and goes on counting.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    Cause, Display, Error, PrepareError, Reread, Service, Side, Signals, Socket, State,
+    error_chain, furnish, refresh::open_refresh,
+};
+use crate::{
+    config::Config,
+    image::Image,
+    kernel::{Pinned, Pins},
+    memory,
+    overrides::Journal,
+    policy::Categories,
+    regime::{self, Plan, Regime},
+};
+
+/// Where the daemon finds the filter and keeps its state.
+#[derive(Clone, Debug)]
+pub struct DaemonOptions {
+    /// The pins that `nxdp load` made.
+    pub pins: PathBuf,
+    /// The folder of its state.
+    pub state: PathBuf,
+}
+
+/// Runs until SIGINT or SIGTERM; the filter stays in force then.
+///
+/// SIGHUP takes the configuration from `reread`, and all that it names, if all of it is right.
+pub async fn daemon(
+    config: Config,
+    reread: Arc<Reread>,
+    options: DaemonOptions,
+) -> Result<(), Error> {
+    memory::return_large_blocks();
+    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let mut pinned = Pinned::open(Pins::at(options.pins))?;
+    let mut socket = Socket::open(&config)?;
+    let display = Display::of_daemon();
+    let mut refresh = open_refresh(&config, &display)?;
+    refresh.hurry_missing();
+    let state = State::at(&options.state);
+    let image = last_outline(&state, &display);
+    let categories = Categories::after(&config, image.lists());
+    let regime = go_on(&config, &categories, &mut pinned)?;
+    let side = Side::Pinned(Box::new(pinned));
+    let mut service = Service::new(Arc::new(config), reread, side, regime, refresh, display);
+    (service.compiled.image, service.compiled.categories) = (Arc::new(image), categories);
+    service.state = Some(state);
+    service.display.adopted(service.side.maps().active());
+    service.start_reload(Cause::Start);
+    service.serve(&mut signals, &mut socket).await
+}
+
+/// What is known of the last image, whose lists are behind the active generation.
+fn last_outline(state: &State, display: &Display) -> Image {
+    state.sweep();
+    match state.open() {
+        Ok(Some(image)) => image.outline(),
+        Ok(None) => Image::default(),
+        Err(error) => {
+            display.trouble(&error_chain(&error));
+            Image::default()
+        }
+    }
+}
+
+/// Goes on with the policies and overrides that are in force.
+fn go_on(
+    config: &Config,
+    categories: &Categories,
+    pinned: &mut Pinned,
+) -> Result<Regime, Error> {
+    let numbers = regime::numbers_in(&pinned.maps, config)?;
+    let plan = Plan::of(config, categories, &numbers).map_err(PrepareError::Config)?;
+    let journal = Journal::open(config.overrides()).map_err(regime::Error::Journal)?;
+    Ok(pinned.change(|maps| furnish(config, plan, journal, maps))?)
+}

@@ -23,6 +23,7 @@ pub mod lab;
 pub mod list_server;
 pub mod mutate;
 pub mod namespace;
+pub mod policy_cases;
 pub mod process;
 pub mod query;
 pub mod raw_socket;

@@ -50,7 +50,10 @@ impl Maps {
         }
         let key = HashKey::from_words(words);
         self.table.update_control(|control| control.key = key);
-        self.assignments = Some(Arc::default());
+        if self.policy(0)? != PolicyRecord::default() {
+            // The table is new, the other maps go on.
+            return Ok(());
+        }
         let block_all = PolicyRecord {
             categories: u64::MAX,
             ..PolicyRecord::default()

@@ -11,8 +11,8 @@
 mod line;
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -92,7 +92,10 @@ impl Journal {
     /// When the file cannot be read, is none of ours, or is damaged.
     pub fn open(path: &Path) -> Result<(Self, Book), Error> {
         let (mut journal, mut book) = Self::unread(path);
-        match fs::read(path).and_then(|bytes| Ok((bytes, fs::metadata(path)?))) {
+        match read(path) {
+            Ok((_, metadata)) if !metadata.is_file() => {
+                return Err(Error::Foreign(journal.path));
+            }
             Ok((bytes, metadata)) => {
                 journal.len = journal.replay(&bytes, &mut book)?;
                 journal.len_anew = journal.len;
@@ -266,7 +269,7 @@ impl Journal {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
-        fs::create_dir_all(folder)?;
+        make_folder(folder)?;
         let new = self.path.with_extension("new");
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o640);
@@ -288,6 +291,32 @@ impl Journal {
             source,
         }
     }
+}
+
+/// What a file says, and what it is; nothing of what is no file, which could keep the reader waiting.
+fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    let mut bytes = Vec::new();
+    if metadata.is_file() {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok((bytes, metadata))
+}
+
+/// Makes a folder with its parents; their names survive a crash too.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = match folder.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    make_folder(parent)?;
+    fs::create_dir(folder)?;
+    File::open(parent)?.sync_all()
 }
 
 #[cfg(test)]

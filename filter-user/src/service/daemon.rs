@@ -14,7 +14,7 @@ use crate::{
     image::Image,
     kernel::{Pinned, Pins},
     memory,
-    overrides::Journal,
+    overrides::{Book, Journal},
     policy::Categories,
     regime::{self, Plan, Regime},
 };
@@ -46,7 +46,8 @@ pub async fn daemon(
     let state = State::at(&options.state);
     let image = last_outline(&state, &display);
     let categories = Categories::after(&config, image.lists());
-    let regime = go_on(&config, &categories, &mut pinned)?;
+    let journal = Journal::open(&state.overrides(&config)).map_err(regime::Error::Journal)?;
+    let regime = go_on(&config, &categories, journal, &mut pinned)?;
     let side = Side::Pinned(Box::new(pinned));
     let mut service = Service::new(Arc::new(config), reread, side, regime, refresh, display);
     (service.compiled.image, service.compiled.categories) = (Arc::new(image), categories);
@@ -73,10 +74,10 @@ fn last_outline(state: &State, display: &Display) -> Image {
 fn go_on(
     config: &Config,
     categories: &Categories,
+    journal: (Journal, Book),
     pinned: &mut Pinned,
 ) -> Result<Regime, Error> {
     let numbers = regime::numbers_in(&pinned.maps, config)?;
     let plan = Plan::of(config, categories, &numbers).map_err(PrepareError::Config)?;
-    let journal = Journal::open(config.overrides()).map_err(regime::Error::Journal)?;
     Ok(pinned.change(|maps| furnish(config, plan, journal, maps))?)
 }

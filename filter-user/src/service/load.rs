@@ -124,7 +124,10 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
     let needed = image.as_ref().map_or(0, |image| image.records().len());
     let mut load = Load::stage(pins, capacity::for_records(needed).max(room))?;
     match &image {
-        Some(image) => start_with(image, config, &mut load.filter.maps, &display)?,
+        Some(image) => {
+            let path = State::at(&options.state).overrides(config);
+            start_with(image, config, &path, &mut load.filter.maps, &display)?;
+        }
         None if load.filter.maps.active().is_some() => {}
         None if load.replaces_another()? => return Err(LoadError::NoImage),
         None => display.trouble("no image and no list: every name passes until the daemon runs"),
@@ -138,16 +141,16 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
 fn start_with(
     image: &Image,
     config: &Config,
+    path: &Path,
     maps: &mut Maps,
     display: &Display,
 ) -> Result<(), LoadError> {
     let categories = Categories::after(config, image.lists());
     let plan = Plan::of(config, &categories, &regime::numbers_in(maps, config)?)?;
-    let journal = config.overrides();
-    let journal = Journal::open(journal).unwrap_or_else(|error| {
+    let journal = Journal::open(path).unwrap_or_else(|error| {
         // To filter without them is the smaller harm.
         display.trouble(&error_chain(&error));
-        Journal::unread(journal)
+        Journal::unread(path)
     });
     let mut regime = furnish(config, plan, journal, maps)?;
     maps.activate(image.records(), |_| true)?;

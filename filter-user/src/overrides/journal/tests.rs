@@ -76,6 +76,17 @@ fn what_was_written_is_read_again_word_for_word() {
 }
 
 #[test]
+fn what_is_no_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fifo");
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+    for path in [path.as_path(), folder.path()] {
+        assert!(matches!(Journal::open(path), Err(Error::Foreign(_))));
+    }
+}
+
+#[test]
 fn nothing_is_written_before_there_is_something_to_write() {
     let (folder, path) = file();
     let kept = Kept::open(&path);

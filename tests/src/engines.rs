@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use filter_common::{
     filter::{Host, filter},
     frame::BufferFrame,
-    layout::{Control, Record},
+    layout::{Control, POLICY_REFUSE_BYPASS, Record},
     reason::{Action, Reason},
     scratch::Scratch,
 };
@@ -57,6 +57,8 @@ pub fn compile_texts(lists: &[(&str, &str)]) -> Result<Image> {
 pub struct HostEngine {
     tables: HostTables,
     scratch: Box<Scratch>,
+    /// Some policy refuses encrypted transports.
+    watches_bypasses: bool,
 }
 
 impl HostEngine {
@@ -73,7 +75,9 @@ impl HostEngine {
 
     /// Judges by these tables.
     pub fn over(tables: HostTables) -> Self {
+        let mut policies = tables.policies.values();
         Self {
+            watches_bypasses: policies.any(|policy| policy.flags & POLICY_REFUSE_BYPASS != 0),
             tables,
             scratch: bytemuck::allocation::zeroed_box(),
         }
@@ -88,8 +92,10 @@ impl HostEngine {
     pub fn judge(&mut self, frame: &[u8]) -> Verdict {
         let mut buffer = frame.to_vec();
         buffer.resize(FRAME_ROOM_BYTES.max(frame.len()), 0);
-        let mut frame =
-            BufferFrame::new(&mut buffer, frame.len()).from_interface(LOOPBACK);
+        let mut frame = BufferFrame::new(&mut buffer, frame.len()).from_interface(LOOPBACK);
+        if self.watches_bypasses {
+            frame = frame.watching_bypasses();
+        }
         let reason = filter(&mut frame, &mut Host::new(&self.tables, &mut self.scratch));
         Verdict {
             reason,

@@ -56,7 +56,10 @@ fn keys(rows: &[(String, String)]) -> BTreeSet<String> {
 fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
-    top.extend(["list", "policy", "bypass", "guard", "fetch", "limit"].map(str::to_owned));
+    let tables = [
+        "list", "policy", "bypass", "guard", "control", "fetch", "limit",
+    ];
+    top.extend(tables.map(str::to_owned));
     assert_eq!(top, known("nosuchkey = 1"));
     for (section, toml) in [
         ("`[policy.NAME]`", "[policy.x]\nnosuchkey = 1"),
@@ -76,7 +79,7 @@ fn every_known_key_is_documented_and_every_documented_key_is_known() {
         keys(&documented("`[[list]]`")),
         known("[[list]]\nnosuchkey = 1")
     );
-    for section in ["guard", "fetch", "limit"] {
+    for section in ["guard", "control", "fetch", "limit"] {
         assert_eq!(
             keys(&documented(&format!("`[{section}]`"))),
             known(&format!("[{section}]\nnosuchkey = 1"))
@@ -103,7 +106,7 @@ fn the_example_is_valid_and_has_every_key() {
     let of_list = |at: usize| has(value["list"][at].as_table().unwrap());
     let of_lists = &of_list(0) | &of_list(1);
     assert_eq!(of_lists, known("[[list]]\nnosuchkey = 1"));
-    for section in ["guard", "fetch", "limit", "bypass"] {
+    for section in ["guard", "control", "fetch", "limit", "bypass"] {
         assert_eq!(
             has(value[section].as_table().unwrap()),
             known(&format!("[{section}]\nnosuchkey = 1"))

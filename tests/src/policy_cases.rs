@@ -2,6 +2,7 @@
 //!
 //! A case is data. The test holds the kernel and the host to the same table, and
 //! both to each other over every client, server and name of it.
+// tidy: long because a table of cases is read in one place.
 
 use filter_common::reason::Reason;
 use filter_user::overrides::{

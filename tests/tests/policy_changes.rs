@@ -234,5 +234,8 @@ fn the_maps_of_clients_become_what_is_assigned_and_another_process_finds_that() 
         assert_eq!(*filter.maps.adopt_assignments().unwrap(), wanted, "{seed}");
     }
     filter.maps.assign(Arc::default()).unwrap();
-    assert_eq!(*filter.maps.adopt_assignments().unwrap(), Assignments::default());
+    assert_eq!(
+        *filter.maps.adopt_assignments().unwrap(),
+        Assignments::default()
+    );
 }

@@ -296,7 +296,10 @@ impl Journal {
 /// What a file says, and what it is; nothing of what is no file, which could keep the reader waiting.
 fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
     let mut options = OpenOptions::new();
-    let mut file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let mut file = options
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
     if metadata.is_file() {

@@ -62,9 +62,9 @@ use crate::{
     image::ImageError,
     kernel::{self, Filter, InUse, Maps, Mode},
     memory,
+    overrides::{Book, Journal},
     pipeline::{Compiled, Probes, Sources},
     policy::Numbers,
-    overrides::{Book, Journal},
     regime::{self, Ledger, Names, Plan, Regime, Staged},
 };
 

@@ -4,10 +4,7 @@
 //! when all of that went well does anything change; the filter is without its
 //! lists at no time.
 
-use std::{
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use tokio::task::JoinHandle;
 
@@ -167,8 +164,7 @@ impl Service {
         let links = clients::links(&prepared.config, prepared.plan.policies());
         // Numbers may mean something else afterwards.
         self.book()?;
-        let staged =
-            (self.side).change(|maps| self.regime.stage(prepared.plan, links, maps))?;
+        let staged = (self.side).change(|maps| self.regime.stage(prepared.plan, links, maps))?;
         if let Err(error) = self.swap(prepared.compiled, &staged) {
             self.side.change(|maps| self.regime.unstage(maps))?;
             return Err(error);
@@ -217,6 +213,7 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`interfaces`", running.interfaces != new.interfaces),
         ("`mode`", running.mode != new.mode),
         ("`socket`", running.socket() != new.socket()),
+        ("`[control]`", running.control != new.control),
         ("`overrides`", running.overrides() != new.overrides()),
         ("`fetch.cache`", running.fetch.cache != new.fetch.cache),
     ];

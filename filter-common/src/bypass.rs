@@ -8,6 +8,7 @@ use crate::{
     client::{self, Source},
     layout::{CONTROL_BY_ANY, Control, POLICY_REFUSE_BYPASS},
     net::{ENCRYPTED_DNS_PORT, Path},
+    overlay,
     reason::Reason,
     scratch::Scratch,
     tcp,
@@ -34,7 +35,7 @@ pub fn judge<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -
 }
 
 #[inline(always)]
-fn is_refused<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path) -> bool {
+fn is_refused<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -> bool {
     let Some(control) = steps.record(0).map(Control::of) else {
         return false;
     };
@@ -51,4 +52,5 @@ fn is_refused<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path) -> b
         && !is_paused
         && (path.destination_port == ENCRYPTED_DNS_PORT
             || steps.is_resolver(&scratch.asker.destination))
+        && !overlay::is_client_paused(steps, scratch, control)
 }

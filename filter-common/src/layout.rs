@@ -77,6 +77,8 @@ pub const CONTROL_OVERRIDES: u32 = 32;
 pub const CONTROL_LOG_BLOCKED: u32 = 64;
 /// Every query leaves an event.
 pub const CONTROL_LOG_ALL: u32 = 128;
+/// Some client is paused.
+pub const CONTROL_PAUSES: u32 = 256;
 /// The flags by which a policy other than the default one is chosen.
 pub const CONTROL_BY_ANY: u32 = CONTROL_BY_MAC
     | CONTROL_BY_SOURCE
@@ -200,7 +202,11 @@ pub struct PolicyRecord {
     /// EDE INFO-CODE for rules that have none; 0 means [`Settings::ede_code`].
     pub ede_code: u8,
     /// Unused, zero.
-    pub reserved: [u8; 42],
+    pub reserved: [u8; 2],
+    /// By which userspace knows the policy again; the kernel does not look at it.
+    pub name_hash: u64,
+    /// Unused, zero.
+    pub reserved_words: [u64; 4],
 }
 
 impl Default for PolicyRecord {
@@ -211,6 +217,18 @@ impl Default for PolicyRecord {
 
 /// Policies that there can be, the default one not counted.
 pub const POLICY_MAX: u32 = 4096;
+/// Prefixes of clients that there can be.
+pub const CLIENT_PREFIX_MAX: u32 = 1 << 20;
+/// Sources on the link that can have a policy.
+pub const MAC_MAX: u32 = 100_000;
+/// Interfaces that can have a policy.
+pub const INTERFACE_MAX: u32 = 1024;
+/// Destinations that can have a policy.
+pub const DESTINATION_MAX: u32 = 4096;
+/// Prefixes of resolvers that can be refused.
+pub const RESOLVER_MAX: u32 = 65_536;
+/// Bit of the category that lists without one do not belong to: ways around the filter.
+pub const CATEGORY_BYPASS: u32 = 63;
 /// No table is looked at.
 pub const POLICY_UNFILTERED: u32 = 1;
 /// What would be blocked passes and is counted.
@@ -233,12 +251,13 @@ pub const CLIENT_ANSWERED: u32 = 1 << 31;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct OverrideRecord {
-    /// From this batch on `after` holds, until then `before`.
+    /// From this batch on `after` holds, until then `before`; where `after` has ended, `before` again.
     pub batch: u32,
     /// [`OVERRIDE_LEADS_ON`], [`OVERRIDE_BY_POLICY`], [`OVERRIDE_BY_CLIENT`]; only in
     /// the record for everybody.
     pub flags: u32,
-    /// What held before the batch: for the name itself, and for the names below.
+    /// What held before the batch, and what `after` lies over: for the name itself, and for the
+    /// names below.
     pub before: [Decision; 2],
     /// What holds from the batch on: for the name itself, and for the names below.
     pub after: [Decision; 2],
@@ -252,7 +271,7 @@ pub struct Decision {
     pub expires_ns: u64,
     /// Number of the override.
     pub id: u32,
-    /// [`DECISION_ALLOW`], [`DECISION_BLOCK`]; 0 means that nothing was decided.
+    /// [`DECISION_ALLOW`] and others; 0 means that nothing was decided.
     pub action: u8,
     /// [`AnswerKind`] as a number; 0 means the policy's.
     pub answer: u8,
@@ -266,6 +285,8 @@ pub struct Decision {
 pub const DECISION_ALLOW: u8 = 1;
 /// Blocks the name.
 pub const DECISION_BLOCK: u8 = 2;
+/// Blocks nothing: for a client, in the record of the root.
+pub const DECISION_PAUSE: u8 = 3;
 /// Overrides that there can be; each also takes a record for every parent of its name.
 pub const OVERRIDE_MAX: u32 = 65_536;
 /// Records that the map of overrides holds.

@@ -3,7 +3,8 @@
 //! A map holds a record for each name with an override and one for each parent
 //! of it, so that the walk from the last label to the first ends where no
 //! override is at or below. Records for everybody are found by the hash of the
-//! name; those of a policy or of a client by that hash and the subject.
+//! name; those of a policy or of a client by that hash and the subject. The root
+//! has a record while clients are paused.
 //!
 //! The longest name wins; within one name the client on the link, the client's
 //! address, the policy, everybody.
@@ -12,8 +13,8 @@ use crate::{
     descent,
     hash::{self, HashKey},
     layout::{
-        Control, DECISION_ALLOW, DECISION_BLOCK, Decision, OVERRIDE_BY_CLIENT, OVERRIDE_BY_POLICY,
-        OVERRIDE_LEADS_ON, OverrideRecord,
+        CONTROL_PAUSES, Control, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE, Decision,
+        OVERRIDE_BY_CLIENT, OVERRIDE_BY_POLICY, OVERRIDE_LEADS_ON, OverrideRecord,
     },
     maps::{Address, Mac, Maps},
     scratch::Scratch,
@@ -33,6 +34,11 @@ impl Subject {
     #[inline(always)]
     pub const fn policy(number: u32) -> Self {
         Self(1 << 56 | number as u64)
+    }
+
+    /// Whether it is the clients of a policy.
+    pub const fn is_policy(self) -> bool {
+        self.0 >> 56 == 1
     }
 
     /// One client on the link.
@@ -64,9 +70,30 @@ pub fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
     let Some(control) = steps.record(0).map(Control::of) else {
         return;
     };
+    if is_client_paused(steps, scratch, control) {
+        return;
+    }
     descent::walk(scratch, control.key.root, |scratch, depth, parent| {
         steps.overlay_visit(scratch, control, depth, parent)
     });
+}
+
+/// Whether nothing is blocked for the client in `scratch`, where that decision is left.
+///
+/// It comes before every [`visit`]: all of them see the batch that is in force now.
+#[inline(always)]
+pub fn is_client_paused<M: Maps + ?Sized>(
+    maps: &M,
+    scratch: &mut Scratch,
+    control: &Control,
+) -> bool {
+    scratch.batch = control.batch;
+    scratch.decision = Decision::default();
+    if control.flags & CONTROL_PAUSES == 0 {
+        return false;
+    }
+    scratch.decision = look_up(maps, scratch, control, control.key.root, false);
+    scratch.decision.action == DECISION_PAUSE
 }
 
 /// Looks up the name of the last `depth` labels, the hash of whose parent is `parent`; its hash.
@@ -79,66 +106,105 @@ pub fn visit<M: Maps + ?Sized>(
     parent: u64,
 ) -> u64 {
     let Suffix { start, hash, .. } = descent::suffix(scratch, &control.key, depth, parent);
-    let Some(record) = maps.override_record(hash) else {
-        scratch.leads_on = 0;
-        return hash;
-    };
-    let side = if depth == scratch.label_count { 0 } else { 1 };
-    let mut decision = in_force(maps, control, record, side);
-    if record.flags & OVERRIDE_BY_POLICY != 0 {
-        let subject = Subject::policy(scratch.policy);
-        decision = narrower(maps, control, hash, subject, side, decision);
-    }
-    if record.flags & OVERRIDE_BY_CLIENT != 0 {
-        let subject = Subject::address(&scratch.asker.source, &control.key);
-        decision = narrower(maps, control, hash, subject, side, decision);
-        let subject = Subject::mac(scratch.asker.mac);
-        decision = narrower(maps, control, hash, subject, side, decision);
-    }
+    let is_qname = depth == scratch.label_count;
+    let decision = look_up(maps, scratch, control, hash, is_qname);
     if decision.action != 0 {
         scratch.decision = decision;
         scratch.owner_at = start as u32;
     }
-    scratch.leads_on = u64::from(record.flags & OVERRIDE_LEADS_ON);
     hash
+}
+
+/// What is decided for a name and the asker in `scratch`, where is left whether it leads on.
+#[inline(always)]
+fn look_up<M: Maps + ?Sized>(
+    maps: &M,
+    scratch: &mut Scratch,
+    control: &Control,
+    name: u64,
+    is_qname: bool,
+) -> Decision {
+    let Some(record) = maps.override_record(name) else {
+        scratch.leads_on = 0;
+        return Decision::default();
+    };
+    scratch.leads_on = u64::from(record.flags & OVERRIDE_LEADS_ON);
+    let asked = Asked {
+        name,
+        is_qname,
+        batch: scratch.batch,
+    };
+    let mut decision = in_force(maps, record, asked);
+    if record.flags & OVERRIDE_BY_POLICY != 0 {
+        let subject = Subject::policy(scratch.policy);
+        decision = narrower(maps, &control.key, asked, subject, decision);
+    }
+    if record.flags & OVERRIDE_BY_CLIENT != 0 {
+        let subject = Subject::address(&scratch.asker.source, &control.key);
+        decision = narrower(maps, &control.key, asked, subject, decision);
+        let subject = Subject::mac(scratch.asker.mac);
+        decision = narrower(maps, &control.key, asked, subject, decision);
+    }
+    decision
+}
+
+/// What a record is looked at for.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// The hash of the name in hand.
+    name: u64,
+    /// It is the qname, not a parent of it.
+    is_qname: bool,
+    /// The batch in force.
+    batch: u32,
 }
 
 /// The decision for `subject`, or the wider one.
 #[inline(always)]
 fn narrower<M: Maps + ?Sized>(
     maps: &M,
-    control: &Control,
-    name: u64,
+    hash_key: &HashKey,
+    asked: Asked,
     subject: Subject,
-    side: usize,
     wider: Decision,
 ) -> Decision {
-    let Some(record) = maps.override_record(key(name, subject, &control.key)) else {
+    let Some(record) = maps.override_record(key(asked.name, subject, hash_key)) else {
         return wider;
     };
-    let own = in_force(maps, control, record, side);
+    let own = in_force(maps, record, asked);
     if own.action == 0 { wider } else { own }
 }
 
-/// What a record says now; nothing if that has expired.
+/// What a record says now; nothing if that has ended.
 #[inline(always)]
-fn in_force<M: Maps + ?Sized>(
-    maps: &M,
-    control: &Control,
-    record: &OverrideRecord,
-    side: usize,
-) -> Decision {
+fn in_force<M: Maps + ?Sized>(maps: &M, record: &OverrideRecord, asked: Asked) -> Decision {
+    let of = |[name, below]: [Decision; 2]| if asked.is_qname { name } else { below };
     // Batches are counted around: a difference below half the range is the past.
-    let is_after = control.batch.wrapping_sub(record.batch) >> 31 == 0;
-    let decision = match (is_after, side) {
-        (true, 0) => record.after[0],
-        (true, _) => record.after[1],
-        (false, 0) => record.before[0],
-        (false, _) => record.before[1],
-    };
-    let is_known = decision.action == DECISION_ALLOW || decision.action == DECISION_BLOCK;
-    if !is_known || decision.expires_ns != 0 && maps.now_ns() >= decision.expires_ns {
-        return Decision::default();
+    let is_after = asked.batch.wrapping_sub(record.batch) >> 31 == 0;
+    if !is_after {
+        return unless_ended(maps, of(record.before));
     }
-    decision
+    let after = of(record.after);
+    if after.action != 0 && has_ended(maps, after) {
+        return unless_ended(maps, of(record.before));
+    }
+    unless_ended(maps, after)
+}
+
+#[inline(always)]
+fn unless_ended<M: Maps + ?Sized>(maps: &M, decision: Decision) -> Decision {
+    let is_known = matches!(
+        decision.action,
+        DECISION_ALLOW | DECISION_BLOCK | DECISION_PAUSE
+    );
+    if is_known && !has_ended(maps, decision) {
+        decision
+    } else {
+        Decision::default()
+    }
+}
+
+#[inline(always)]
+fn has_ended<M: Maps + ?Sized>(maps: &M, decision: Decision) -> bool {
+    decision.expires_ns != 0 && maps.now_ns() >= decision.expires_ns
 }

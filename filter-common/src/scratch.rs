@@ -80,10 +80,10 @@ pub struct Scratch {
     pub option_end: u32,
     /// Position of the COOKIE option; 0 means that there is none.
     pub cookie_at: u32,
+    /// The batch of overrides that is in force for this packet.
+    pub batch: u32,
     /// The flags of the control record.
     pub flags: u32,
-    /// Unused, zero.
-    pub reserved: u32,
 }
 
 /// Room for a COOKIE option of 44 bytes, in whole words.

@@ -10,9 +10,10 @@ use crate::{
     descent,
     dns::{self, OptionStep},
     layout::{
-        CONTROL_BY_ANY, CONTROL_OVERRIDES, Control, DECISION_ALLOW, DECISION_BLOCK, Decision,
-        HEADER_SINGLE_LABEL_RULES, Header, POLICY_OBSERVE, POLICY_UNFILTERED, PolicyRecord,
-        QTYPES_PER_RULE, RULE_HAS_DESCENDANTS, RULE_IS_NODE, RULE_RESET, RuleRecord, Settings,
+        CONTROL_BY_ANY, CONTROL_OVERRIDES, Control, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
+        Decision, HEADER_SINGLE_LABEL_RULES, Header, POLICY_OBSERVE, POLICY_UNFILTERED,
+        PolicyRecord, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS, RULE_IS_NODE, RULE_RESET, RuleRecord,
+        Settings,
     },
     maps::Maps,
     overlay, policy,
@@ -136,6 +137,7 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
         steps.overlay(scratch);
     }
     let decided = match scratch.decision.action {
+        DECISION_PAUSE => Err(Reason::Paused),
         DECISION_ALLOW => Err(Reason::Overridden),
         DECISION_BLOCK => answer_of(steps, scratch, scratch.decision.answer, policy.answer),
         _ => decide_in(steps, scratch, control.active, policy.answer),

@@ -1,7 +1,5 @@
 //! The maps, and the only places where their values become references.
 
-use core::sync::atomic::AtomicU64;
-
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
@@ -14,8 +12,9 @@ use aya_ebpf::{
 use filter_common::{
     event,
     layout::{
-        ClientRecord, Control, Event, Header, LIST_TALLY_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord,
-        POLICY_MAX, PolicyRecord, PolicyTally, Record, RuleRecord,
+        CLIENT_PREFIX_MAX, ClientRecord, Control, DESTINATION_MAX, Event, Header, INTERFACE_MAX,
+        LIST_TALLY_MAX, MAC_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX, PolicyRecord,
+        PolicyTally, RESOLVER_MAX, Record, RuleRecord,
     },
     limit,
     maps::{Address, Flow, Mac, Maps},
@@ -43,11 +42,11 @@ static POLICIES: Array<PolicyRecord> = Array::with_max_entries(POLICY_MAX + 1, B
 /// Prefixes of clients: their policy, and whether they may be answered.
 #[map]
 static CLIENTS: LpmTrie<Address, ClientRecord> =
-    LpmTrie::with_max_entries(1 << 20, BPF_F_NO_PREALLOC);
+    LpmTrie::with_max_entries(CLIENT_PREFIX_MAX, BPF_F_NO_PREALLOC);
 
 /// Policies by source on the link; two zero bytes follow the address.
 #[map]
-static MACS: HashMap<[u8; 8], u32> = HashMap::with_max_entries(100_000, BPF_F_NO_PREALLOC);
+static MACS: HashMap<[u8; 8], u32> = HashMap::with_max_entries(MAC_MAX, BPF_F_NO_PREALLOC);
 
 /// Policies by VLAN identifier; 0 means none.
 #[map]
@@ -55,15 +54,16 @@ static VLANS: Array<u32> = Array::with_max_entries(4096, 0);
 
 /// Policies by index of the interface.
 #[map]
-static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+static INTERFACES: HashMap<u32, u32> = HashMap::with_max_entries(INTERFACE_MAX, BPF_F_NO_PREALLOC);
 
 /// Policies by destination address.
 #[map]
-static DESTINATIONS: HashMap<Address, u32> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+static DESTINATIONS: HashMap<Address, u32> =
+    HashMap::with_max_entries(DESTINATION_MAX, BPF_F_NO_PREALLOC);
 
 /// Prefixes of resolvers that answer over HTTPS; the value says nothing.
 #[map]
-static RESOLVERS: LpmTrie<Address, u8> = LpmTrie::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+static RESOLVERS: LpmTrie<Address, u8> = LpmTrie::with_max_entries(RESOLVER_MAX, BPF_F_NO_PREALLOC);
 
 /// What the operator said of single names, and records that lead there.
 #[map]
@@ -90,16 +90,18 @@ static LIST_TALLIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LIST_TALLY
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
-/// Whether some policy refuses encrypted transports. A variable of its own: most packets
-/// ask for it, and it costs them no look-up.
-#[unsafe(no_mangle)]
-static WATCHES_BYPASSES: AtomicU64 = AtomicU64::new(0);
+/// Whether some policy refuses encrypted transports. A map of its own, as short as can be: most
+/// packets ask for it, and at a constant index that is a load.
+#[map]
+static SWITCHES: Array<u64> = Array::with_max_entries(1, 0);
 
-/// [`WATCHES_BYPASSES`].
+/// [`SWITCHES`].
 #[inline(always)]
 pub fn watches_bypasses() -> bool {
-    // SAFETY: a live word of the section that userspace replaces.
-    unsafe { WATCHES_BYPASSES.as_ptr().read_volatile() != 0 }
+    // SAFETY: a live word of the map, which userspace replaces as a whole.
+    SWITCHES
+        .get_ptr(0)
+        .is_some_and(|word| unsafe { word.read_volatile() != 0 })
 }
 
 /// Counts one packet.

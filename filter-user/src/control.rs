@@ -18,12 +18,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     fetch::Accounts,
     querylog::{LogHeader, LogLine, LogRequest, LogStats},
+    regime::{Outcome, Request as OverridesRequest, Standing},
 };
 
 /// Version of the words on the socket.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest request, in bytes.
-pub const REQUEST_MAX_BYTES: u64 = 64 * 1024;
+pub const REQUEST_MAX_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A request.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub enum Verb {
     Metrics,
     /// The query log.
     Log(LogRequest),
+    /// What an operator says of overrides and pauses.
+    Overrides(OverridesRequest),
     /// To read the lists again; the answer is that to [`Verb::Status`], before they are read.
     Reload,
     /// The lists: how old they are, and when they are asked for again.
@@ -72,9 +75,13 @@ impl Verb {
     /// What it takes to ask this.
     pub const fn access(&self) -> Access {
         match self {
-            Self::Status | Self::Stats | Self::Metrics | Self::Lists => Access::Read,
+            Self::Status
+            | Self::Stats
+            | Self::Metrics
+            | Self::Lists
+            | Self::Overrides(OverridesRequest::List) => Access::Read,
             Self::Log(_) => Access::Names,
-            Self::Reload | Self::Update { .. } => Access::Change,
+            Self::Overrides(_) | Self::Reload | Self::Update { .. } => Access::Change,
         }
     }
 }
@@ -91,6 +98,8 @@ pub enum Response {
     Metrics(String),
     /// To [`Verb::Log`]: one [`crate::querylog::LogLine`] a line follows.
     Log(LogHeader),
+    /// To [`Verb::Overrides`].
+    Overrides(Outcome),
     /// To [`Verb::Lists`] and [`Verb::Update`].
     Lists(Accounts),
     /// The request was not understood or failed.
@@ -125,6 +134,9 @@ pub struct Status {
     /// Reloads since the start.
     #[serde(default)]
     pub reloads: Reloads,
+    /// Policies and overrides.
+    #[serde(default, flatten)]
+    pub standing: Standing,
 }
 
 /// What became of the reloads.

@@ -6,9 +6,13 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use filter_common::{layout::Settings, name::Name, rule::AnswerKind, table::Records as _};
 use filter_user::{
-    config::{CACHE_DEFAULT, Config, Error, REFRESH_DEFAULT, SOCKET_DEFAULT, TTL_DEFAULT_S},
+    config::{
+        CACHE_DEFAULT, Config, Error, OVERRIDES_DEFAULT, REFRESH_DEFAULT, SOCKET_DEFAULT,
+        TTL_DEFAULT_S,
+    },
     image::Image,
     pipeline::{Request, Sources},
+    policy::Categories,
 };
 
 const DOCUMENT: &str = include_str!("../../docs/nxdp.toml.md");
@@ -52,8 +56,25 @@ fn keys(rows: &[(String, String)]) -> BTreeSet<String> {
 fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
-    top.extend(["list", "guard", "control", "fetch", "limit", "metrics", "log"].map(str::to_owned));
+    let tables = [
+        "list", "policy", "bypass", "guard", "control", "fetch", "limit", "metrics", "log",
+    ];
+    top.extend(tables.map(str::to_owned));
     assert_eq!(top, known("nosuchkey = 1"));
+    for (section, toml) in [
+        ("`[policy.NAME]`", "[policy.x]\nnosuchkey = 1"),
+        (
+            "`[policy.NAME.schedule]`",
+            "[policy.x.schedule]\nnosuchkey = 1",
+        ),
+        (
+            "`[[policy.NAME.schedule.span]]`",
+            "[[policy.x.schedule.span]]\nnosuchkey = 1",
+        ),
+        ("`[bypass]`", "[bypass]\nnosuchkey = 1"),
+    ] {
+        assert_eq!(keys(&documented(section)), known(toml), "{section}");
+    }
     assert_eq!(
         keys(&documented("`[[list]]`")),
         known("[[list]]\nnosuchkey = 1")
@@ -85,12 +106,25 @@ fn the_example_is_valid_and_has_every_key() {
     let of_list = |at: usize| has(value["list"][at].as_table().unwrap());
     let of_lists = &of_list(0) | &of_list(1);
     assert_eq!(of_lists, known("[[list]]\nnosuchkey = 1"));
-    for section in ["guard", "control", "fetch", "limit", "metrics", "log"] {
+    for section in [
+        "guard", "control", "fetch", "limit", "metrics", "log", "bypass",
+    ] {
         assert_eq!(
             has(value[section].as_table().unwrap()),
             known(&format!("[{section}]\nnosuchkey = 1"))
         );
     }
+    let kids = value["policy"]["kids"].as_table().unwrap();
+    let mut policy = has(kids);
+    // An unfiltered policy has nothing else.
+    assert!(policy.insert("unfiltered".to_owned()));
+    assert_eq!(policy, known("[policy.x]\nnosuchkey = 1"));
+    let schedule = kids["schedule"].as_table().unwrap();
+    assert_eq!(has(schedule), known("[policy.x.schedule]\nnosuchkey = 1"));
+    assert_eq!(
+        has(schedule["span"][0].as_table().unwrap()),
+        known("[[policy.x.schedule.span]]\nnosuchkey = 1")
+    );
 }
 
 #[test]
@@ -111,6 +145,7 @@ fn the_documented_defaults_are_the_defaults() {
     assert_eq!(of("The filter", "mode"), "native");
     assert_eq!(of("The filter", "ttl_s"), TTL_DEFAULT_S.to_string());
     assert_eq!(of("The filter", "socket"), SOCKET_DEFAULT);
+    assert_eq!(of("The filter", "overrides"), OVERRIDES_DEFAULT);
     let guard = default.guard;
     assert_eq!(
         of("`[guard]`", "max_shrink_percent"),
@@ -207,7 +242,7 @@ fn sixty_four_categories_fit_and_one_more_is_an_error() {
     };
     let config = lists(64);
     config.check().unwrap();
-    assert_eq!(config.category_mask("c63"), Some(1 << 63));
+    assert_eq!(Categories::of(&config).mask("c63"), Some(1 << 63));
     assert!(matches!(
         lists(65).check(),
         Err(Error::TooManyCategories { count: 65 })

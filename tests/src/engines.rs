@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use filter_common::{
     filter::{Host, filter},
     frame::BufferFrame,
-    layout::{Control, Record},
+    layout::{Control, POLICY_REFUSE_BYPASS, Record},
     reason::{Action, Reason},
     scratch::Scratch,
 };
@@ -19,6 +19,8 @@ use filter_user::{
 
 /// Room that the kernel gives a TEST_RUN frame: a page less headroom and tail.
 const FRAME_ROOM_BYTES: usize = 4096 - 256 - 320;
+/// Index of the loopback interface, by which TEST_RUN has frames come in.
+const LOOPBACK: u32 = 1;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
@@ -55,6 +57,8 @@ pub fn compile_texts(lists: &[(&str, &str)]) -> Result<Image> {
 pub struct HostEngine {
     tables: HostTables,
     scratch: Box<Scratch>,
+    /// Some policy refuses encrypted transports.
+    watches_bypasses: bool,
 }
 
 impl HostEngine {
@@ -66,17 +70,32 @@ impl HostEngine {
         };
         let mut records = vec![Record(bytemuck::cast(control))];
         records.extend_from_slice(image.records());
+        Self::over(HostTables::new(records))
+    }
+
+    /// Judges by these tables.
+    pub fn over(tables: HostTables) -> Self {
+        let mut policies = tables.policies.values();
         Self {
-            tables: HostTables::new(records),
+            watches_bypasses: policies.any(|policy| policy.flags & POLICY_REFUSE_BYPASS != 0),
+            tables,
             scratch: bytemuck::allocation::zeroed_box(),
         }
+    }
+
+    /// Sets the time, in nanoseconds of CLOCK_BOOTTIME.
+    pub fn set_now(&mut self, now_ns: u64) {
+        self.tables.now_ns.set(now_ns);
     }
 
     /// Judges one frame.
     pub fn judge(&mut self, frame: &[u8]) -> Verdict {
         let mut buffer = frame.to_vec();
         buffer.resize(FRAME_ROOM_BYTES.max(frame.len()), 0);
-        let mut frame = BufferFrame::new(&mut buffer, frame.len());
+        let mut frame = BufferFrame::new(&mut buffer, frame.len()).from_interface(LOOPBACK);
+        if self.watches_bypasses {
+            frame = frame.watching_bypasses();
+        }
         let reason = filter(&mut frame, &mut Host::new(&self.tables, &mut self.scratch));
         Verdict {
             reason,

@@ -7,14 +7,18 @@ use std::{
 
 use filter_common::{
     layout::{
-        CLIENT_ANSWERED, ClientRecord, Control, Event, OverrideRecord, PolicyRecord, Record,
-        RuleRecord,
+        CLIENT_ANSWERED, ClientRecord, Control, Event, OverrideRecord, POLICY_MAX, PolicyRecord,
+        Record, RuleRecord,
     },
     maps::{Address, Flow, Mac, Maps},
     reason::Reason,
     scratch::Scratch,
     table::Records,
     verdict::Steps,
+};
+use filter_user::{
+    kernel::{self, Maps as KernelMaps},
+    policy::Prefix,
 };
 
 /// Everything that the core looks things up in.
@@ -34,7 +38,7 @@ pub struct HostTables {
     /// Policies by destination.
     pub destinations: HashMap<Address, u32>,
     /// Resolvers that answer over HTTPS.
-    pub resolvers: Vec<Address>,
+    pub resolvers: Vec<Prefix>,
     /// Overrides by key.
     pub overrides: HashMap<u64, OverrideRecord>,
     /// Connections that were answered.
@@ -69,6 +73,35 @@ impl HostTables {
             events: RefCell::default(),
             now_ns: Cell::new(1),
         }
+    }
+
+    /// Tables that say what the maps of a kernel program say, over the records of its image.
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be read.
+    pub fn like(maps: &mut KernelMaps, image: &[Record]) -> Result<Self, kernel::Error> {
+        let control = Control {
+            active: 1,
+            ..maps.control()
+        };
+        let records = [&[Record(bytemuck::cast(control))], image].concat();
+        let assignments = maps.adopt_assignments()?;
+        let policies = (0..=POLICY_MAX).map(|number| Ok((number, maps.policy(number)?)));
+        let prefixes = assignments.prefixes.iter();
+        Ok(Self {
+            policies: policies.collect::<Result<_, kernel::Error>>()?,
+            clients: prefixes
+                .map(|(prefix, record)| (prefix.address, prefix.len, *record))
+                .collect(),
+            macs: assignments.macs.clone().into_iter().collect(),
+            vlans: assignments.vlans.clone().into_iter().collect(),
+            interfaces: assignments.interfaces.clone().into_iter().collect(),
+            destinations: assignments.destinations.clone().into_iter().collect(),
+            resolvers: assignments.resolvers.clone(),
+            overrides: maps.override_records()?.into_iter().collect(),
+            ..Self::new(records)
+        })
     }
 
     /// Changes the control record.
@@ -126,7 +159,7 @@ impl Maps for HostTables {
     }
 
     fn is_resolver(&self, address: &Address) -> bool {
-        self.resolvers.contains(address)
+        self.resolvers.iter().any(|prefix| prefix.covers(address))
     }
 
     fn override_record(&self, key: u64) -> Option<&OverrideRecord> {

@@ -252,6 +252,6 @@ fn end_station(namespace: &Namespace, interface: &str, network: u8, host: &str) 
     ))
 }
 
-fn mac_text(mac: [u8; 6]) -> String {
+pub(crate) fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }

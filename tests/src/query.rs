@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,7 @@ pub struct Query {
     dnssec_ok: bool,
     transport: Transport,
     timeout: Duration,
+    source: Option<IpAddr>,
 }
 
 /// What carries a query.
@@ -123,6 +124,7 @@ impl Query {
             dnssec_ok: false,
             transport: Transport::Udp,
             timeout: Duration::from_secs(2),
+            source: None,
         }
     }
 
@@ -174,6 +176,13 @@ impl Query {
         self
     }
 
+    /// Asks over UDP from one of several addresses; the kernel chooses otherwise.
+    #[must_use]
+    pub fn from_address(mut self, source: IpAddr) -> Self {
+        self.source = Some(source);
+        self
+    }
+
     /// The name asked for.
     pub fn name(&self) -> &Name {
         &self.name
@@ -211,11 +220,12 @@ impl Query {
 
     fn ask_over_udp(&self, query: &[u8], server: SocketAddr) -> Result<Reply, QueryError> {
         let any = if server.is_ipv4() {
-            "0.0.0.0:0"
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
         } else {
-            "[::]:0"
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         };
-        let socket = UdpSocket::bind(any).map_err(failed("open a socket"))?;
+        let source = (self.source.unwrap_or(any), 0);
+        let socket = UdpSocket::bind(source).map_err(failed("open a socket"))?;
         socket
             .connect(server)
             .map_err(failed("reach the resolver"))?;

@@ -206,6 +206,22 @@ impl<'a> Roles<'a> {
         Ok(daemon)
     }
 
+    /// What `nxdp` with the words of a line prints as JSON.
+    ///
+    /// # Errors
+    /// Fails when it does.
+    pub fn say(&self, line: &str) -> Result<Value> {
+        let mut command = Command::new(&self.binary);
+        command.args(line.split_whitespace());
+        let output = command
+            .args(["--json", "--socket"])
+            .arg(self.socket())
+            .output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "nxdp {line}: {error}");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
     /// What `nxdp status --json` prints.
     pub fn status(&self) -> Result<Value> {
         self.ask("status")
@@ -213,16 +229,7 @@ impl<'a> Roles<'a> {
 
     /// What `nxdp VERB --json` prints.
     pub fn ask(&self, verb: &str) -> Result<Value> {
-        let output = Command::new(&self.binary)
-            .args([verb, "--json", "--socket"])
-            .arg(self.socket())
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "nxdp {verb}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(serde_json::from_slice(&output.stdout)?)
+        self.say(verb)
     }
 
     /// Asks for the status until it is as wanted, and hands it back.

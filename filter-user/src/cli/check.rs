@@ -11,7 +11,7 @@ use filter_user::{
 };
 use serde_json::json;
 
-use super::{Failure, GivenLists, print_findings};
+use super::{Failure, GivenLists, policies::PolicyTable, print_findings};
 
 /// Flags of `nxdp check`.
 #[derive(Debug, Args)]
@@ -33,11 +33,17 @@ impl Arguments {
         let compiled = Sources::default()
             .compile(&config, &request, &progress_bar())
             .map_err(Failure::usage)?;
+        let policies = PolicyTable::new(&config, &compiled.categories)?;
         let mut out = io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", account(&config, &compiled)?)?;
+            let mut account = account(&config, &compiled)?;
+            account["policies"] = policies.json();
+            writeln!(out, "{account}")?;
         } else {
             print(&config, &compiled, &mut out)?;
+            if !config.policies.is_empty() {
+                policies.print(&mut out)?;
+            }
         }
         compiled.admit().map_err(Failure::usage)
     }

@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done,
 //! 1 failed, 2 bad usage or configuration.
 
+mod asking;
 mod attach;
 mod check;
 mod compile;
@@ -13,10 +14,13 @@ mod lists;
 mod load;
 mod log;
 mod metrics;
+mod overrides;
+mod policies;
 mod query;
 mod run;
 mod status;
 mod top;
+mod when;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -98,9 +102,29 @@ enum Command {
     /// Say what would happen to a name, and which list and line decide it; needs no root
     Query(query::Arguments),
     /// Say the same, with every other rule that touches the name and why it lost
-    Explain(query::ExplainArguments),
+    Explain(query::Arguments),
     /// Say what this machine and an interface can do, what stands in the way and what to do about it
     Features(features::Arguments),
+    /// Let names through at once, whatever the lists say
+    ///
+    /// In effect when the command returns, and kept over restarts; no list is
+    /// compiled. It ends when it should even if nxdp does not run then.
+    Allow(overrides::NameArguments),
+    /// Block names at once, whatever the lists say
+    ///
+    /// CAUTION: a blocked name stops resolving for everybody whom it is said for.
+    Block(overrides::BlockArguments),
+    /// List what `nxdp allow`, `block` and `pause` said that still holds
+    Overrides(overrides::ListArguments),
+    /// Remove or import overrides
+    #[command(subcommand)]
+    Override(overrides::OverrideCommand),
+    /// Block nothing for a time, for everybody, a policy or one client
+    ///
+    /// The kernel ends it by itself. Overrides are suspended as well.
+    Pause(overrides::PauseArguments),
+    /// End a pause early
+    Resume(overrides::ResumeArguments),
     /// Show what a running nxdp is attached to and which lists are active
     Status(status::Arguments),
     /// Have a running nxdp read its lists again
@@ -109,7 +133,7 @@ enum Command {
     /// ones. Takes root, the service's user, or `admin_group` of the configuration.
     Reload(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
-    Stats(status::Arguments),
+    Stats(status::StatsArguments),
     /// Print the counters and more of a running nxdp as OpenMetrics text, for Prometheus and others
     Metrics(metrics::Arguments),
     /// Print the queries that a running nxdp blocked, or all: who asked for what, and what decided
@@ -301,8 +325,14 @@ pub(crate) fn main() -> ExitCode {
         Command::Daemon(arguments) => arguments.run(),
         Command::Unload(arguments) => arguments.run(),
         Command::Query(arguments) => arguments.query(),
-        Command::Explain(arguments) => arguments.run(),
+        Command::Explain(arguments) => arguments.explain(),
         Command::Features(arguments) => arguments.run(),
+        Command::Allow(arguments) => arguments.allow(),
+        Command::Block(arguments) => arguments.run(),
+        Command::Overrides(arguments) => arguments.run(),
+        Command::Override(command) => command.run(),
+        Command::Pause(arguments) => arguments.run(),
+        Command::Resume(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
         Command::Reload(arguments) => arguments.reload(),
         Command::Stats(arguments) => arguments.stats(),

@@ -14,12 +14,16 @@ use filter_user::{
     image::{Explanation, Image, Origin, Verdict},
     list,
     pipeline::{Guarding, Request, Sources},
+    regime::{Forecast, Judgement},
     rule::{ClientAddress, qtype_text},
     service::progress_bar,
 };
 use serde_json::json;
 
-use super::{Failure, ListArguments};
+use super::{
+    Failure, ListArguments,
+    asking::{self, AskingArguments},
+};
 
 /// Flags of `nxdp query` and `nxdp explain`.
 #[derive(Debug, Args)]
@@ -35,35 +39,59 @@ pub(super) struct Arguments {
     /// Query type: a mnemonic such as AAAA, or TYPE65
     #[arg(long = "type", short = 't', value_name = "TYPE", default_value = "A")]
     qtype: String,
+    #[command(flatten)]
+    asking: AskingArguments,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
 }
 
-/// Flags of `nxdp explain`.
-#[derive(Debug, Args)]
-pub(super) struct ExplainArguments {
-    #[command(flatten)]
-    query: Arguments,
-    /// Client that asks, by its IP or hardware address: tells which of the rules for some clients are for it
-    #[arg(long, value_name = "ADDR")]
-    client: Option<ClientAddress>,
-}
-
 /// What is printed of a name.
-type Printer = dyn Fn(&Image, &Name, &Asked<'_>, &mut dyn Write) -> anyhow::Result<()>;
+type Printer = fn(&Image, &Name, &Asked<'_>, &mut dyn Write) -> anyhow::Result<()>;
 
 /// One question.
 struct Asked<'a> {
     text: &'a str,
     qtype: u16,
     json: bool,
+    client: Option<ClientAddress>,
+    /// What policies and overrides say of it; an image alone knows none.
+    judgement: Option<Judgement<'a>>,
+}
+
+impl Asked<'_> {
+    /// The categories whose lists are asked.
+    fn categories(&self) -> u64 {
+        let judgement = self.judgement.as_ref();
+        judgement.map_or(EVERY_CATEGORY, |judgement| judgement.categories)
+    }
+
+    /// The verdict if something else than the lists decides.
+    fn undecided_by_lists(&self) -> Option<Verdict<'static>> {
+        let decision = asking::decision(self.judgement.as_ref()?)?;
+        Some(Verdict {
+            decision,
+            record: None,
+            winner: None,
+        })
+    }
+}
+
+/// What is asked.
+struct Subject {
+    image: Arc<Image>,
+    forecast: Option<Forecast>,
 }
 
 impl Arguments {
     pub(super) fn query(mut self) -> Result<(), Failure> {
         self.sort_lists_out();
-        self.each(&print_verdict)
+        self.each(print_verdict)
+    }
+
+    pub(super) fn explain(mut self) -> Result<(), Failure> {
+        self.sort_lists_out();
+        self.each(print_explanation)
     }
 
     /// Takes files among the names for lists once a list is named: `--list A B` means both.
@@ -81,14 +109,14 @@ impl Arguments {
             .extend(files.into_iter().map(PathBuf::from));
     }
 
-    fn each(self, print: &Printer) -> Result<(), Failure> {
+    fn each(self, print: Printer) -> Result<(), Failure> {
         let qtype = list::qtype(&self.qtype).ok_or_else(|| {
             let text = &self.qtype;
             Failure::usage(anyhow!(
                 "unknown query type '{text}': use a mnemonic such as AAAA, or TYPE65"
             ))
         })?;
-        let image = self.image()?;
+        let subject = self.subject()?;
         let mut out = BufWriter::new(io::stdout().lock());
         for name in &self.names {
             if name == "-" {
@@ -96,20 +124,23 @@ impl Arguments {
                     let line = line.context("read names from standard input")?;
                     let name = line.trim();
                     if !name.is_empty() {
-                        self.one(&image, name, qtype, print, &mut out)?;
+                        self.one(&subject, name, qtype, print, &mut out)?;
                     }
                 }
             } else {
-                self.one(&image, name, qtype, print, &mut out)?;
+                self.one(&subject, name, qtype, print, &mut out)?;
             }
         }
         out.flush()?;
         Ok(())
     }
 
-    fn image(&self) -> Result<Arc<Image>, Failure> {
+    fn subject(&self) -> Result<Subject, Failure> {
         if let Some(path) = &self.image {
-            return Ok(Arc::new(Image::open(path)?));
+            return Ok(Subject {
+                image: Arc::new(Image::open(path)?),
+                forecast: None,
+            });
         }
         let config = self.lists.config().map_err(Failure::usage)?;
         if config.lists.is_empty() {
@@ -119,17 +150,21 @@ impl Arguments {
             guarding: Guarding::Skip,
             ..Request::default()
         };
-        Ok(Sources::default()
-            .compile(&config, &request, &progress_bar())?
-            .image)
+        let compiled = Sources::default().compile(&config, &request, &progress_bar())?;
+        let is_from_file = self.lists.config.is_some();
+        let forecast = (self.asking).forecast(&config, &compiled.categories, is_from_file)?;
+        Ok(Subject {
+            image: compiled.image,
+            forecast: Some(forecast),
+        })
     }
 
     fn one(
         &self,
-        image: &Image,
+        subject: &Subject,
         text: &str,
         qtype: u16,
-        print: &Printer,
+        print: Printer,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
         let name = list::name(text)
@@ -138,22 +173,15 @@ impl Arguments {
             text,
             qtype,
             json: self.json,
+            client: self.asking.client_address(),
+            judgement: (subject.forecast.as_ref())
+                .map(|forecast| forecast.judge(&name, &self.asking.asking())),
         };
-        Ok(print(image, &name, &asked, out)?)
+        Ok(print(&subject.image, &name, &asked, out)?)
     }
 }
 
-impl ExplainArguments {
-    pub(super) fn run(mut self) -> Result<(), Failure> {
-        self.query.sort_lists_out();
-        let client = self.client;
-        self.query.each(&move |image, name, asked, out| {
-            print_explanation(image, name, client, asked, out)
-        })
-    }
-}
-
-/// Every list applies: policies choose among categories, and there is one policy.
+/// Every list applies: policies choose among categories, and an image knows none.
 pub(super) const EVERY_CATEGORY: u64 = u64::MAX;
 
 fn print_verdict(
@@ -162,7 +190,8 @@ fn print_verdict(
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let verdict = image.query(name, asked.qtype, EVERY_CATEGORY);
+    let by_lists = || image.query(name, asked.qtype, asked.categories());
+    let verdict = asked.undecided_by_lists().unwrap_or_else(by_lists);
     if asked.json {
         writeln!(out, "{}", verdict_json(asked, &verdict))?;
     } else {
@@ -176,6 +205,9 @@ fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
     object["name"] = json!(asked.text);
     object["type"] = json!(qtype_text(asked.qtype));
     object["verdict"] = json!(verdict.decision.as_str());
+    if let Some(judgement) = &asked.judgement {
+        asking::add_json(&mut object, judgement);
+    }
     object
 }
 
@@ -197,9 +229,11 @@ fn verdict_text(
 ) -> String {
     let word = verdict.decision.as_str();
     let name = asked.text;
-    match &verdict.winner {
-        Some(origin) => format!("{word:<6} {name}  by {}", place(origin)),
-        None => format!("{word:<6} {name}"),
+    let decider = asked.judgement.as_ref().and_then(asking::decider_text);
+    match (&verdict.winner, decider) {
+        (Some(origin), _) => format!("{word:<6} {name}  by {}", place(origin)),
+        (None, Some(decider)) => format!("{word:<6} {name}  {decider}"),
+        (None, None) => format!("{word:<6} {name}"),
     }
 }
 
@@ -225,28 +259,37 @@ fn whole_place(origin: &Origin<'_>) -> String {
 fn print_explanation(
     image: &Image,
     name: &Name,
-    client: Option<ClientAddress>,
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let explanation = image.explain(name, asked.qtype, EVERY_CATEGORY, client);
+    let by_lists = image.explain(name, asked.qtype, asked.categories(), asked.client);
+    let other = asked.undecided_by_lists();
+    let verdict = other.as_ref().unwrap_or(&by_lists.verdict);
     if asked.json {
-        writeln!(out, "{}", explanation_json(asked, &explanation))?;
+        writeln!(out, "{}", explanation_json(asked, verdict, &by_lists))?;
         return Ok(());
     }
-    writeln!(
-        out,
-        "{}",
-        verdict_text(asked, &explanation.verdict, whole_place)
-    )?;
-    for (origin, loss) in &explanation.others {
+    writeln!(out, "{}", verdict_text(asked, verdict, whole_place))?;
+    if let Some(policy) = asked.judgement.as_ref().and_then(asking::policy_text) {
+        writeln!(out, "       {policy}")?;
+    }
+    if let (Some(_), Some(origin)) = (&other, &by_lists.verdict.winner) {
+        let word = by_lists.verdict.decision.as_str();
+        writeln!(out, "       lists alone: {word} by {}", whole_place(origin))?;
+    }
+    for (origin, loss) in &by_lists.others {
         writeln!(out, "       not by {}: {loss}", whole_place(origin))?;
     }
     Ok(())
 }
 
-fn explanation_json(asked: &Asked<'_>, explanation: &Explanation<'_>) -> serde_json::Value {
-    let mut object = verdict_json(asked, &explanation.verdict);
+fn explanation_json(
+    asked: &Asked<'_>,
+    verdict: &Verdict<'_>,
+    explanation: &Explanation<'_>,
+) -> serde_json::Value {
+    let mut object = verdict_json(asked, verdict);
+    object["by_lists"] = json!(explanation.verdict.decision.as_str());
     object["others"] = explanation
         .others
         .iter()

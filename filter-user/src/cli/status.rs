@@ -1,19 +1,44 @@
 //! `nxdp status`, `nxdp stats` and `nxdp reload`.
 
-use std::io::{self, Write as _};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write as _},
+};
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use filter_common::reason::Reason;
 use filter_user::{
     config::LogQueries,
-    control::{self, AttachmentState, Response, Stats, Status, Verb},
+    control::{self, AttachmentState, PolicyStats, Response, Stats, Status, Verb},
     querylog::LogStats,
+    regime::PolicyStanding,
 };
 
-use super::{Failure, SocketArgument};
+use super::{Failure, SocketArgument, when};
 
-/// Flags of `nxdp status`, `nxdp stats` and `nxdp reload`.
+/// Flags of `nxdp stats`.
+#[derive(Debug, Args)]
+pub(super) struct StatsArguments {
+    #[command(flatten)]
+    arguments: Arguments,
+    /// Count by something else than the reason
+    #[arg(long, value_name = "WHAT")]
+    by: Option<By>,
+}
+
+/// What queries are counted by.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    /// The client's policy: queries that were judged, and those that were blocked
+    Policy,
+    /// The category of the list that blocked
+    Category,
+    /// The list that blocked
+    List,
+}
+
+/// Flags of `nxdp status`, `nxdp reload`, and those of all three.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -47,18 +72,48 @@ impl Arguments {
         }
         Ok(())
     }
+}
 
+impl StatsArguments {
     pub(super) fn stats(self) -> Result<(), Failure> {
-        let Response::Stats(stats) = control::ask(&self.socket.socket, Verb::Stats)? else {
-            return Err(control::Error::OtherAnswer.into());
+        let Arguments { socket, json } = self.arguments;
+        let Response::Stats(stats) = control::ask(&socket.socket, Verb::Stats)? else {
+            return Err(other_answer().into());
         };
-        if self.json {
-            print_json(&stats)?;
-        } else {
-            print_stats(&stats)?;
+        match (json, self.by) {
+            (true, None) => print_json(&stats)?,
+            (true, Some(By::Policy)) => print_json(&stats.policies)?,
+            (true, Some(By::Category)) => print_json(&stats.categories)?,
+            (true, Some(By::List)) => print_json(&stats.lists)?,
+            (false, None) => print_stats(&stats)?,
+            (false, Some(By::Policy)) => print_policies(&stats.policies)?,
+            (false, Some(By::Category)) => print_blocked("category", &stats.categories)?,
+            (false, Some(By::List)) => print_blocked("list", &stats.lists)?,
         }
         Ok(())
     }
+}
+
+fn print_policies(policies: &BTreeMap<String, PolicyStats>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{:<24} {:>14} {:>14}", "policy", "queries", "blocked")?;
+    for (name, PolicyStats { queries, blocked }) in policies {
+        writeln!(out, "{name:<24} {queries:>14} {blocked:>14}")?;
+    }
+    Ok(())
+}
+
+fn print_blocked(what: &str, counts: &BTreeMap<String, u64>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{what:<24} {:>14}", "blocked")?;
+    for (name, blocked) in counts {
+        writeln!(out, "{name:<24} {blocked:>14}")?;
+    }
+    Ok(())
+}
+
+pub(super) fn other_answer() -> anyhow::Error {
+    anyhow::anyhow!("understand the answer: it is to another question")
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
@@ -101,10 +156,46 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
             list.path.display()
         )?;
     }
+    for policy in &status.standing.policies {
+        writeln!(out, "policy       {}", policy_line(policy))?;
+    }
+    let overrides = &status.standing.overrides;
+    if overrides.count > 0 {
+        let next = overrides
+            .next_end
+            .map(|end| format!(", the next ends {}", when::local(end)));
+        writeln!(
+            out,
+            "overrides    {}{}",
+            overrides.count,
+            next.unwrap_or_default()
+        )?;
+    }
     if let Some(error) = &status.last_error {
         writeln!(out, "last reload  failed: {error}")?;
     }
     Ok(())
+}
+
+fn policy_line(policy: &PolicyStanding) -> String {
+    let blocks = match &policy.blocks {
+        _ if policy.unfiltered => "unfiltered".to_owned(),
+        None => "blocks every category".to_owned(),
+        Some(categories) if categories.is_empty() => "blocks nothing".to_owned(),
+        Some(categories) => format!("blocks {}", categories.join(", ")),
+    };
+    let paused = policy
+        .paused_until
+        .map(|until| format!("; paused until {}", when::local(until)));
+    let switch = policy
+        .next_switch
+        .map(|next| format!("; switches {}", when::local(next)));
+    let name = &policy.name;
+    format!(
+        "{name}: {blocks}{}{}",
+        paused.unwrap_or_default(),
+        switch.unwrap_or_default()
+    )
 }
 
 fn print_stats(stats: &Stats) -> anyhow::Result<()> {

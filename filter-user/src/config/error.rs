@@ -117,6 +117,82 @@ pub enum Error {
         "guard.must_block names the category '{0}', which no list has: write it as a list's `category`"
     )]
     UnknownCategory(String),
+    /// A policy's name cannot be written on a command line.
+    #[error("policy '{0}': names of policies have 1 to 63 letters, digits, `-` and `_`")]
+    PolicyName(String),
+    /// The default policy needs no clients.
+    #[error(
+        "policy.default has clients: it is for everybody whom no other policy names; give them a policy of another name"
+    )]
+    DefaultPolicyClients,
+    /// An unfiltered policy that filters.
+    #[error("policy '{policy}' is unfiltered and has `{key}`: leave one of both out")]
+    Unfiltered {
+        /// The policy.
+        policy: String,
+        /// What contradicts.
+        key: &'static str,
+    },
+    /// A policy chooses lists by a category that none has.
+    #[error(
+        "policy '{policy}' names the category '{category}', which no list has{}",
+        nearest.as_ref().map_or_else(
+            || ": write it as a list's `category`".to_owned(),
+            |nearest| format!("; did you mean '{nearest}'?"),
+        )
+    )]
+    PolicyCategory {
+        /// The policy.
+        policy: String,
+        /// The category.
+        category: String,
+        /// The category of a list that is most like it.
+        nearest: Option<String>,
+    },
+    /// Clients that two policies claim.
+    #[error("{what} belongs to policy '{first}' and to policy '{second}': leave it out of one")]
+    TwoPolicies {
+        /// The client or destination.
+        what: String,
+        /// One policy.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// More of something than the kernel's tables hold.
+    #[error("policies name {count} {what}, at most {max} fit: join some, or leave some out")]
+    TooMany {
+        /// What of.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// A line of a file of clients is none.
+    #[error("read clients '{path}': line {line}: {reason}")]
+    Client {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of clients cannot be read.
+    #[error("read clients '{path}'")]
+    ReadClients {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The machine does not say where it is.
+    #[error(
+        "find the time zone of this machine: write `time_zone` into the schedule of policy '{0}'"
+    )]
+    NoTimeZone(String),
     /// An override that names nothing or gives no reason.
     #[error(
         "guard.allow for '{0}' has no reason: say in `reason` why the guard may be overridden there"

@@ -12,6 +12,7 @@ use super::{Config, Error};
 use crate::{
     guard::{GuardedName, Guards, Override, SizeLimits},
     list,
+    policy::Categories,
 };
 
 /// The table `[guard]`.
@@ -92,7 +93,7 @@ impl GuardConfig {
             .iter()
             .filter_map(|names| names.category.as_ref())
         {
-            if config.category_mask(category).is_none() {
+            if !config.categories().contains(&category.as_str()) {
                 return Err(Error::UnknownCategory(category.clone()));
             }
         }
@@ -101,14 +102,15 @@ impl GuardConfig {
 }
 
 impl Config {
-    /// The guards with the names in their files.
+    /// The guards with the names in their files, for lists whose categories have these bits.
     ///
     /// # Errors
     ///
     /// When a file cannot be read or a line of it is no name.
-    pub fn guards(&self) -> Result<Guards, Error> {
+    pub fn guards(&self, categories: &Categories) -> Result<Guards, Error> {
         let config = &self.guard;
         let mut guards = Guards {
+            category_masks: categories.masks_in_use(self),
             sizes: SizeLimits {
                 shrink_percent: config.max_shrink_percent,
                 growth_percent: config.max_growth_percent,
@@ -129,7 +131,7 @@ impl Config {
         }
         for MustBlock { category, file } in &config.must_block {
             let category = category.as_deref();
-            let mask = category.and_then(|category| self.category_mask(category));
+            let mask = category.and_then(|category| categories.mask(category));
             guards
                 .must_block
                 .extend(guarded(file, mask.unwrap_or(u64::MAX))?);

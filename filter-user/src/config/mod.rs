@@ -7,9 +7,13 @@ mod fetch;
 mod guard;
 mod limit;
 mod observe;
+mod policy;
 mod words;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -21,6 +25,10 @@ pub use self::{
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
     limit::LimitConfig,
     observe::{LogConfig, LogQueries, MetricsConfig},
+    policy::{
+        BYPASS_CATEGORY, BypassConfig, ClientMatch, DEFAULT_POLICY, PolicyConfig, ScheduleConfig,
+        SpanConfig, mac, mac_text, prefix,
+    },
     words::{AnswerChoice, EdeCode, ModeChoice},
 };
 use crate::{
@@ -32,6 +40,8 @@ use crate::{
 pub const TTL_DEFAULT_S: u32 = 60;
 /// Where a running nxdp listens for `nxdp status`, unless told otherwise.
 pub const SOCKET_DEFAULT: &str = "/run/nxdp/control.sock";
+/// Where overrides are kept, unless told otherwise.
+pub const OVERRIDES_DEFAULT: &str = "/var/lib/nxdp/overrides";
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -62,9 +72,17 @@ pub struct Config {
     /// Who may use it.
     #[serde(default)]
     pub control: ControlConfig,
+    /// The journal of overrides.
+    pub overrides: Option<PathBuf>,
     /// The lists.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
+    /// What is blocked for whom, by name.
+    #[serde(default, rename = "policy")]
+    pub policies: BTreeMap<String, PolicyConfig>,
+    /// What policies with `block_bypass` refuse.
+    #[serde(default)]
+    pub bypass: BypassConfig,
     /// What must hold before lists go live.
     #[serde(default)]
     pub guard: GuardConfig,
@@ -180,6 +198,10 @@ impl Config {
         }
         config.guard.relocate(folder);
         config.log.relocate(folder);
+        policy::relocate(&mut config.policies, folder);
+        if let Some(overrides) = &mut config.overrides {
+            *overrides = folder.join(&*overrides);
+        }
         config.fetch.relocate(folder);
         config.place_copies();
         Ok(config)
@@ -204,22 +226,22 @@ impl Config {
             }
         }
         match self.categories().len() {
-            count if count > CATEGORY_MAX => Err(Error::TooManyCategories { count }),
-            _ => {
-                self.guard.check(self)?;
-                self.fetch.check(self)
-            }
+            count if count > CATEGORY_MAX => return Err(Error::TooManyCategories { count }),
+            _ => {}
         }
+        for (name, policy) in &self.policies {
+            policy.check(name, self)?;
+        }
+        self.guard.check(self)?;
+        self.fetch.check(self)
     }
 
-    /// The categories of the lists, in the order of their bits.
+    /// The categories of the lists, the built-in one included if it is in use.
     pub fn categories(&self) -> Vec<&str> {
+        let built_in = self.blocks_bypass().then_some(BYPASS_CATEGORY);
+        let of_lists = self.lists.iter().map(|list| list.category.as_deref());
         let mut names: Vec<&str> = Vec::new();
-        for name in self
-            .lists
-            .iter()
-            .filter_map(|list| list.category.as_deref())
-        {
+        for name in of_lists.flatten().chain(built_in) {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -227,13 +249,14 @@ impl Config {
         names
     }
 
-    /// The bit of a category; `None` if no list has it.
-    pub fn category_mask(&self, category: &str) -> Option<u64> {
-        let bit = self
-            .categories()
-            .iter()
-            .position(|name| *name == category)?;
-        1u64.checked_shl(bit as u32)
+    /// The files whose change is to be noticed: lists, and clients of policies.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let lists = self.lists.iter().filter(|list| list.url.is_none());
+        let policies = self.policies.values();
+        lists
+            .map(|list| &list.path)
+            .chain(policies.flat_map(|policy| &policy.client_files))
+            .cloned()
     }
 
     /// The control socket, given or by default.
@@ -241,5 +264,12 @@ impl Config {
         self.socket
             .as_deref()
             .unwrap_or_else(|| Path::new(SOCKET_DEFAULT))
+    }
+
+    /// The journal of overrides, given or by default.
+    pub fn overrides(&self) -> &Path {
+        self.overrides
+            .as_deref()
+            .unwrap_or_else(|| Path::new(OVERRIDES_DEFAULT))
     }
 }

@@ -11,7 +11,7 @@ mod suffixes;
 
 use std::fmt;
 
-use filter_common::name::Name;
+use filter_common::{name::Name, rule::Scope};
 use serde::Serialize;
 
 pub use self::refusal::Refusal;
@@ -263,6 +263,18 @@ pub fn refuses(findings: &[Finding]) -> bool {
     findings
         .iter()
         .any(|finding| finding.severity == Severity::Refuse)
+}
+
+/// Why a block by hand would cut everybody off from something, if it would.
+pub fn harm(name: &Name, scope: Scope) -> Option<String> {
+    if suffixes::is_refused(name, scope) {
+        return Some("it is what registries sell names under".to_owned());
+    }
+    let (protected, why) = names::built_in().find(|(protected, _)| match scope {
+        Scope::Exact => protected == name,
+        Scope::Subs | Scope::Suffix => protected.is_at_or_below(name),
+    })?;
+    Some(format!("{protected} is protected ({why})"))
 }
 
 /// The names that are protected by default.

@@ -90,6 +90,13 @@ fn severity(kind: GuardKind, scope: Scope, labels: &[u8]) -> Severity {
     }
 }
 
+/// Whether a rule of this scope would be refused for its name alone.
+pub(super) fn is_refused(name: &Name, scope: Scope) -> bool {
+    let wire = name.as_wire();
+    let labels = &wire[..wire.len() - 1];
+    kind_of(labels).is_some_and(|kind| severity(kind, scope, labels) == Severity::Refuse)
+}
+
 /// Whether a name of one label has names below it: a top-level domain, or one of local networks.
 fn is_in_use(labels: &[u8]) -> bool {
     let Some((_, label)) = labels.split_first() else {

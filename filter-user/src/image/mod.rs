@@ -18,6 +18,7 @@ pub use diff::{Change, Diff, ListDiff, VerdictChange};
 pub use error::ImageError;
 pub use file::FORMAT_VERSION;
 pub use query::{Decision, Explanation, Loss, Origin, Verdict};
+pub(crate) use walk::put_question;
 pub use walk::{Hit, walk};
 
 use crate::{

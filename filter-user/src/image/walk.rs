@@ -46,7 +46,7 @@ pub fn walk(records: &[Record], name: &Name, qtype: u16, category_mask: u64) -> 
 }
 
 /// Writes the name as the question of a message.
-fn put_question(scratch: &mut Scratch, name: &Name) {
+pub(crate) fn put_question(scratch: &mut Scratch, name: &Name) {
     let wire = name.as_wire();
     let mut at = 0;
     for (number, label) in name.labels().enumerate() {

@@ -71,12 +71,15 @@ pub enum Error {
     /// The ring of events cannot be read.
     #[error("open the ring of events")]
     Events(#[source] MapError),
-    /// The prefixes of clients cannot be changed; the map holds 4096.
-    #[error("change the prefixes of clients: at most 4096 fit")]
+    /// The maps of clients cannot be changed.
+    #[error("change the maps of clients")]
     Clients(#[source] MapError),
     /// The policies cannot be changed.
     #[error("change the policies")]
     Policies(#[source] MapError),
+    /// The overrides cannot be changed.
+    #[error("change the overrides")]
+    Overrides(#[source] MapError),
     /// There are no random numbers for keys.
     #[error("draw a random key")]
     Random(#[source] getrandom::Error),

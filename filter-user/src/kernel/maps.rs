@@ -3,14 +3,11 @@
 //! Owns what is written to them and read from them. Reading and writing needs
 //! no privilege, only the maps' descriptors.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    os::fd::AsFd as _,
-};
+use std::{collections::BTreeMap, os::fd::AsFd as _, sync::Arc};
 
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Map, MapData, MapError, PerCpuArray, RingBuf},
 };
 use bytemuck::Zeroable as _;
 use filter_common::{
@@ -19,15 +16,16 @@ use filter_common::{
     reason::{COUNTER_COUNT, EVENTS_LOST, Reason},
 };
 
-use super::{ClientPrefix, Error, EventRing, InUse, Tallies, clients, table::TableMap};
+use super::{Assignments, Error, EventRing, InUse, Tallies, table::TableMap};
 use crate::config::{LogConfig, LogQueries};
 
 /// The maps of a filter.
 pub struct Maps {
     named: BTreeMap<String, Map>,
-    table: TableMap,
+    pub(super) table: TableMap,
     generation: u32,
-    clients: BTreeSet<ClientPrefix>,
+    /// Who has which policy, if this process knows what the maps say.
+    pub(super) assignments: Option<Arc<Assignments>>,
     before: Counters,
     tallies_before: Tallies,
 }
@@ -53,10 +51,15 @@ impl Maps {
         }
         let key = HashKey::from_words(words);
         self.table.update_control(|control| control.key = key);
-        self.set_default_policy(PolicyRecord {
+        if self.policy(0)? != PolicyRecord::default() {
+            // The table is new, the other maps go on.
+            return Ok(());
+        }
+        let block_all = PolicyRecord {
             categories: u64::MAX,
             ..PolicyRecord::default()
-        })
+        };
+        self.put_policy(0, &block_all)
     }
 
     /// The maps by name; what they hold goes on.
@@ -66,12 +69,11 @@ impl Maps {
         let capacity = table.info().map_err(Error::Info)?.max_entries();
         let table = TableMap::of(table.fd(), capacity)?;
         let generation = table.active()?.map_or(0, |(_, header)| header.generation);
-        let clients = clients::all(named.get("CLIENTS").ok_or(Error::Object("CLIENTS"))?)?;
         Ok(Self {
             named,
             table,
             generation,
-            clients,
+            assignments: None,
             before: Counters([0; COUNTER_COUNT]),
             tallies_before: Tallies::default(),
         })
@@ -89,7 +91,7 @@ impl Maps {
 
     /// A map by its name in the object, to be changed.
     pub(super) fn map_mut(&mut self, name: &'static str) -> Result<&mut Map, Error> {
-        map_mut(&mut self.named, name)
+        self.named.get_mut(name).ok_or(Error::Object(name))
     }
 
     /// Writes the records of an image beside the active generation and switches to it.
@@ -119,14 +121,6 @@ impl Maps {
         self.table.capacity()
     }
 
-    /// Sets what holds for clients that no other policy is for.
-    pub fn set_default_policy(&mut self, policy: PolicyRecord) -> Result<(), Error> {
-        let map = self.map_mut("POLICIES")?;
-        let mut map: Array<&mut MapData, [u64; 8]> = map.try_into().map_err(Error::Policies)?;
-        let record: [u64; 8] = bytemuck::cast(policy);
-        map.set(0, record, 0).map_err(Error::Policies)
-    }
-
     /// Limits the answers that one client prefix may cause; see [`filter_common::limit`].
     pub fn set_limit(&mut self, answers_per_s: u32, burst: u32) {
         self.table.update_control(|control| {
@@ -135,24 +129,10 @@ impl Maps {
         });
     }
 
-    /// The prefixes that are answered.
-    pub fn clients(&self) -> &BTreeSet<ClientPrefix> {
-        &self.clients
-    }
-
-    /// Answers these prefixes and private addresses from now on, and nobody else.
-    pub fn set_clients(&mut self, wanted: BTreeSet<ClientPrefix>) -> Result<(), Error> {
-        if wanted == self.clients {
-            return Ok(());
-        }
-        clients::change(map_mut(&mut self.named, "CLIENTS")?, &self.clients, &wanted)?;
-        self.clients = wanted;
-        Ok(())
-    }
-
-    /// Goes on where `other` is: clients, and the counts of generations and packets.
+    /// Goes on where `other` is: the control record, and the counts of generations and packets.
+    ///
+    /// Policies, clients and overrides are for whoever knows them to put there.
     pub fn continue_from(&mut self, other: &Self) -> Result<(), Error> {
-        self.set_clients(other.clients.clone())?;
         self.copy_control(other);
         self.generation = other.generation;
         self.recount(other)
@@ -207,7 +187,7 @@ impl Maps {
         Ok(Counters(sums))
     }
 
-    /// Queries by policy and list since the first program was loaded.
+    /// Queries by policy and list since the first program was loaded, summed over the CPUs.
     pub fn tallies(&self, in_use: InUse) -> Result<Tallies, Error> {
         let mut tallies = Tallies::read(self, in_use)?;
         tallies.add(&self.tallies_before);
@@ -261,13 +241,6 @@ pub(super) fn data(map: &Map) -> Option<&MapData> {
     }
 }
 
-fn map_mut<'a>(
-    named: &'a mut BTreeMap<String, Map>,
-    name: &'static str,
-) -> Result<&'a mut Map, Error> {
-    named.get_mut(name).ok_or(Error::Object(name))
-}
-
 /// What is counted on one CPU.
 type Slots = [u64; COUNTER_COUNT];
 
@@ -289,6 +262,15 @@ impl Counters {
     /// Events for which the ring had no room.
     pub fn events_lost(&self) -> u64 {
         self.0[EVENTS_LOST]
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_reasons(counts: &[(Reason, u64)]) -> Self {
+        let mut all = [0; COUNTER_COUNT];
+        for (reason, count) in counts {
+            all[*reason as usize] = *count;
+        }
+        Self(all)
     }
 
     /// What came since `earlier`.

@@ -9,13 +9,14 @@
     reason = "table.rs maps kernel memory and proves each use"
 )]
 
+mod assignments;
 mod attachments;
-mod clients;
 mod error;
 mod events;
 mod load;
 mod log;
 mod maps;
+mod overrides;
 mod pinned;
 mod pins;
 mod set;
@@ -30,8 +31,8 @@ use aya::{
 
 use self::log::PacketLog;
 pub use self::{
+    assignments::Assignments,
     attachments::{Attachments, Hold, hold_pinned},
-    clients::ClientPrefix,
     error::Error,
     events::EventRing,
     load::{Load, Loaded, loaded},

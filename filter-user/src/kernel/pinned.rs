@@ -29,10 +29,10 @@ impl Pinned {
     }
 
     /// Changes the maps while nobody can put others in their place.
-    pub fn change<T>(
+    pub fn change<T, E: From<Error>>(
         &mut self,
-        work: impl FnOnce(&mut Maps) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        work: impl FnOnce(&mut Maps) -> Result<T, E>,
+    ) -> Result<T, E> {
         let _lock = self.pins.lock()?;
         self.follow()?;
         work(&mut self.maps)

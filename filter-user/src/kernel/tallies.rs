@@ -64,8 +64,7 @@ fn sums<V: Pod + Default>(
     count: usize,
     add: impl Fn(V, V) -> V,
 ) -> Result<Vec<V>, Error> {
-    let map = maps.map(name)?;
-    let map: PerCpuArray<&MapData, V> = map.try_into().map_err(Error::Counters)?;
+    let map: PerCpuArray<&MapData, V> = maps.map(name)?.try_into().map_err(Error::Counters)?;
     let count = count.min(map.len() as usize) as u32;
     let sum = |index| {
         let cpus = map.get(&index, 0).map_err(Error::Counters)?;

@@ -5,6 +5,7 @@
 //! business, what rules mean together is `compile`'s.
 
 mod account;
+mod bypass;
 mod meter;
 mod probes;
 mod replace;
@@ -35,6 +36,7 @@ use crate::{
     guard::{Finding, Refusal},
     image::Image,
     list,
+    policy::Categories,
     rule::Answer,
 };
 
@@ -167,6 +169,8 @@ pub struct Progress {
 pub struct Compiled {
     /// The image.
     pub image: Arc<Image>,
+    /// The bits of the categories in the image.
+    pub categories: Categories,
     /// The account of each list, in the order of the configuration.
     pub lists: Vec<ListOutcome>,
     /// What the guards found.
@@ -240,14 +244,16 @@ impl Sources {
         progress: &(impl Fn(Progress) + Sync),
     ) -> Result<Compiled, Error> {
         let start = Instant::now();
-        let guards = config.guards()?;
+        let former = request.previous.map_or(&[][..], Image::lists);
+        let categories = Categories::after(config, former);
+        let guards = config.guards(&categories)?;
         let mut check_names = config.popular_names()?;
         check_names.extend(guards.never_blocked());
         let meter = Meter::new(config, progress);
         let lists: Vec<Arc<ReadList>> = config
             .lists
             .par_iter()
-            .map(|list| self.list(config, request, list, &meter))
+            .map(|list| self.list(&categories, request, list, &meter))
             .collect::<Result<_, _>>()?;
         self.known()
             .retain(|path, _| config.lists.iter().any(|list| list.path == *path));
@@ -260,7 +266,13 @@ impl Sources {
         }
         let read = start.elapsed();
         let start = Instant::now();
-        let builders: Vec<&ListBuilder> = lists.iter().map(|list| &list.builder).collect();
+        let built_in = bypass::list(config, &categories);
+        // Behind the lists of the configuration, whose numbers are their positions.
+        let builders: Vec<&ListBuilder> = lists
+            .iter()
+            .map(|list| &list.builder)
+            .chain(&built_in)
+            .collect();
         let options = compile::Options {
             seed: request.seed,
             settings: settings(config),
@@ -276,6 +288,7 @@ impl Sources {
         let probes = Probes::of(&builders, &image);
         let compiled = Compiled {
             image: Arc::new(image),
+            categories,
             lists: outcomes,
             findings,
             probes,
@@ -303,7 +316,7 @@ impl Sources {
     /// The list as it is now, or an empty one where that is wanted of a damaged one.
     fn list<P: Fn(Progress) + Sync>(
         &self,
-        all: &Config,
+        categories: &Categories,
         request: &Request<'_>,
         config: &ListConfig,
         meter: &Meter<'_, P>,
@@ -311,11 +324,11 @@ impl Sources {
         let mut replacements = request.replacements.iter();
         let instead = replacements.find(|other| other.path == config.path);
         let path = instead.map_or(&config.path, |other| &other.file);
-        match self.file(all, config, path, meter) {
+        match self.file(categories, config, path, meter) {
             Err(error @ (Error::NoCopy { .. } | Error::List { .. } | Error::Empty { .. }))
                 if config.url.is_some() && request.damaged == Damaged::LeaveOut =>
             {
-                let info = info(all, config);
+                let info = info(categories, config);
                 let before = request.previous.and_then(|image| image.rules_of(&info));
                 if before.is_some_and(|rules| rules > 0) {
                     return Err(Error::Lost {
@@ -332,12 +345,12 @@ impl Sources {
     /// The list that is in a file, read again only if the file or the settings changed.
     fn file<P: Fn(Progress) + Sync>(
         &self,
-        all: &Config,
+        categories: &Categories,
         config: &ListConfig,
         path: &Path,
         meter: &Meter<'_, P>,
     ) -> Result<Arc<ReadList>, Error> {
-        let info = info(all, config);
+        let info = info(categories, config);
         let open = |error: io::Error| match &config.url {
             Some(url) if error.kind() == io::ErrorKind::NotFound => Error::NoCopy {
                 name: config.name(),
@@ -452,17 +465,15 @@ fn with_cause(error: &Error) -> String {
     }
 }
 
-fn info(all: &Config, config: &ListConfig) -> ListInfo {
+fn info(categories: &Categories, config: &ListConfig) -> ListInfo {
     let name = config.name();
-    let mask = config
-        .category
-        .as_deref()
-        .and_then(|name| all.category_mask(name));
+    let category = config.category.as_deref();
+    let mask = category.and_then(|name| categories.mask(name));
     let text = config.text.clone().unwrap_or_else(|| truncated(&name));
     ListInfo {
         answer: config.answer.map(|answer| Answer::of(answer.into())),
         ede_text: Some(text),
-        categories: mask.unwrap_or(u64::MAX),
+        categories: mask.unwrap_or(categories.every()),
         category: config.category.clone(),
         ede_code: config.ede.map_or(0, |code| code.0),
         ttl_s: config.ttl_s.unwrap_or(0),

@@ -1,29 +1,27 @@
 //! What the service says of itself on the control socket.
 
-use std::collections::BTreeMap;
-
-use filter_common::{layout::RECORD_BYTES, reason::Action};
+use filter_common::layout::RECORD_BYTES;
+use jiff::Timestamp;
 
 use super::{
     Cause, Service, error_chain,
-    observe::POLICIES,
     socket::{Asked, Socket},
 };
 use crate::{
     control::{ListStatus, PROTOCOL_VERSION, PolicyStats, Response, Stats, Status, Verb},
     fetch::Accounts,
-    kernel::{self, Counters, InUse, Tallies},
-    metrics, querylog,
+    kernel, metrics, querylog,
+    regime::Request,
 };
 
 /// Answers a client on the control socket.
-pub(super) async fn reply(service: &mut Service, asked: Asked) {
+pub(super) fn reply(service: &mut Service, asked: Asked) {
     match asked.for_log() {
         Ok((stream, request)) => {
             let log = service.observer.log.clone();
             tokio::spawn(log.tell(stream, request));
         }
-        Err(asked) => Socket::reply(asked, |verb| answer(service, verb)).await,
+        Err(asked) => Socket::reply(asked, |verb| answer(service, verb)),
     }
 }
 
@@ -47,6 +45,7 @@ fn answer(service: &mut Service, verb: Verb) -> Response {
         Verb::Metrics => metrics(service).map(Response::Metrics),
         // Handed to the log before it comes here.
         Verb::Log(_) => Ok(Response::Error(querylog::Error::Off.to_string())),
+        Verb::Overrides(request) => overrides(service, request),
         Verb::Lists => Ok(Response::Lists(lists(service))),
         Verb::Update { list } => Ok(update(service, list.as_deref())),
     };
@@ -66,6 +65,14 @@ fn update(service: &mut Service, list: Option<&str>) -> Response {
 fn metrics(service: &mut Service) -> Result<String, kernel::Error> {
     let stats = stats(service)?;
     Ok(metrics::encode(status(service), stats, lists(service)))
+}
+
+fn overrides(service: &mut Service, request: Request) -> Result<Response, kernel::Error> {
+    let Service { side, regime, .. } = service;
+    match side.change(|maps| regime.obey(request, maps)) {
+        Ok(outcome) => Ok(Response::Overrides(outcome)),
+        Err(error) => Ok(Response::Error(error_chain(&error))),
+    }
 }
 
 fn lists(service: &Service) -> Accounts {
@@ -101,50 +108,34 @@ fn status(service: &Service) -> Status {
             .collect(),
         last_error: service.last_error.clone(),
         reloads: service.observer.reloads,
+        standing: service
+            .regime
+            .standing(&service.compiled.categories, Timestamp::now()),
     }
 }
 
 fn stats(service: &mut Service) -> Result<Stats, kernel::Error> {
-    service.observer.count(&service.side)?;
-    let maps = service.side.maps();
-    let counters = maps.counters()?;
-    let tallies = maps.tallies(InUse {
-        policies: POLICIES.len(),
-        lists: 0,
-    })?;
-    let packets: BTreeMap<String, u64> = counters
-        .iter()
-        .map(|(reason, count)| (reason.name().to_owned(), count))
-        .collect();
+    service.book()?;
+    let counters = service.side.maps().counters()?;
     service.observer.log.note_lost(counters.events_lost());
+    let packets = counters.iter();
+    let ledger = &service.ledger;
+    let policies = ledger.policies.iter();
     Ok(Stats {
         version: PROTOCOL_VERSION,
-        generation: maps.active().map_or(0, |header| header.generation),
-        packets,
-        policies: policies(&counters, &tallies),
-        lists: service.observer.lists.by_list().clone(),
-        categories: service.observer.lists.by_category().clone(),
+        generation: service
+            .side
+            .maps()
+            .active()
+            .map_or(0, |header| header.generation),
+        packets: packets
+            .map(|(reason, count)| (reason.name().to_owned(), count))
+            .collect(),
+        policies: policies
+            .map(|(name, &[queries, blocked])| (name.clone(), PolicyStats { queries, blocked }))
+            .collect(),
+        lists: ledger.lists.clone(),
+        categories: ledger.categories.clone(),
         log: service.observer.log.stats(),
     })
-}
-
-/// Policies by name. The kernel counts the default one only while there are others: it has the rest.
-fn policies(counters: &Counters, tallies: &Tallies) -> BTreeMap<String, PolicyStats> {
-    let of_queries = counters.iter().filter(|(reason, _)| reason.is_of_query());
-    let mut rest = PolicyStats::default();
-    for (reason, count) in of_queries {
-        rest.queries += count;
-        rest.blocked += match reason.action() {
-            Action::Pass => 0,
-            Action::Drop | Action::Transmit => count,
-        };
-    }
-    let mut named = BTreeMap::new();
-    for (name, &[queries, blocked]) in POLICIES.into_iter().zip(&tallies.policies).skip(1) {
-        rest.queries = rest.queries.saturating_sub(queries);
-        rest.blocked = rest.blocked.saturating_sub(blocked);
-        named.insert(name.to_owned(), PolicyStats { queries, blocked });
-    }
-    named.insert(POLICIES[0].to_owned(), rest);
-    named
 }

@@ -11,20 +11,39 @@ use std::{
 use ipnet::IpNet;
 use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
+    net::if_::if_nametoindex,
     sys::socket::SockaddrStorage,
 };
 
-use crate::{config::Config, kernel::ClientPrefix};
+use crate::{
+    config::Config,
+    policy::{Policies, Prefix},
+    regime::Links,
+};
 
-/// Every prefix whose addresses may be answered.
-pub(super) fn prefixes(config: &Config) -> BTreeSet<ClientPrefix> {
-    let listed = config.clients.iter().copied().map(ClientPrefix::from);
+/// What clients depend on: interfaces as they are now.
+pub(super) fn links(config: &Config, policies: &Policies) -> Links {
+    let names = policies.clients().interfaces.keys();
+    // One that is not there yet may come.
+    let indexes = names.filter_map(|name| {
+        let index = if_nametoindex(name.as_str()).ok()?;
+        Some((name.clone(), index))
+    });
+    Links {
+        answered: answered(config),
+        indexes: indexes.collect(),
+    }
+}
+
+/// Every prefix whose addresses may be answered, those of policies apart.
+fn answered(config: &Config) -> BTreeSet<Prefix> {
+    let listed = config.clients.iter().copied().map(Prefix::from);
     // Without addresses there are no prefixes on the link; the next look may find some.
     let addresses = getifaddrs().into_iter().flatten();
     let on_link = addresses
         .filter(|address| config.interfaces.contains(&address.interface_name))
         .filter_map(|address| on_link_prefix(&address))
-        .map(ClientPrefix::from);
+        .map(Prefix::from);
     listed.chain(on_link).collect()
 }
 

@@ -6,13 +6,17 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Cause, Display, Error, Observer, Reread, Service, Side, Signals, Socket, State, error_chain,
-    refresh::open_refresh,
+    Cause, Display, Error, Observer, PrepareError, Reread, Service, Side, Signals, Socket, State,
+    error_chain, furnish, refresh::open_refresh,
 };
 use crate::{
     config::Config,
+    image::Image,
     kernel::{Pinned, Pins},
     memory,
+    overrides::{Book, Journal},
+    policy::Categories,
+    regime::{self, Plan, Regime},
 };
 
 /// Where the daemon finds the filter and keeps its state.
@@ -34,33 +38,52 @@ pub async fn daemon(
 ) -> Result<(), Error> {
     memory::return_large_blocks();
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let pinned = Pinned::open(Pins::at(options.pins))?;
+    let mut pinned = Pinned::open(Pins::at(options.pins))?;
     let mut socket = Socket::open(&config)?;
-    let side = Side::Pinned(Box::new(pinned));
     let display = Display::of_daemon();
     let mut refresh = open_refresh(&config, &display)?;
     refresh.hurry_missing();
+    let state = State::at(&options.state);
+    let image = last_outline(&state, &display);
+    let categories = Categories::after(&config, image.lists());
+    let journal = Journal::open(&state.overrides(&config)).map_err(regime::Error::Journal)?;
+    let regime = go_on(&config, &categories, journal, &mut pinned)?;
     let observer = Observer::start(&config).await?;
-    let mut service = Service::new(Arc::new(config), reread, side, refresh, observer, display);
-    service.adopt(State::at(&options.state));
+    let side = Side::Pinned(Box::new(pinned));
+    let config = Arc::new(config);
+    let mut service = Service::new(config, reread, side, regime, refresh, observer, display);
+    (service.compiled.image, service.compiled.categories) = (Arc::new(image), categories);
+    service.state = Some(state);
+    service.display.adopted(service.side.maps().active());
+    let followed = service.observe();
+    service.note(followed);
     service.start_reload(Cause::Start);
     let served = service.serve(&mut signals, &mut socket).await;
     service.observer.leave(&mut service.side);
     served
 }
 
-impl Service {
-    /// Goes on with the active generation; the lists behind it are those of the last image.
-    fn adopt(&mut self, state: State) {
-        state.sweep();
-        match state.open() {
-            Ok(Some(image)) => self.compiled.image = Arc::new(image.outline()),
-            Ok(None) => {}
-            Err(error) => self.display.trouble(&error_chain(&error)),
+/// What is known of the last image, whose lists are behind the active generation.
+fn last_outline(state: &State, display: &Display) -> Image {
+    state.sweep();
+    match state.open() {
+        Ok(Some(image)) => image.outline(),
+        Ok(None) => Image::default(),
+        Err(error) => {
+            display.trouble(&error_chain(&error));
+            Image::default()
         }
-        self.state = Some(state);
-        self.display.adopted(self.side.maps().active());
-        let followed = self.observer.follow(&mut self.side, &self.compiled.image);
-        self.note(followed);
     }
+}
+
+/// Goes on with the policies and overrides that are in force.
+fn go_on(
+    config: &Config,
+    categories: &Categories,
+    journal: (Journal, Book),
+    pinned: &mut Pinned,
+) -> Result<Regime, Error> {
+    let numbers = regime::numbers_in(&pinned.maps, config)?;
+    let plan = Plan::of(config, categories, &numbers).map_err(PrepareError::Config)?;
+    Ok(pinned.change(|maps| furnish(config, plan, journal, maps))?)
 }

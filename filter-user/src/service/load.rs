@@ -17,12 +17,15 @@ use std::{
 
 use nix::unistd::User;
 
-use super::{capacity, clients, display::Display, mode, set_up, state::State};
+use super::{capacity, display::Display, error_chain, furnish, mode, state::State};
 use crate::{
-    config::Config,
+    config::{self, Config},
     features,
     image::{Image, ImageError},
-    kernel::{self, Load, Owner, Pins},
+    kernel::{self, Load, Maps, Owner, Pins},
+    overrides::Journal,
+    policy::Categories,
+    regime::{self, Plan},
 };
 
 /// What `nxdp load` is to do, besides what the configuration says.
@@ -56,6 +59,12 @@ pub enum Room {
 /// Why the filter was not loaded or unloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// Policies or overrides cannot be put in force.
+    #[error(transparent)]
+    Regime(#[from] regime::Error),
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
@@ -114,10 +123,10 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
     let room = options.room.map_or(0, Room::records);
     let needed = image.as_ref().map_or(0, |image| image.records().len());
     let mut load = Load::stage(pins, capacity::for_records(needed).max(room))?;
-    set_up(&mut load.filter.maps, config, clients::prefixes(config))?;
     match &image {
         Some(image) => {
-            load.filter.maps.activate(image.records(), |_| true)?;
+            let path = State::at(&options.state).overrides(config);
+            start_with(image, config, &path, &mut load.filter.maps, &display)?;
         }
         None if load.filter.maps.active().is_some() => {}
         None if load.replaces_another()? => return Err(LoadError::NoImage),
@@ -126,6 +135,26 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
     load.commit(owner)?;
     display.loaded(load.filter.maps.active(), load.is_adopted());
     attach(config, options, &mut load, &display)
+}
+
+/// Activates an image, and puts in force what belongs to it; the daemon does from then on.
+fn start_with(
+    image: &Image,
+    config: &Config,
+    path: &Path,
+    maps: &mut Maps,
+    display: &Display,
+) -> Result<(), LoadError> {
+    let categories = Categories::after(config, image.lists());
+    let plan = Plan::of(config, &categories, &regime::numbers_in(maps, config)?)?;
+    let journal = Journal::open(path).unwrap_or_else(|error| {
+        // To filter without them is the smaller harm.
+        display.trouble(&error_chain(&error));
+        Journal::unread(path)
+    });
+    let mut regime = furnish(config, plan, journal, maps)?;
+    maps.activate(image.records(), |_| true)?;
+    Ok(regime.settle(maps)?)
 }
 
 impl Room {

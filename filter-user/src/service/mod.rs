@@ -23,13 +23,11 @@ mod signals;
 mod socket;
 mod state;
 mod supervisor;
-mod tally;
 mod unload;
 mod update;
 mod watch;
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -50,7 +48,7 @@ pub use self::{
 use self::{
     display::Display,
     interfaces::{Interfaces, Monitor},
-    observe::{Observer, now_s},
+    observe::{Observer, now_s, policy_names},
     refresh::{Refresh, Turn, open_refresh},
     reload::{Cause, Prepared, Preparing, Wanted, finished, prepare},
     side::Side,
@@ -63,10 +61,13 @@ use crate::{
     config::{Config, ModeChoice},
     features, fetch,
     image::ImageError,
-    kernel::{self, ClientPrefix, Filter, Maps, Mode},
+    kernel::{self, Filter, InUse, Maps, Mode},
     memory, metrics,
+    overrides::{Book, Journal},
     pipeline::{Compiled, Probes, Sources},
+    policy::Numbers,
     querylog,
+    regime::{self, Ledger, Names, Plan, Regime, Staged},
 };
 
 /// How often list files are looked at.
@@ -78,6 +79,9 @@ pub enum Error {
     /// Configuration or lists cannot be used.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// Policies or overrides cannot be put in force.
+    #[error(transparent)]
+    Regime(#[from] regime::Error),
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
@@ -144,6 +148,8 @@ struct Service {
     reread: Arc<Reread>,
     sources: Arc<Sources>,
     side: Side,
+    regime: Regime,
+    ledger: Ledger,
     compiled: Compiled,
     watch: Watch,
     interfaces: Interfaces,
@@ -174,6 +180,7 @@ impl Service {
         }
         let wanted = Wanted {
             previous: None,
+            numbers: Numbers::new(),
             replacements: refresh.replacements(),
             is_needed: true,
         };
@@ -184,15 +191,18 @@ impl Service {
         let Prepared {
             config,
             compiled,
+            plan,
             watch,
         } = first.await.map_err(Error::Background)??;
         let records = compiled.image.records();
         let mut filter = Filter::load(capacity::for_records(records.len()))?;
-        set_up(&mut filter.maps, &config, clients::prefixes(&config))?;
+        let journal = Journal::open(config.overrides()).map_err(regime::Error::Journal)?;
+        let regime = furnish(&config, plan, journal, &mut filter.maps)?;
         let side = Side::Own(Box::new(filter));
-        let mut service = Self::new(config, reread, side, refresh, observer, display);
+        let mut service = Self::new(config, reread, side, regime, refresh, observer, display);
         (service.sources, service.watch) = (sources, watch);
-        service.activate(compiled)?;
+        service.activate(compiled, None)?;
+        service.side.change(|maps| service.regime.settle(maps))?;
         service.admit();
         Ok(service)
     }
@@ -201,17 +211,20 @@ impl Service {
         config: Arc<Config>,
         reread: Arc<Reread>,
         side: Side,
+        regime: Regime,
         refresh: Refresh,
         observer: Observer,
         display: Display,
     ) -> Self {
         Self {
-            watch: Watch::new(reload::watched(&config)),
+            watch: Watch::new(config.files()),
             interfaces: Interfaces::new(&config.interfaces, mode(&config)),
             config,
             reread,
             sources: Arc::default(),
             side,
+            regime,
+            ledger: Ledger::default(),
             compiled: Compiled::default(),
             refresh,
             reload: None,
@@ -270,10 +283,51 @@ impl Service {
                 },
                 prepared = finished(&mut self.reload) => self.finish_reload(prepared),
                 kept = self.keeping.finished() => self.finish_keeping(kept),
-                asked = socket.accept() => answerer::reply(self, asked).await,
+                asked = socket.accept() => answerer::reply(self, asked),
                 asked = self.observer.scrape() => answerer::scrape(self, asked),
             }
         }
+    }
+
+    /// Lets policies and overrides follow time and interfaces.
+    fn keep_regime(&mut self) -> Result<(), regime::Error> {
+        let links = clients::links(&self.config, self.regime.policies());
+        if self.side.is_replaced() {
+            self.side.change(|maps| self.regime.install(maps))?;
+        }
+        if self.regime.is_due(&links) {
+            // What is in force stays where this fails; the next second tries again.
+            self.side.change(|maps| self.regime.keep(links, maps))?;
+        }
+        Ok(())
+    }
+
+    /// Lets the query log follow the maps that are in force.
+    fn observe(&mut self) -> Result<(), Error> {
+        let image = &self.compiled.image;
+        let policies = policy_names(self.regime.policies());
+        self.observer.follow(&mut self.side, &policies, image)
+    }
+
+    /// Counts what came since the last time for the policies and lists that are in force.
+    fn book(&mut self) -> Result<(), kernel::Error> {
+        let policies = self.regime.policies().iter();
+        let policies = policies.map(|policy| (policy.number as usize, policy.name.clone()));
+        let lists = self.compiled.image.lists().iter();
+        let names = Names {
+            policies: policies.collect(),
+            lists: lists
+                .map(|list| (list.name.clone(), list.category.clone()))
+                .collect(),
+        };
+        let highest = names.policies.keys().max().copied().unwrap_or(0);
+        let maps = self.side.maps();
+        let tallies = maps.tallies(InUse {
+            policies: highest + 1,
+            lists: names.lists.len(),
+        })?;
+        self.ledger.book(&tallies, &maps.counters()?, &names);
+        Ok(())
     }
 
     /// Lets fetched lists that are in force take the place of their copies, and tells of those
@@ -289,12 +343,8 @@ impl Service {
     fn look(&mut self) -> Result<(), Error> {
         supervisor::alive();
         self.side.flush_log();
-        let clients = clients::prefixes(&self.config);
-        if self.side.is_replaced() || *self.side.maps().clients() != clients {
-            self.side
-                .change(|maps| set_up(maps, &self.config, clients))?;
-        }
-        self.observer.follow(&mut self.side, &self.compiled.image)?;
+        self.keep_regime()?;
+        self.observe()?;
         self.look_at_interfaces()
     }
 
@@ -315,23 +365,36 @@ impl Service {
         self.trouble = error;
     }
 
-    fn swap(&mut self, compiled: Compiled) -> Result<(), Error> {
-        let (generation, took) = self.activate(compiled)?;
+    fn swap(&mut self, compiled: Compiled, staged: &Staged) -> Result<(), Error> {
+        let (generation, took) = self.activate(compiled, Some(staged))?;
         self.display.swapped(&self.compiled, generation, took);
         Ok(())
     }
 
-    /// Tests and activates an image; tells its number and how long that took.
-    fn activate(&mut self, compiled: Compiled) -> Result<(u32, Duration), Error> {
+    /// Tests and activates an image, under policies that were staged for it; tells its number
+    /// and how long that took.
+    fn activate(
+        &mut self,
+        compiled: Compiled,
+        staged: Option<&Staged>,
+    ) -> Result<(u32, Duration), Error> {
         let start = Instant::now();
+        let policies = policy_names(staged.map_or(self.regime.policies(), Staged::policies));
         let judge = |generation: &[Record]| {
             let header = generation.first().map(Header::of);
-            header.inspect(|header| self.observer.announce(header, &compiled.image));
+            header.inspect(|header| self.observer.announce(header, &policies, &compiled.image));
             compiled.probes.pass(generation)
         };
-        let generation = self.side.activate(compiled.image.records(), judge)?;
+        let furnish = |maps: &mut Maps| {
+            self.regime.install(maps)?;
+            staged.map_or(Ok(()), |staged| self.regime.widen(staged, maps))
+        };
+        let records = compiled.image.records();
+        let generation = self.side.activate(records, judge, furnish)?;
         let took = start.elapsed();
-        let followed = self.observer.follow(&mut self.side, &compiled.image);
+        let followed = self
+            .observer
+            .follow(&mut self.side, &policies, &compiled.image);
         self.note(followed);
         self.observer.reloads.done_at_s = now_s();
         let names = compiled.image.header().name_count;
@@ -363,15 +426,16 @@ impl Service {
     }
 }
 
-/// Sets what the maps hold besides the lists.
-fn set_up(
-    maps: &mut Maps,
+/// Puts in force what the maps hold besides the lists.
+fn furnish(
     config: &Config,
-    clients: BTreeSet<ClientPrefix>,
-) -> Result<(), kernel::Error> {
-    maps.set_clients(clients)?;
+    plan: Plan,
+    journal: (Journal, Book),
+    maps: &mut Maps,
+) -> Result<Regime, regime::Error> {
+    let links = clients::links(config, plan.policies());
     maps.set_limit(config.limit.answers_per_s, config.limit.burst);
-    Ok(())
+    Regime::start(plan, links, journal, maps)
 }
 
 fn mode(config: &Config) -> Mode {

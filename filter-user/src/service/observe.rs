@@ -10,24 +10,21 @@ use std::{
 
 use filter_common::{hash::HashKey, layout::Header};
 
-use super::{Error, side::Side, tally::ListCounts};
+use super::{Error, side::Side};
 use crate::{
     config::{Config, LogConfig, LogQueries},
     control::Reloads,
     image::Image,
-    kernel::{self, InUse},
+    kernel,
     metrics::{self, Listener},
+    policy::Policies,
     querylog::{Names, QueryLog, Reader},
 };
-
-/// Policies by number.
-pub(super) const POLICIES: [&str; 1] = ["default"];
 
 /// What watches a running filter.
 pub(super) struct Observer {
     pub(super) log: QueryLog,
     pub(super) reloads: Reloads,
-    pub(super) lists: ListCounts,
     reader: Option<Reader>,
     place: Option<Place>,
     listener: Option<Listener>,
@@ -51,19 +48,18 @@ impl Observer {
         Ok(Self {
             log: QueryLog::start(&config.log)?,
             reloads: Reloads::default(),
-            lists: ListCounts::default(),
             reader: None,
             place: None,
             listener,
         })
     }
 
-    /// Says whose lists a generation is of, before it judges the first packet.
-    pub(super) fn announce(&self, generation: &Header, image: &Image) {
+    /// Says whose policies and lists a generation is of, before it judges the first packet.
+    pub(super) fn announce(&self, generation: &Header, policies: &[Arc<str>], image: &Image) {
         self.log.set_names(
             generation.generation,
             Names {
-                policies: POLICIES.map(Arc::from).into(),
+                policies: policies.to_vec(),
                 lists: image
                     .lists()
                     .iter()
@@ -73,41 +69,29 @@ impl Observer {
         );
     }
 
-    /// Goes on where the filter is now: with its ring, its counts, and the lists of `image` if
+    /// Goes on where the filter is now: with its ring, its policies, and the lists of `image` if
     /// that is what it has.
-    pub(super) fn follow(&mut self, side: &mut Side, image: &Image) -> Result<(), Error> {
+    pub(super) fn follow(
+        &mut self,
+        side: &mut Side,
+        policies: &[Arc<str>],
+        image: &Image,
+    ) -> Result<(), Error> {
         let active = side.maps().active();
         let place = Place {
             ring: side.maps().events_id()?,
             key: active.map(|header| header.key),
         };
         let before = self.place;
-        if before.map(|before| before.ring) == Some(place.ring) {
-            self.count(side)?;
-        } else {
+        if before.map(|before| before.ring) != Some(place.ring) {
             self.read(side)?;
-            self.lists.start_at(&tallies(side, self.lists.len())?);
         }
-        if before != Some(place) {
-            self.name(
-                side,
-                active.filter(|active| active.key == image.header().key),
-                image,
-            )?;
+        let active = active.filter(|active| active.key == image.header().key);
+        if let Some(active) = active.filter(|_| before != Some(place)) {
+            self.announce(&active, policies, image);
         }
         self.place = Some(place);
         self.log.note_lost(side.maps().counters()?.events_lost());
-        Ok(())
-    }
-
-    /// Names what is counted by the lists of an image, or leaves it without names.
-    fn name(&mut self, side: &Side, active: Option<Header>, image: &Image) -> Result<(), Error> {
-        let lists = active.map_or(&[][..], |_| image.lists());
-        let counts = tallies(side, lists.len())?;
-        self.lists.rename(lists, &counts);
-        if let Some(active) = active {
-            self.announce(&active, image);
-        }
         Ok(())
     }
 
@@ -120,12 +104,6 @@ impl Observer {
         }
         // Off, too: a daemon that was killed may have left it on.
         Ok(tell(side, self.log.config())?)
-    }
-
-    /// Adds what was counted since the last time.
-    pub(super) fn count(&mut self, side: &Side) -> Result<(), kernel::Error> {
-        self.lists.add(&tallies(side, self.lists.len())?);
-        Ok(())
     }
 
     /// Leaves a filter that goes on: nobody would read what it tells.
@@ -152,10 +130,17 @@ fn tell(side: &mut Side, log: &LogConfig) -> Result<(), kernel::Error> {
     })
 }
 
-/// Queries of the first lists.
-fn tallies(side: &Side, lists: usize) -> Result<Vec<u64>, kernel::Error> {
-    let in_use = InUse { policies: 0, lists };
-    Ok(side.maps().tallies(in_use)?.lists)
+/// The names of policies by number; numbers that are not in use have none.
+pub(super) fn policy_names(policies: &Policies) -> Vec<Arc<str>> {
+    let mut names = Vec::new();
+    for policy in policies.iter() {
+        let number = policy.number as usize;
+        if names.len() <= number {
+            names.resize(number + 1, Arc::from(""));
+        }
+        names[number] = policy.name.as_str().into();
+    }
+    names
 }
 
 /// Seconds of the UNIX epoch.

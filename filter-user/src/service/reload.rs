@@ -4,18 +4,17 @@
 //! when all of that went well does anything change; the filter is without its
 //! lists at no time.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use tokio::task::JoinHandle;
 
-use super::{Error, Service, clients, error_chain, set_up, watch::Watch};
+use super::{Error, Service, clients, error_chain, watch::Watch};
 use crate::{
     config::{self, Config},
     image::Image,
     pipeline::{self, Compiled, Damaged, Progress, Replacement, Request, Sources},
+    policy::Numbers,
+    regime::Plan,
 };
 
 /// Reads the configuration again, from where the first one came.
@@ -62,6 +61,8 @@ impl Error {
 pub(super) struct Wanted {
     /// The image in force.
     pub(super) previous: Option<Arc<Image>>,
+    /// The numbers of its policies, which they keep.
+    pub(super) numbers: Numbers,
     /// Lists that were fetched.
     pub(super) replacements: Vec<Replacement>,
     /// Whether an image is wanted even if no list that was fetched is fit for use.
@@ -73,6 +74,7 @@ pub(super) struct Wanted {
 pub(super) struct Prepared {
     pub(super) config: Arc<Config>,
     pub(super) compiled: Compiled,
+    pub(super) plan: Plan,
     pub(super) watch: Watch,
 }
 
@@ -122,6 +124,7 @@ impl Service {
         let sources = Arc::clone(&self.sources);
         let wanted = Wanted {
             previous: Some(Arc::clone(&self.compiled.image)),
+            numbers: self.regime.numbers(),
             replacements: self.refresh.replacements(),
             is_needed: cause != Cause::Fetched,
         };
@@ -160,22 +163,24 @@ impl Service {
     }
 
     fn put_in_force(&mut self, prepared: Prepared) -> Result<(), Error> {
-        self.set_up(&prepared.config)?;
-        if let Err(error) = self.swap(prepared.compiled) {
-            self.set_up(&Arc::clone(&self.config))?;
+        let links = clients::links(&prepared.config, prepared.plan.policies());
+        // Numbers may mean something else afterwards.
+        self.book()?;
+        let staged = (self.side).change(|maps| self.regime.stage(prepared.plan, links, maps))?;
+        if let Err(error) = self.swap(prepared.compiled, &staged) {
+            self.side.change(|maps| self.regime.unstage(maps))?;
             return Err(error);
         }
+        let limit = prepared.config.limit;
+        self.side.change(|maps| {
+            maps.set_limit(limit.answers_per_s, limit.burst);
+            self.regime.commit(staged, maps)
+        })?;
         if let Err(error) = self.refresh.follow(&self.config, &prepared.config) {
             self.display.no_refresh(&error_chain(&error));
         }
         self.config = prepared.config;
         self.watch = prepared.watch;
-        Ok(())
-    }
-
-    fn set_up(&mut self, config: &Config) -> Result<(), Error> {
-        let clients = clients::prefixes(config);
-        self.side.change(|maps| set_up(maps, config, clients))?;
         Ok(())
     }
 }
@@ -187,7 +192,7 @@ pub(super) fn prepare(
     wanted: &Wanted,
     progress: &(impl Fn(Progress) + Sync),
 ) -> Result<Prepared, PrepareError> {
-    let watch = Watch::new(watched(&config));
+    let watch = Watch::new(config.files());
     let request = Request {
         previous: wanted.previous.as_deref(),
         replacements: &wanted.replacements,
@@ -195,18 +200,13 @@ pub(super) fn prepare(
         ..Request::default()
     };
     let compiled = sources.compile_with(&config, &request, wanted.is_needed, progress)?;
+    let plan = Plan::of(&config, &compiled.categories, &wanted.numbers)?;
     Ok(Prepared {
         config,
         compiled,
+        plan,
         watch,
     })
-}
-
-/// The files whose change is a reason to compile: copies of lists with an address change when
-/// they are compiled, not the other way round.
-pub(super) fn watched(config: &Config) -> impl Iterator<Item = PathBuf> {
-    let files = config.lists.iter().filter(|list| list.url.is_none());
-    files.map(|list| list.path.clone())
 }
 
 /// The new configuration, if a filter that runs by the old one can take it over.
@@ -218,6 +218,7 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`[control]`", running.control != new.control),
         ("`[metrics]`", running.metrics != new.metrics),
         ("`[log]`", running.log != new.log),
+        ("`overrides`", running.overrides() != new.overrides()),
         ("`fetch.cache`", running.fetch.cache != new.fetch.cache),
     ];
     let changed: Vec<_> = keys

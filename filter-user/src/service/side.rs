@@ -3,7 +3,10 @@
 use filter_common::layout::Record;
 
 use super::capacity;
-use crate::kernel::{self, Filter, Maps, Pinned};
+use crate::{
+    kernel::{self, Filter, Maps, Pinned},
+    regime,
+};
 
 /// Whose the program is.
 pub(super) enum Side {
@@ -19,6 +22,9 @@ pub enum Error {
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// Policies or overrides cannot be put in force in a larger table's maps.
+    #[error(transparent)]
+    Regime(#[from] regime::Error),
     /// The pinned table is too small, and only `nxdp load` can make another one.
     #[error(
         "activate {names} names: the loaded table has no room for them beside the active ones, which stay in force; run `nxdp load --names {sized_for}` as root"
@@ -41,10 +47,10 @@ impl Side {
     }
 
     /// Changes the maps while no `nxdp load` does.
-    pub(super) fn change<T>(
+    pub(super) fn change<T, E: From<kernel::Error>>(
         &mut self,
-        work: impl FnOnce(&mut Maps) -> Result<T, kernel::Error>,
-    ) -> Result<T, kernel::Error> {
+        work: impl FnOnce(&mut Maps) -> Result<T, E>,
+    ) -> Result<T, E> {
         match self {
             Self::Own(filter) => work(&mut filter.maps),
             Self::Pinned(pinned) => pinned.change(work),
@@ -52,15 +58,16 @@ impl Side {
     }
 
     /// Activates the records of an image if `judge` says yes to what is read back; a table of
-    /// this process grows for them.
+    /// this process grows for them, and `furnish` fills the other maps beside it.
     pub(super) fn activate(
         &mut self,
         records: &[Record],
         judge: impl Fn(&[Record]) -> bool,
+        furnish: impl FnOnce(&mut Maps) -> Result<(), regime::Error>,
     ) -> Result<u32, Error> {
         match (self.change(|maps| maps.activate(records, &judge)), self) {
             (Err(kernel::Error::TableFull { .. }), Self::Own(filter)) => {
-                Ok(grow(filter, records, judge)?)
+                grow(filter, records, judge, furnish)
             }
             (Err(kernel::Error::TableFull { .. }), Self::Pinned(_)) => Err(Error::TableFull {
                 names: filter_common::layout::Header::of(&records[0]).name_count,
@@ -91,9 +98,11 @@ fn grow(
     filter: &mut Filter,
     records: &[Record],
     judge: impl Fn(&[Record]) -> bool,
-) -> Result<u32, kernel::Error> {
+    furnish: impl FnOnce(&mut Maps) -> Result<(), regime::Error>,
+) -> Result<u32, Error> {
     let mut larger = Filter::load(capacity::for_records(records.len()))?;
     larger.maps.continue_from(&filter.maps)?;
+    furnish(&mut larger.maps)?;
     let generation = larger.maps.activate(records, judge)?;
     larger.take_over(filter)?;
     *filter = larger;

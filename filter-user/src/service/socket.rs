@@ -22,8 +22,11 @@ use crate::{
     querylog::LogRequest,
 };
 
-/// How long a client may take for its line; the filter does not wait for it longer.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a client may take for its line, and for the answer: thousands of overrides make
+/// long ones. Neither keeps the filter from its work.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nobody is accepted when that failed.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Requests that wait for an answer; more clients wait with theirs.
 const WAITING_MAX: usize = 16;
 
@@ -106,15 +109,17 @@ impl Socket {
     }
 
     /// Answers what was accepted.
-    pub(super) async fn reply(asked: Asked, answer: impl FnOnce(Verb) -> Response) {
+    pub(super) fn reply(asked: Asked, answer: impl FnOnce(Verb) -> Response) {
         let mut stream = asked.stream;
         let response = asked.verb.map_or_else(Response::Error, answer);
-        let Ok(mut line) = serde_json::to_vec(&response) else {
-            return;
-        };
-        line.push(b'\n');
-        // A client that left does not concern the filter.
-        let _ = tokio::time::timeout(PATIENCE, stream.write_all(&line)).await;
+        tokio::spawn(async move {
+            let Ok(mut line) = serde_json::to_vec(&response) else {
+                return;
+            };
+            line.push(b'\n');
+            // A client that left does not concern the filter.
+            let _ = tokio::time::timeout(PATIENCE, stream.write_all(&line)).await;
+        });
     }
 }
 
@@ -133,7 +138,7 @@ async fn listen(listener: UnixListener, peers: Arc<Peers>, asked: mpsc::Sender<A
                 tokio::spawn(read(stream, Arc::clone(&peers), asked.clone()));
             }
             // Mostly no descriptor is free; one will be.
-            Err(_) => tokio::time::sleep(PATIENCE).await,
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }

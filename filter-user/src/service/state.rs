@@ -12,7 +12,10 @@ use std::{
 use tokio::task::JoinHandle;
 
 use super::Error;
-use crate::image::{Image, ImageError};
+use crate::{
+    config::Config,
+    image::{Image, ImageError},
+};
 
 /// Where state is kept unless told otherwise.
 pub const STATE_DEFAULT: &str = "/var/lib/nxdp";
@@ -28,6 +31,12 @@ impl State {
         Self {
             folder: folder.to_owned(),
         }
+    }
+
+    /// The journal of overrides, where the configuration names no other.
+    pub(super) fn overrides(&self, config: &Config) -> PathBuf {
+        let own = || self.folder.join("overrides");
+        config.overrides.clone().unwrap_or_else(own)
     }
 
     /// The file of the last image.

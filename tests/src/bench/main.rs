@@ -8,7 +8,9 @@
 
 mod compile;
 mod daemon;
+mod overrides;
 mod packet;
+mod policy;
 mod sample;
 mod worst;
 
@@ -31,8 +33,12 @@ enum Part {
     Compile(compile::Arguments),
     /// Memory of the daemon at rest, and milliseconds a swap
     Daemon(daemon::Arguments),
+    /// Milliseconds until `nxdp allow` is in force, under load
+    Override(overrides::Arguments),
     /// Nanoseconds a packet in the kernel, by BPF_PROG_TEST_RUN
     Packet(packet::Arguments),
+    /// Nanoseconds that policies, clients and overrides add to a packet
+    Policy(policy::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -54,7 +60,9 @@ fn run(part: &Part) -> Result<()> {
     match part {
         Part::Compile(arguments) => compile::run(arguments),
         Part::Daemon(arguments) => daemon::run(arguments),
+        Part::Override(arguments) => overrides::run(arguments),
         Part::Packet(arguments) => packet::run(arguments),
+        Part::Policy(arguments) => policy::run(arguments),
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// A table of made-up names, and the rules that the worst frames aim at.
-fn image(names: u32) -> Result<Image> {
+pub(crate) fn image(names: u32) -> Result<Image> {
     let mut text = String::new();
     for number in 0..names {
         text.push_str("||");
@@ -96,7 +96,7 @@ fn blocked_name(number: u32) -> String {
     }
 }
 
-fn query(message: &Message) -> Vec<u8> {
+pub(crate) fn query(message: &Message) -> Vec<u8> {
     UdpFrame::query_v4(40_000, &message.bytes()).build()
 }
 
@@ -106,7 +106,7 @@ fn non_dns() -> Vec<u8> {
 }
 
 /// A kernel object, which `cargo xtask build` puts beside this binary's folder.
-fn object(name: &str) -> Result<Vec<u8>> {
+pub(crate) fn object(name: &str) -> Result<Vec<u8>> {
     let binary = std::env::current_exe().context("find the running binary")?;
     let target = binary
         .ancestors()

@@ -1,0 +1,152 @@
+//! Who asks whom, and when, in `nxdp query` and `nxdp explain`.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use filter_common::maps::Mac;
+use filter_user::{
+    config::{self, Config},
+    image::Decision,
+    overrides::{Action, Book, Journal},
+    policy::{Asking, Categories, Numbers},
+    regime::{Decider, Forecast, Judgement, Plan},
+    rule::ClientAddress,
+    service::error_chain,
+};
+use jiff::{Timestamp, Zoned};
+use serde_json::json;
+
+use super::{Failure, when};
+
+/// What decides the policy.
+const HEADING: &str = "Who asks";
+
+/// Flags that tell who asks whom.
+#[derive(Debug, Args)]
+pub(super) struct AskingArguments {
+    /// Client that asks, by its IP or hardware address
+    #[arg(long, help_heading = HEADING, value_name = "ADDR")]
+    client: Option<ClientAddress>,
+    /// Hardware address of the client, beside its IP address
+    #[arg(long, help_heading = HEADING, value_name = "MAC", requires = "config", value_parser = mac)]
+    mac: Option<Mac>,
+    /// VLAN in which it is asked
+    #[arg(long, help_heading = HEADING, value_name = "NUMBER", requires = "config")]
+    vlan: Option<u16>,
+    /// Interface by which the query comes in
+    #[arg(long = "from", help_heading = HEADING, value_name = "IF", requires = "config")]
+    interface: Option<String>,
+    /// Address of the resolver that is asked
+    #[arg(long, help_heading = HEADING, value_name = "ADDRESS", requires = "config")]
+    to: Option<IpAddr>,
+    /// When it is asked, for schedules and overrides: 21:30, 2026-02-01T21:30 [default: now]
+    #[arg(long, help_heading = HEADING, value_name = "TIME", requires = "config")]
+    at: Option<String>,
+}
+
+impl AskingArguments {
+    pub(super) fn asking(&self) -> Asking {
+        let (ip, mac) = match self.client {
+            Some(ClientAddress::Ip(ip)) => (Some(ip), None),
+            Some(ClientAddress::Mac(mac)) => (None, Some(mac)),
+            None => (None, None),
+        };
+        Asking {
+            client: ip,
+            mac: self.mac.or(mac),
+            vlan: self.vlan,
+            interface: self.interface.clone(),
+            to: self.to,
+        }
+    }
+
+    /// The client, for rules that are for some clients only.
+    pub(super) fn client_address(&self) -> Option<ClientAddress> {
+        self.client.or(self.mac.map(ClientAddress::Mac))
+    }
+
+    /// What a configuration amounts to at the time that is asked for.
+    ///
+    /// Overrides are part of it where a configuration file says so, and if they can be read.
+    pub(super) fn forecast(
+        &self,
+        config: &Config,
+        categories: &Categories,
+        is_from_file: bool,
+    ) -> Result<Forecast, Failure> {
+        let at = match &self.at {
+            Some(text) => when::at(text, &Zoned::now()).map_err(Failure::usage)?,
+            None => Timestamp::now(),
+        };
+        let plan = Plan::of(config, categories, &Numbers::new()).map_err(Failure::usage)?;
+        let book = if is_from_file {
+            overrides(config)
+        } else {
+            Book::default()
+        };
+        Ok(Forecast::new(plan, book, at))
+    }
+}
+
+fn overrides(config: &Config) -> Book {
+    match Journal::open(config.overrides()) {
+        Ok((_, book)) => book,
+        Err(error) => {
+            eprintln!("nxdp: without overrides: {}", error_chain(&error));
+            Book::default()
+        }
+    }
+}
+
+fn mac(text: &str) -> Result<Mac, String> {
+    config::mac(text).ok_or_else(|| "write six bytes such as 02:00:5e:10:00:01".to_owned())
+}
+
+/// What becomes of a query that no list decides; nothing if the lists do.
+pub(super) fn decision(judgement: &Judgement<'_>) -> Option<Decision> {
+    match judgement.by {
+        Decider::Lists => None,
+        Decider::Override(entry) if entry.order.action == Action::Block => Some(Decision::Block),
+        Decider::Override(_) => Some(Decision::Allow),
+        Decider::Unfiltered | Decider::Paused(_) => Some(Decision::None),
+    }
+}
+
+/// What decides instead of lists, in words.
+pub(super) fn decider_text(judgement: &Judgement<'_>) -> Option<String> {
+    let policy = &judgement.chosen.policy.name;
+    match judgement.by {
+        Decider::Lists => None,
+        Decider::Unfiltered => Some(format!("policy {policy} is unfiltered")),
+        Decider::Paused(until) => Some(format!("paused until {}", when::local(until))),
+        Decider::Override(entry) => Some(format!("override {}", super::overrides::line(entry))),
+    }
+}
+
+/// The policy and why it applies, in words; nothing if there is no choice.
+pub(super) fn policy_text(judgement: &Judgement<'_>) -> Option<String> {
+    if !judgement.is_chosen {
+        return None;
+    }
+    let (name, because) = (&judgement.chosen.policy.name, &judgement.chosen.because);
+    let observes = if judgement.observes {
+        ", which observes only"
+    } else {
+        ""
+    };
+    Some(format!("policy {name}{observes}: {because}"))
+}
+
+/// The same for programs.
+pub(super) fn add_json(object: &mut serde_json::Value, judgement: &Judgement<'_>) {
+    let chosen = &judgement.chosen;
+    object["policy"] = json!(chosen.policy.name);
+    object["policy_because"] = json!(chosen.because.to_string());
+    object["observed"] = json!(judgement.observes);
+    match judgement.by {
+        Decider::Lists => {}
+        Decider::Unfiltered => object["unfiltered"] = json!(true),
+        Decider::Paused(until) => object["paused_until"] = json!(until),
+        Decider::Override(entry) => object["override"] = json!(entry),
+    }
+}

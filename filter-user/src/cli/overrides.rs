@@ -1,0 +1,403 @@
+//! `nxdp allow`, `block`, `overrides`, `override`, `pause` and `resume`.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow, ensure};
+use clap::{ArgGroup, Args, Subcommand};
+use filter_common::name::Name;
+use filter_user::{
+    control::{self, Response, Verb},
+    guard, list,
+    overrides::{Action, Audience, Order, Override, OverrideScope},
+    regime::{Outcome, Request},
+};
+use jiff::{Timestamp, Zoned};
+
+use super::{Failure, SocketArgument, when};
+
+/// Flags of `nxdp allow` and `nxdp block`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["names", "file"])))]
+pub(super) struct NameArguments {
+    /// Names
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// File of further names, one a line, comments behind `#`; all take effect at once or none does
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The names alone, not those below them
+    #[arg(long, conflicts_with = "suffix")]
+    exact: bool,
+    /// The names and all below them [default]
+    #[arg(long)]
+    suffix: bool,
+    #[command(flatten)]
+    audience: AudienceArguments,
+    #[command(flatten)]
+    end: EndArguments,
+    /// Why, for whoever finds it later
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    author: AuthorArgument,
+    /// Where it was asked for or is discussed
+    #[arg(long, value_name = "ID")]
+    ticket: Option<String>,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+/// Flags of `nxdp block`.
+#[derive(Debug, Args)]
+pub(super) struct BlockArguments {
+    #[command(flatten)]
+    names: NameArguments,
+    /// Block also top-level domains, public suffixes, and names that everybody depends on
+    #[arg(long)]
+    force: bool,
+}
+
+/// For whom; everybody by default.
+#[derive(Debug, Args)]
+struct AudienceArguments {
+    /// Only for clients of this policy
+    #[arg(long, value_name = "NAME", conflicts_with = "client")]
+    policy: Option<String>,
+    /// Only for this client: a MAC address or an address
+    #[arg(long, value_name = "CLIENT", value_parser = client)]
+    client: Option<Audience>,
+}
+
+/// Who says so.
+#[derive(Debug, Args)]
+struct AuthorArgument {
+    /// Who says so [default: the user]
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
+}
+
+/// Whom to tell, and how to tell what came of it.
+#[derive(Debug, Args)]
+struct Talk {
+    #[command(flatten)]
+    socket: SocketArgument,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// When it ends.
+#[derive(Debug, Args)]
+struct EndArguments {
+    /// How long: 90s, 10m, 2h, 1d, 1w
+    #[arg(long = "for", value_name = "DURATION", conflicts_with = "until")]
+    lasts: Option<String>,
+    /// Until when: 18:00, 2026-02-01, 2026-02-01T18:00
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+/// Flags of `nxdp pause`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("end").required(true).args(["lasts", "until"])))]
+pub(super) struct PauseArguments {
+    #[command(flatten)]
+    audience: AudienceArguments,
+    #[command(flatten)]
+    end: EndArguments,
+    /// Why
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    reason: String,
+    #[command(flatten)]
+    author: AuthorArgument,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+/// Flags of `nxdp resume`.
+#[derive(Debug, Args)]
+pub(super) struct ResumeArguments {
+    #[command(flatten)]
+    audience: AudienceArguments,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+/// Flags of `nxdp overrides`.
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    #[command(flatten)]
+    talk: Talk,
+}
+
+/// What `nxdp override` does.
+#[derive(Debug, Subcommand)]
+pub(super) enum OverrideCommand {
+    /// Remove overrides by their numbers
+    Remove(RemoveArguments),
+    /// Put what `nxdp overrides --json` told in force, all of it or nothing
+    ///
+    /// Overrides get new numbers; those that have ended are left out.
+    Import(ImportArguments),
+}
+
+/// Flags of `nxdp override remove`.
+#[derive(Debug, Args)]
+pub(super) struct RemoveArguments {
+    /// Numbers, as `nxdp overrides` tells them
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<u32>,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+/// Flags of `nxdp override import`.
+#[derive(Debug, Args)]
+pub(super) struct ImportArguments {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+impl BlockArguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let names = self.names.names().map_err(Failure::usage)?;
+        let scope = self.names.scope().into();
+        let harm = |name: &Name| Some((*name, guard::harm(name, scope)?));
+        match names.iter().find_map(harm) {
+            Some((name, harm)) if !self.force => Err(Failure::usage(anyhow!(
+                "block '{name}': {harm}; say `--force` if you mean it"
+            ))),
+            _ => self.names.put_in_force(Action::Block, &names),
+        }
+    }
+}
+
+impl NameArguments {
+    pub(super) fn allow(self) -> Result<(), Failure> {
+        let names = self.names().map_err(Failure::usage)?;
+        self.put_in_force(Action::Allow, &names)
+    }
+
+    fn put_in_force(&self, action: Action, names: &[Name]) -> Result<(), Failure> {
+        let expires = self.end.expires().map_err(Failure::usage)?;
+        let order = |name: &Name| Order {
+            action,
+            name: name.into(),
+            scope: self.scope(),
+            audience: self.audience.audience(),
+            expires,
+            reason: self.reason.clone(),
+            by: self.author.name(),
+            ticket: self.ticket.clone(),
+        };
+        let orders = names.iter().map(order).collect();
+        self.talk.ask(Request::Add(orders))
+    }
+
+    fn scope(&self) -> OverrideScope {
+        if self.exact {
+            OverrideScope::Exact
+        } else {
+            OverrideScope::Suffix
+        }
+    }
+
+    fn names(&self) -> anyhow::Result<Vec<Name>> {
+        let parse = |text: &String| {
+            list::name(text).map_err(|reason| anyhow!("read name '{text}': {reason}"))
+        };
+        let mut names: Vec<Name> = self.names.iter().map(parse).collect::<Result<_, _>>()?;
+        if let Some(path) = &self.file {
+            names.extend(names_of(path)?);
+        }
+        ensure!(
+            !names.is_empty(),
+            "no name given: there is none in the file"
+        );
+        Ok(names)
+    }
+}
+
+impl PauseArguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let order = Order {
+            action: Action::Pause,
+            name: (&Name::ROOT).into(),
+            scope: OverrideScope::Suffix,
+            audience: self.audience.audience(),
+            expires: self.end.expires().map_err(Failure::usage)?,
+            reason: self.reason,
+            by: self.author.name(),
+            ticket: None,
+        };
+        self.talk.ask(Request::Add(vec![order]))
+    }
+}
+
+impl ResumeArguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        self.talk.ask(Request::Resume(self.audience.audience()))
+    }
+}
+
+impl ListArguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        self.talk.ask(Request::List)
+    }
+}
+
+impl OverrideCommand {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Remove(arguments) => arguments.talk.ask(Request::Remove(arguments.ids)),
+            Self::Import(arguments) => {
+                let orders = imported(&arguments.file).map_err(Failure::usage)?;
+                arguments.talk.ask(Request::Add(orders))
+            }
+        }
+    }
+}
+
+impl AudienceArguments {
+    fn audience(&self) -> Audience {
+        match (&self.policy, &self.client) {
+            (Some(policy), _) => Audience::Policy(policy.clone()),
+            (None, Some(client)) => client.clone(),
+            (None, None) => Audience::Everybody,
+        }
+    }
+}
+
+impl AuthorArgument {
+    fn name(&self) -> Option<String> {
+        let user = || {
+            ["SUDO_USER", "USER"]
+                .iter()
+                .find_map(|name| std::env::var(name).ok())
+        };
+        self.by.clone().or_else(user)
+    }
+}
+
+impl EndArguments {
+    fn expires(&self) -> anyhow::Result<Option<Timestamp>> {
+        let now = Zoned::now();
+        match (&self.lasts, &self.until) {
+            (Some(duration), _) => when::after(duration, &now).map(Some),
+            (None, Some(time)) => when::until(time, &now).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+fn client(text: &str) -> Result<Audience, String> {
+    Audience::client(text).ok_or_else(|| {
+        "write a MAC address or an address; a policy is for whole prefixes".to_owned()
+    })
+}
+
+/// Names of a file, all of which must be right.
+fn names_of(path: &Path) -> anyhow::Result<Vec<Name>> {
+    let context = || format!("read names '{}'", path.display());
+    let file = fs::File::open(path).with_context(context)?;
+    let mut names = Vec::new();
+    let mut wrong = None;
+    list::names(file, |line, name| match name {
+        Ok(name) => names.push(name),
+        Err(reason) => {
+            wrong.get_or_insert(anyhow!("line {line}: {reason}"));
+        }
+    })
+    .with_context(context)?;
+    match wrong {
+        Some(error) => Err(error.context(context())),
+        None => Ok(names),
+    }
+}
+
+fn imported(path: &Path) -> anyhow::Result<Vec<Order>> {
+    let context = || format!("read overrides '{}'", path.display());
+    let text = fs::read(path).with_context(context)?;
+    let told: Outcome = serde_json::from_slice(&text).with_context(context)?;
+    let now = Timestamp::now();
+    let holds = |order: &Order| order.expires.is_none_or(|end| end > now);
+    let orders = told.overrides.into_iter().map(|entry| entry.order);
+    Ok(orders.filter(holds).collect())
+}
+
+impl Talk {
+    fn ask(&self, request: Request) -> Result<(), Failure> {
+        match control::ask(&self.socket.socket, Verb::Overrides(request))? {
+            Response::Overrides(outcome) => tell(&outcome, self.json),
+            _ => Err(super::status::other_answer().into()),
+        }
+    }
+}
+
+/// So many changes are told one by one.
+const SHOWN: usize = 20;
+
+fn tell(outcome: &Outcome, json: bool) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, outcome)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    for entry in &outcome.removed {
+        writeln!(out, "removed {}", line(entry))?;
+    }
+    let is_long = outcome.overrides.len() > SHOWN && !outcome.removed.is_empty();
+    for entry in outcome
+        .overrides
+        .iter()
+        .take(if is_long { SHOWN } else { usize::MAX })
+    {
+        writeln!(out, "{}", line(entry))?;
+    }
+    if is_long {
+        writeln!(out, "and {} more", outcome.overrides.len() - SHOWN)?;
+    }
+    Ok(())
+}
+
+/// One override on a line.
+pub(super) fn line(entry: &Override) -> String {
+    let order = &entry.order;
+    let names = match (order.action, order.scope) {
+        (Action::Pause, _) => String::new(),
+        (_, OverrideScope::Exact) => format!(" {} alone", order.name),
+        (_, OverrideScope::Suffix) => format!(" {} and below", order.name),
+    };
+    let end = order.expires.map_or_else(
+        || "until it is removed".to_owned(),
+        |end| format!("until {}", when::local(end)),
+    );
+    let mut line = format!(
+        "#{} {}{names} for {} {end}",
+        entry.id,
+        order.action.as_str(),
+        order.audience
+    );
+    if !order.reason.is_empty() {
+        line.push_str(&format!(": {}", order.reason));
+    }
+    let notes = [order.by.as_ref(), order.ticket.as_ref()];
+    let notes: Vec<&str> = notes.into_iter().flatten().map(String::as_str).collect();
+    if !notes.is_empty() {
+        line.push_str(&format!(" ({})", notes.join(", ")));
+    }
+    line
+}

@@ -1,0 +1,154 @@
+//! The effective policy table of `nxdp check`.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use filter_user::{
+    config::{Config, DEFAULT_POLICY, PolicyConfig},
+    policy::{Categories, Clients, Numbers, Policies, Policy},
+};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Failure, when};
+
+/// The policies of a configuration.
+pub(super) struct PolicyTable<'a> {
+    config: &'a Config,
+    categories: &'a Categories,
+    policies: Policies,
+}
+
+impl<'a> PolicyTable<'a> {
+    pub(super) fn new(config: &'a Config, categories: &'a Categories) -> Result<Self, Failure> {
+        let policies = Policies::resolve(config, categories, &Numbers::new());
+        Ok(Self {
+            config,
+            categories,
+            policies: policies.map_err(Failure::usage)?,
+        })
+    }
+
+    /// One row a policy, and one below it for each time at which it is different.
+    pub(super) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "{:<20} {:<10} {:<34} {:<34} next switch",
+            "policy", "answer", "for", "blocks"
+        )?;
+        let now = Timestamp::now();
+        for policy in self.policies.iter() {
+            let next = policy.schedule.next_switch(now).map(when::local);
+            writeln!(
+                out,
+                "{:<20} {:<10} {:<34} {:<34} {}",
+                policy.name,
+                self.answer(policy),
+                self.audience(policy),
+                self.blocks(policy, policy.categories),
+                next.as_deref().unwrap_or("-"),
+            )?;
+            for span in &policy.schedule.spans {
+                let (from, to) = (span.from.strftime("%H:%M"), span.to.strftime("%H:%M"));
+                let blocks = self.blocks(policy, span.change.applied_to(policy.categories));
+                writeln!(out, "  {} {from} to {to}: blocks {blocks}", span.days)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        let now = Timestamp::now();
+        let policies = self.policies.iter();
+        let rows = policies.map(|policy| {
+            let names = |mask| self.categories.names_of(mask);
+            let counts = counts(self.policies.clients(), policy.number);
+            json!({
+                "name": policy.name,
+                "number": policy.number,
+                "clients": counts.into_iter().collect::<BTreeMap<_, _>>(),
+                "every_category": self.is_every(policy.categories),
+                "blocks": names(policy.categories),
+                "blocks_now": names(policy.categories_at(now)),
+                "unfiltered": policy.is_unfiltered(),
+                "next_switch": policy.schedule.next_switch(now),
+            })
+        });
+        rows.collect()
+    }
+
+    fn config_of(&self, policy: &Policy) -> Option<&PolicyConfig> {
+        self.config.policies.get(&policy.name)
+    }
+
+    fn answer(&self, policy: &Policy) -> String {
+        match self.config_of(policy) {
+            Some(config) if config.unfiltered => "-".to_owned(),
+            Some(config) if config.observe => "observe".to_owned(),
+            Some(PolicyConfig {
+                answer: Some(answer),
+                ..
+            }) => answer.to_string(),
+            _ => self.config.answer.to_string(),
+        }
+    }
+
+    fn audience(&self, policy: &Policy) -> String {
+        if policy.name == DEFAULT_POLICY {
+            return "everybody else".to_owned();
+        }
+        let counts = counts(self.policies.clients(), policy.number).into_iter();
+        let counts = counts.filter(|(_, count)| *count > 0);
+        let words: Vec<String> = counts.map(|(what, count)| counted(count, what)).collect();
+        if words.is_empty() {
+            "nobody".to_owned()
+        } else {
+            words.join(", ")
+        }
+    }
+
+    fn blocks(&self, policy: &Policy, mask: u64) -> String {
+        if policy.is_unfiltered() {
+            return "nothing: unfiltered".to_owned();
+        }
+        let bypass = mask & !self.categories.every() != 0;
+        match (self.is_every(mask), bypass) {
+            (true, false) => "every category".to_owned(),
+            (true, true) => "every category, ways around".to_owned(),
+            (false, _) if mask == 0 => "nothing".to_owned(),
+            (false, _) => self.categories.names_of(mask).join(", "),
+        }
+    }
+
+    fn is_every(&self, mask: u64) -> bool {
+        mask & self.categories.every() == self.categories.every()
+    }
+}
+
+/// `1 prefix`, `2 prefixes`.
+fn counted(count: usize, what: &str) -> String {
+    let one = match what {
+        "prefixes" => "prefix",
+        other => other.trim_end_matches('s'),
+    };
+    format!("{count} {}", if count == 1 { one } else { what })
+}
+
+/// How many clients of each kind have the policy with this number.
+fn counts(clients: &Clients, number: u32) -> [(&'static str, usize); 5] {
+    let count = |policies: &mut dyn Iterator<Item = &u32>| {
+        policies.filter(|policy| **policy == number).count()
+    };
+    [
+        ("MACs", count(&mut clients.macs.values())),
+        (
+            "prefixes",
+            count(&mut clients.prefixes.iter().map(|(_, policy)| policy)),
+        ),
+        ("VLANs", count(&mut clients.vlans.values())),
+        ("interfaces", count(&mut clients.interfaces.values())),
+        ("destinations", count(&mut clients.destinations.values())),
+    ]
+}

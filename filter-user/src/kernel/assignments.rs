@@ -1,0 +1,316 @@
+//! Who has which policy and who may be answered: the maps of clients.
+//!
+//! They are changed in place, entry by entry: a packet sees each client with its
+//! old or its new policy, and clients that stay as they are all the while. What
+//! is looked up at all is said last when there is more, and first when there is less.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aya::{
+    Pod,
+    maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
+};
+use filter_common::{
+    layout::{
+        CONTROL_BY_ANY, CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC,
+        CONTROL_BY_SOURCE, CONTROL_BY_VLAN, ClientRecord,
+    },
+    maps::{Address, Mac},
+};
+
+use super::{Error, Maps};
+use crate::policy::Prefix;
+
+/// The content of the maps of clients, with numbers of policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignments {
+    /// By source on the link.
+    pub macs: BTreeMap<Mac, u32>,
+    /// By source address, in order and each once.
+    pub prefixes: Vec<(Prefix, ClientRecord)>,
+    /// By VLAN.
+    pub vlans: BTreeMap<u16, u32>,
+    /// By index of the interface.
+    pub interfaces: BTreeMap<u32, u32>,
+    /// By destination address.
+    pub destinations: BTreeMap<Address, u32>,
+    /// Resolvers that answer over HTTPS, in order and each once.
+    pub resolvers: Vec<Prefix>,
+}
+
+/// The bits of a [`ClientRecord`] that tell the policy.
+const POLICY_BITS: u32 = 0xffff;
+
+impl Assignments {
+    /// What is worth looking at: [`CONTROL_BY_MAC`] and others.
+    fn control_flags(&self) -> u32 {
+        let has_policy = |(_, record): &(Prefix, ClientRecord)| record.0 & POLICY_BITS != 0;
+        let flags = [
+            (!self.macs.is_empty(), CONTROL_BY_MAC),
+            (self.prefixes.iter().any(has_policy), CONTROL_BY_SOURCE),
+            (!self.vlans.is_empty(), CONTROL_BY_VLAN),
+            (!self.interfaces.is_empty(), CONTROL_BY_INTERFACE),
+            (!self.destinations.is_empty(), CONTROL_BY_DESTINATION),
+        ];
+        let used = flags.iter().filter(|(is_used, _)| *is_used);
+        used.fold(0, |all, (_, flag)| all | flag)
+    }
+
+    fn vlan(&self, number: u16) -> u32 {
+        self.vlans.get(&number).copied().unwrap_or(0)
+    }
+}
+
+impl Maps {
+    /// Turns the maps of clients into `new`.
+    ///
+    /// # Errors
+    ///
+    /// When a map cannot be changed; all of them are then as they were.
+    pub fn assign(&mut self, new: Arc<Assignments>) -> Result<(), Error> {
+        let old = match &self.assignments {
+            Some(known) => Arc::clone(known),
+            None => self.adopt_assignments()?,
+        };
+        if let Err(error) = self.put_new(&old, &new) {
+            // Nothing here needs more room than there was.
+            self.put_new(&new, &old)?;
+            self.remove_old(&new, &old)?;
+            return Err(error);
+        }
+        let flags = new.control_flags();
+        self.put_flags(flags, flags);
+        self.put_flags(CONTROL_BY_ANY, flags);
+        self.remove_old(&old, &new)?;
+        self.assignments = Some(new);
+        Ok(())
+    }
+
+    /// Takes what the maps of clients hold for what was put there: another process did.
+    pub fn adopt_assignments(&mut self) -> Result<Arc<Assignments>, Error> {
+        let macs = hashed(self.map("MACS")?)?;
+        let found = Assignments {
+            macs: (macs.into_iter())
+                .map(|([a, b, c, d, e, f, ..], policy): ([u8; 8], u32)| {
+                    ([a, b, c, d, e, f], policy)
+                })
+                .collect(),
+            prefixes: (prefixes(self.map("CLIENTS")?)?.into_iter())
+                .map(|(prefix, record)| (prefix, ClientRecord(record)))
+                .collect(),
+            vlans: vlans(self.map("VLANS")?)?,
+            interfaces: hashed(self.map("INTERFACES")?)?,
+            destinations: hashed(self.map("DESTINATIONS")?)?,
+            resolvers: prefixes::<u8>(self.map("RESOLVERS")?)?
+                .into_keys()
+                .collect(),
+        };
+        let found = Arc::new(found);
+        self.assignments = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
+    fn put_new(&mut self, old: &Assignments, new: &Assignments) -> Result<(), Error> {
+        let macs = added(pairs(&old.macs), pairs(&new.macs));
+        put_hashed(
+            self.map_mut("MACS")?,
+            macs.map(|(mac, policy)| (mac_key(mac), policy)),
+        )?;
+        let prefixes = added(old.prefixes.iter().copied(), new.prefixes.iter().copied());
+        put_prefixes(
+            self.map_mut("CLIENTS")?,
+            prefixes.map(|(prefix, record)| (prefix, record.0)),
+        )?;
+        let interfaces = added(pairs(&old.interfaces), pairs(&new.interfaces));
+        put_hashed(self.map_mut("INTERFACES")?, interfaces)?;
+        let destinations = added(pairs(&old.destinations), pairs(&new.destinations));
+        put_hashed(self.map_mut("DESTINATIONS")?, destinations)?;
+        let resolvers = added(keys(&old.resolvers), keys(&new.resolvers));
+        put_prefixes(
+            self.map_mut("RESOLVERS")?,
+            resolvers.map(|(prefix, ())| (prefix, 1u8)),
+        )?;
+        let changed = new
+            .vlans
+            .keys()
+            .filter(|vlan| old.vlan(**vlan) != new.vlan(**vlan));
+        put_vlans(
+            self.map_mut("VLANS")?,
+            changed.map(|vlan| (*vlan, new.vlan(*vlan))),
+        )
+    }
+
+    fn remove_old(&mut self, old: &Assignments, new: &Assignments) -> Result<(), Error> {
+        let macs = removed(pairs(&old.macs), pairs(&new.macs));
+        remove_hashed(self.map_mut("MACS")?, macs.map(mac_key))?;
+        let prefixes = removed(old.prefixes.iter().copied(), new.prefixes.iter().copied());
+        remove_prefixes::<u32>(self.map_mut("CLIENTS")?, prefixes)?;
+        let interfaces = removed(pairs(&old.interfaces), pairs(&new.interfaces));
+        remove_hashed(self.map_mut("INTERFACES")?, interfaces)?;
+        let destinations = removed(pairs(&old.destinations), pairs(&new.destinations));
+        remove_hashed(self.map_mut("DESTINATIONS")?, destinations)?;
+        let resolvers = removed(keys(&old.resolvers), keys(&new.resolvers));
+        remove_prefixes::<u8>(self.map_mut("RESOLVERS")?, resolvers)?;
+        let gone = old
+            .vlans
+            .keys()
+            .filter(|vlan| !new.vlans.contains_key(vlan));
+        put_vlans(self.map_mut("VLANS")?, gone.map(|vlan| (*vlan, 0)))
+    }
+}
+
+/// Entries of `new` that `old` lacks or has otherwise; both in the order of their keys.
+fn added<K: Ord + Copy, V: PartialEq>(
+    old: impl Iterator<Item = (K, V)>,
+    new: impl Iterator<Item = (K, V)>,
+) -> impl Iterator<Item = (K, V)> {
+    let mut old = old.peekable();
+    new.filter(move |(key, value)| {
+        while old.next_if(|(before, _)| before < key).is_some() {}
+        old.next_if(|(same, _)| same == key)
+            .is_none_or(|(_, before)| before != *value)
+    })
+}
+
+/// Keys of `old` that `new` lacks; both in the order of their keys.
+fn removed<K: Ord + Copy, V>(
+    old: impl Iterator<Item = (K, V)>,
+    new: impl Iterator<Item = (K, V)>,
+) -> impl Iterator<Item = K> {
+    let mut new = new.peekable();
+    old.filter_map(move |(key, _)| {
+        while new.next_if(|(before, _)| *before < key).is_some() {}
+        new.next_if(|(same, _)| *same == key)
+            .is_none()
+            .then_some(key)
+    })
+}
+
+fn pairs<K: Copy, V: Copy>(map: &BTreeMap<K, V>) -> impl Iterator<Item = (K, V)> {
+    map.iter().map(|(key, value)| (*key, *value))
+}
+
+fn keys<K: Copy>(keys: &[K]) -> impl Iterator<Item = (K, ())> {
+    keys.iter().map(|key| (*key, ()))
+}
+
+const fn mac_key([a, b, c, d, e, f]: Mac) -> [u8; 8] {
+    [a, b, c, d, e, f, 0, 0]
+}
+
+fn put_hashed<K: Pod>(map: &mut Map, entries: impl Iterator<Item = (K, u32)>) -> Result<(), Error> {
+    let mut map: HashMap<&mut MapData, K, u32> = map.try_into().map_err(Error::Clients)?;
+    for (key, policy) in entries {
+        map.insert(key, policy, 0).map_err(Error::Clients)?;
+    }
+    Ok(())
+}
+
+fn remove_hashed<K: Pod>(map: &mut Map, keys: impl Iterator<Item = K>) -> Result<(), Error> {
+    let mut map: HashMap<&mut MapData, K, u32> = map.try_into().map_err(Error::Clients)?;
+    for key in keys {
+        gone(map.remove(&key))?;
+    }
+    Ok(())
+}
+
+fn put_prefixes<V: Pod>(
+    map: &mut Map,
+    entries: impl Iterator<Item = (Prefix, V)>,
+) -> Result<(), Error> {
+    let mut map: LpmTrie<&mut MapData, Address, V> = map.try_into().map_err(Error::Clients)?;
+    for (Prefix { address, len }, value) in entries {
+        map.insert(&Key::new(len, address), value, 0)
+            .map_err(Error::Clients)?;
+    }
+    Ok(())
+}
+
+fn remove_prefixes<V: Pod>(
+    map: &mut Map,
+    prefixes: impl Iterator<Item = Prefix>,
+) -> Result<(), Error> {
+    let mut map: LpmTrie<&mut MapData, Address, V> = map.try_into().map_err(Error::Clients)?;
+    for Prefix { address, len } in prefixes {
+        gone(map.remove(&Key::new(len, address)))?;
+    }
+    Ok(())
+}
+
+fn put_vlans(map: &mut Map, entries: impl Iterator<Item = (u16, u32)>) -> Result<(), Error> {
+    let mut map: Array<&mut MapData, u32> = map.try_into().map_err(Error::Clients)?;
+    for (vlan, policy) in entries {
+        map.set(u32::from(vlan), policy, 0)
+            .map_err(Error::Clients)?;
+    }
+    Ok(())
+}
+
+fn hashed<K: Pod + Ord>(map: &Map) -> Result<BTreeMap<K, u32>, Error> {
+    let map: HashMap<&MapData, K, u32> = map.try_into().map_err(Error::Clients)?;
+    map.iter()
+        .map(|entry| entry.map_err(Error::Clients))
+        .collect()
+}
+
+fn prefixes<V: Pod>(map: &Map) -> Result<BTreeMap<Prefix, V>, Error> {
+    let map: LpmTrie<&MapData, Address, V> = map.try_into().map_err(Error::Clients)?;
+    let entries = map.iter().map(|entry| {
+        let (key, value) = entry.map_err(Error::Clients)?;
+        let (address, len) = (key.data(), key.prefix_len());
+        Ok((Prefix { address, len }, value))
+    });
+    entries.collect()
+}
+
+fn vlans(map: &Map) -> Result<BTreeMap<u16, u32>, Error> {
+    let map: Array<&MapData, u32> = map.try_into().map_err(Error::Clients)?;
+    let mut vlans = BTreeMap::new();
+    for vlan in 0..VLANS {
+        let policy = map.get(&u32::from(vlan), 0).map_err(Error::Clients)?;
+        if policy != 0 {
+            vlans.insert(vlan, policy);
+        }
+    }
+    Ok(vlans)
+}
+
+/// Identifiers of 12 bits (IEEE 802.1Q).
+const VLANS: u16 = 4096;
+
+/// What is not there any more need not be removed.
+pub(super) fn gone(result: Result<(), MapError>) -> Result<(), Error> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        result => result.map_err(Error::Clients),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn putting_what_is_new_and_removing_what_is_gone_makes_the_new_of_the_old(
+            old in proptest::collection::btree_map(0u8..30, 0u8..3, 0..20),
+            new in proptest::collection::btree_map(0u8..30, 0u8..3, 0..20),
+        ) {
+            let mut map = old.clone();
+            let put: Vec<_> = added(pairs(&old), pairs(&new)).collect();
+            prop_assert!(put.iter().all(|(key, value)| old.get(key) != Some(value)));
+            map.extend(put);
+            for key in removed(pairs(&old), pairs(&new)) {
+                prop_assert!(map.remove(&key).is_some());
+            }
+            prop_assert_eq!(map, new);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Which overrides there are, and which takes the place of which.
+//!
+//! For one name, scope and audience there is at most one override without an
+//! end and one with: a new one takes the place of those that it would hide for
+//! ever. One with an end lies over the one without, which holds again afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use filter_common::layout::OVERRIDE_MAX;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Action, Audience, Order, Override, OverrideName, OverrideScope};
+
+/// What a step adds and what it takes away.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Overrides that are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<u32>,
+    /// Overrides that came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Override>,
+}
+
+/// Why overrides cannot be added or removed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There are too many.
+    #[error("{0} overrides, at most {OVERRIDE_MAX} fit: remove some, or block the names by a list")]
+    Full(usize),
+    /// No override has this number.
+    #[error("no override has the number {0}; `nxdp overrides` lists them")]
+    Unknown(u32),
+    /// The numbers are used up.
+    #[error(
+        "override numbers are used up: import what `nxdp overrides --json` tells into a new journal"
+    )]
+    NoNumbers,
+}
+
+/// What two overrides share when one takes the place of the other.
+type Place = (OverrideName, OverrideScope, Audience, bool);
+
+/// All overrides.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    entries: BTreeMap<u32, Override>,
+    places: BTreeMap<Place, u32>,
+    ends: BTreeSet<(Timestamp, u32)>,
+    pauses: BTreeSet<u32>,
+    last_id: u32,
+}
+
+impl Book {
+    /// The overrides in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &Override> {
+        self.entries.values()
+    }
+
+    /// Number of overrides.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The override with this number.
+    pub fn entry(&self, id: u32) -> Option<&Override> {
+        self.entries.get(&id)
+    }
+
+    /// The highest number that was given so far.
+    pub fn last_id(&self) -> u32 {
+        self.last_id
+    }
+
+    /// Goes on counting from here, if it is higher.
+    pub fn count_from(&mut self, id: u32) {
+        self.last_id = self.last_id.max(id);
+    }
+
+    /// What carrying orders out would change.
+    ///
+    /// Of two orders for the same place the later one counts.
+    pub fn plan(&self, orders: Vec<Order>, now: Timestamp) -> Result<Change, Refused> {
+        let count = u32::try_from(orders.len()).map_err(|_| Refused::Full(orders.len()))?;
+        self.last_id.checked_add(count).ok_or(Refused::NoNumbers)?;
+        let mut removed = BTreeSet::new();
+        let mut added: BTreeMap<Place, Override> = BTreeMap::new();
+        for (id, order) in (self.last_id + 1..).zip(orders) {
+            for place in places_taken_by(&order) {
+                removed.extend(self.places.get(&place));
+                added.remove(&place);
+            }
+            let entry = Override {
+                id,
+                order,
+                created: now,
+            };
+            added.insert(place_of(&entry.order), entry);
+        }
+        let left = self.len() - removed.len() + added.len();
+        if left > OVERRIDE_MAX as usize {
+            return Err(Refused::Full(left));
+        }
+        let mut added: Vec<Override> = added.into_values().collect();
+        added.sort_unstable_by_key(|entry| entry.id);
+        Ok(Change {
+            removed: removed.into_iter().collect(),
+            added,
+        })
+    }
+
+    /// What removing these overrides would change.
+    pub fn plan_removal(&self, ids: &[u32]) -> Result<Change, Refused> {
+        match ids.iter().find(|id| !self.entries.contains_key(id)) {
+            Some(id) => Err(Refused::Unknown(*id)),
+            None => Ok(Change {
+                removed: ids
+                    .iter()
+                    .copied()
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect(),
+                added: Vec::new(),
+            }),
+        }
+    }
+
+    /// What the end of overrides until `now` changes.
+    pub fn plan_ends(&self, now: Timestamp) -> Change {
+        let ended = self.ends.iter().take_while(|(end, _)| *end <= now);
+        Change {
+            removed: ended.map(|(_, id)| *id).collect(),
+            added: Vec::new(),
+        }
+    }
+
+    /// When the next override ends.
+    pub fn next_end(&self) -> Option<Timestamp> {
+        self.ends.first().map(|(end, _)| *end)
+    }
+
+    /// The pauses among them.
+    pub fn pauses(&self) -> impl Iterator<Item = &Override> {
+        self.pauses.iter().filter_map(|id| self.entry(*id))
+    }
+
+    /// Carries a change out; what goes comes back.
+    ///
+    /// Numbers that are unknown are passed over: a change may be read a second time.
+    pub fn apply(&mut self, change: &Change) -> Vec<Override> {
+        let removed = change
+            .removed
+            .iter()
+            .filter_map(|id| self.remove(*id))
+            .collect();
+        for entry in &change.added {
+            self.last_id = self.last_id.max(entry.id);
+            if let Some(end) = entry.order.expires {
+                self.ends.insert((end, entry.id));
+            }
+            if entry.order.action == Action::Pause {
+                self.pauses.insert(entry.id);
+            }
+            self.places.insert(place_of(&entry.order), entry.id);
+            self.entries.insert(entry.id, entry.clone());
+        }
+        removed
+    }
+
+    fn remove(&mut self, id: u32) -> Option<Override> {
+        let entry = self.entries.remove(&id)?;
+        if let Some(end) = entry.order.expires {
+            self.ends.remove(&(end, id));
+        }
+        self.pauses.remove(&id);
+        let place = place_of(&entry.order);
+        if self.places.get(&place) == Some(&id) {
+            self.places.remove(&place);
+        }
+        Some(entry)
+    }
+}
+
+fn place_of(order: &Order) -> Place {
+    (
+        order.name.clone(),
+        order.scope,
+        order.audience.clone(),
+        order.expires.is_some(),
+    )
+}
+
+/// The places whose overrides would never hold again.
+fn places_taken_by(order: &Order) -> impl Iterator<Item = Place> {
+    let own = place_of(order);
+    let under = match order.expires {
+        Some(_) => None,
+        None => Some((own.0.clone(), own.1, own.2.clone(), true)),
+    };
+    [Some(own), under].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use filter_common::name::Name;
+
+    use super::*;
+
+    fn order(name: &str, action: Action, expires: Option<i64>) -> Order {
+        Order {
+            action,
+            name: (&Name::from_text(name.as_bytes()).unwrap()).into(),
+            scope: OverrideScope::Suffix,
+            audience: Audience::Everybody,
+            expires: expires.map(|second| Timestamp::from_second(second).unwrap()),
+            reason: "why".to_owned(),
+            by: None,
+            ticket: None,
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn add(book: &mut Book, orders: Vec<Order>) -> Change {
+        let change = book.plan(orders, at(0)).unwrap();
+        book.apply(&change);
+        change
+    }
+
+    fn ids(book: &Book) -> Vec<u32> {
+        book.iter().map(|entry| entry.id).collect()
+    }
+
+    #[test]
+    fn one_with_an_end_lies_over_one_without_and_replaces_its_like() {
+        let mut book = Book::default();
+        add(&mut book, vec![order("a.example", Action::Block, None)]);
+        add(
+            &mut book,
+            vec![order("a.example", Action::Allow, Some(100))],
+        );
+        assert_eq!(ids(&book), [1, 2]);
+        let change = add(
+            &mut book,
+            vec![order("a.example", Action::Allow, Some(200))],
+        );
+        assert_eq!((change.removed, ids(&book)), (vec![2], vec![1, 3]));
+        let change = add(&mut book, vec![order("a.example", Action::Allow, None)]);
+        assert_eq!((change.removed, ids(&book)), (vec![1, 3], vec![4]));
+        add(&mut book, vec![order("b.example", Action::Allow, None)]);
+        assert_eq!(ids(&book), [4, 5]);
+    }
+
+    #[test]
+    fn of_two_orders_for_one_name_in_one_step_the_later_one_counts() {
+        let mut book = Book::default();
+        let both = vec![
+            order("a.example", Action::Block, None),
+            order("b.example", Action::Block, None),
+            order("a.example", Action::Allow, None),
+        ];
+        let change = add(&mut book, both);
+        assert!(change.removed.is_empty());
+        assert_eq!(ids(&book), [2, 3]);
+    }
+
+    #[test]
+    fn what_ends_goes_and_its_number_is_not_used_again() {
+        let mut book = Book::default();
+        add(
+            &mut book,
+            vec![
+                order("a.example", Action::Allow, Some(100)),
+                order("b.example", Action::Allow, Some(50)),
+            ],
+        );
+        assert_eq!(book.next_end(), Some(at(50)));
+        assert_eq!(book.plan_ends(at(49)), Change::default());
+        let change = book.plan_ends(at(100));
+        assert_eq!(change.removed, [2, 1]);
+        assert_eq!(book.apply(&change).len(), 2);
+        assert!(book.is_empty() && book.next_end().is_none());
+        add(&mut book, vec![order("c.example", Action::Allow, None)]);
+        assert_eq!(ids(&book), [3]);
+    }
+
+    #[test]
+    fn one_more_than_fits_is_refused_unless_it_takes_a_place() {
+        let names = (0..OVERRIDE_MAX).map(|i| order(&format!("n{i}.example"), Action::Block, None));
+        let mut book = Book::default();
+        add(&mut book, names.collect());
+        let more = vec![order("more.example", Action::Block, None)];
+        assert_eq!(book.plan(more, at(0)), Err(Refused::Full(65_537)));
+        let same = vec![order("n7.example", Action::Allow, None)];
+        assert!(book.plan(same, at(0)).is_ok());
+        assert_eq!(book.plan_removal(&[70_000]), Err(Refused::Unknown(70_000)));
+    }
+}

@@ -1,0 +1,88 @@
+//! The map of overrides on the host: what the kernel would decide.
+
+use filter_common::{
+    hash::HashKey,
+    layout::{Control, Decision, OverrideRecord, PolicyRecord, Record},
+    maps::Maps,
+    name::Name,
+    overlay,
+    policy::Asker,
+    scratch::Scratch,
+    table,
+    verdict::Steps,
+};
+use rustc_hash::FxHashMap;
+
+use super::Tree;
+use crate::image::put_question;
+
+/// The records by key, the number of the batch in force, and the time.
+#[derive(Clone, Debug)]
+pub struct Records {
+    control: Record,
+    map: FxHashMap<u64, OverrideRecord>,
+    now_ns: u64,
+}
+
+impl Records {
+    /// No records, under a key.
+    pub fn new(key: HashKey) -> Self {
+        let control = Control {
+            key,
+            ..Control::default()
+        };
+        Self {
+            control: Record(bytemuck::cast(control)),
+            map: FxHashMap::default(),
+            now_ns: 0,
+        }
+    }
+
+    /// The records of a tree, in force.
+    pub fn of(tree: &Tree) -> Self {
+        Self {
+            map: tree.records().collect(),
+            ..Self::new(*tree.key())
+        }
+    }
+
+    /// Sets the time, in nanoseconds of CLOCK_BOOTTIME.
+    pub fn set_now(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+    }
+
+    /// What is decided for a query.
+    pub fn decide(&self, name: &Name, asker: &Asker, policy: u32) -> Decision {
+        let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
+        put_question(&mut scratch, name);
+        scratch.asker = *asker;
+        scratch.policy = policy;
+        overlay::walk(self, &mut scratch);
+        scratch.decision
+    }
+}
+
+impl table::Records for Records {
+    fn record(&self, index: u32) -> Option<&Record> {
+        (index == 0).then_some(&self.control)
+    }
+}
+
+impl Maps for Records {
+    fn policy(&self, _number: u32) -> Option<&PolicyRecord> {
+        None
+    }
+
+    fn override_record(&self, key: u64) -> Option<&OverrideRecord> {
+        self.map.get(&key)
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+}
+
+impl Steps for Records {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Which policy a client has, and why: by the function that the kernel runs.
+
+use std::{cell::Cell, fmt, net::IpAddr};
+
+use filter_common::{
+    layout::{
+        CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
+        CONTROL_BY_VLAN, ClientRecord, PolicyRecord,
+    },
+    maps::{Address, Mac, Maps},
+    policy::{Asker, select},
+};
+
+use super::{Clients, Policies, Policy, Prefix, address_of};
+use crate::config::mac_text;
+
+/// Who asks whom, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// Source address.
+    pub client: Option<IpAddr>,
+    /// Source on the link.
+    pub mac: Option<Mac>,
+    /// VLAN.
+    pub vlan: Option<u16>,
+    /// Name of the interface.
+    pub interface: Option<String>,
+    /// Destination address.
+    pub to: Option<IpAddr>,
+}
+
+/// A policy and why it applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Why.
+    pub because: Because,
+}
+
+/// By what a policy was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// By the source on the link.
+    Mac(Mac),
+    /// By the longest prefix that covers the source address.
+    Prefix(Prefix),
+    /// By the VLAN.
+    Vlan(u16),
+    /// By the interface.
+    Interface(String),
+    /// By the destination address.
+    Destination(IpAddr),
+    /// By nothing: it is the default one.
+    Default,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mac(mac) => write!(f, "client {}", mac_text(mac)),
+            Self::Prefix(prefix) => write!(f, "client prefix {prefix}"),
+            Self::Vlan(number) => write!(f, "vlan:{number}"),
+            Self::Interface(name) => write!(f, "interface:{name}"),
+            Self::Destination(address) => write!(f, "destination {address}"),
+            Self::Default => f.write_str("no other policy is for this client"),
+        }
+    }
+}
+
+impl Asking {
+    /// The same as a packet would tell it; without an address it comes from nowhere.
+    pub fn asker(&self, policies: &Policies) -> Asker {
+        let interface = self.interface.as_ref();
+        let number = interface.and_then(|name| interface_number(policies.clients(), name));
+        Asker {
+            source: self.client.map_or([0; 16], address_of),
+            destination: self.to.map_or([0; 16], address_of),
+            mac: self.mac.unwrap_or_default(),
+            vlan: self.vlan.unwrap_or(0),
+            interface: number.unwrap_or(0),
+            ..Asker::default()
+        }
+    }
+}
+
+impl Policies {
+    /// The policy that applies to a query.
+    pub fn chosen(&self, asking: &Asking) -> Chosen<'_> {
+        let lookup = Lookup {
+            clients: &self.clients,
+            prefix: Cell::new(None),
+        };
+        let asker = asking.asker(self);
+        let number = select(&lookup, self.clients.control_flags(), &asker);
+        // The first of the ways by which the kernel would come to it alone.
+        let ways = [
+            (CONTROL_BY_MAC, asking.mac.map(Because::Mac)),
+            (CONTROL_BY_SOURCE, lookup.prefix.get().map(Because::Prefix)),
+            (CONTROL_BY_VLAN, asking.vlan.map(Because::Vlan)),
+            (
+                CONTROL_BY_INTERFACE,
+                asking.interface.clone().map(Because::Interface),
+            ),
+            (CONTROL_BY_DESTINATION, asking.to.map(Because::Destination)),
+        ];
+        let mut ways = ways.into_iter();
+        let way = ways.find(|(flag, _)| number != 0 && select(&lookup, *flag, &asker) == number);
+        let because = way.and_then(|(_, because)| because);
+        Chosen {
+            // Every number in the maps is that of a policy.
+            policy: self.numbered(number).unwrap_or(&self.policies[0]),
+            because: because.unwrap_or(Because::Default),
+        }
+    }
+}
+
+/// The kernel's maps of clients, on the host.
+struct Lookup<'a> {
+    clients: &'a Clients,
+    /// The prefix that was found last.
+    prefix: Cell<Option<Prefix>>,
+}
+
+impl Maps for Lookup<'_> {
+    fn policy(&self, _number: u32) -> Option<&PolicyRecord> {
+        None
+    }
+
+    fn client(&self, address: &Address) -> ClientRecord {
+        let covering = self.clients.prefixes.iter();
+        let covering = covering.filter(|(prefix, _)| prefix.covers(address));
+        let Some((prefix, policy)) = covering.max_by_key(|(prefix, _)| prefix.len) else {
+            return ClientRecord(0);
+        };
+        self.prefix.set(Some(*prefix));
+        ClientRecord(*policy)
+    }
+
+    fn policy_of_mac(&self, mac: &Mac) -> u32 {
+        self.clients.macs.get(mac).copied().unwrap_or(0)
+    }
+
+    fn policy_of_vlan(&self, vlan: u16) -> u32 {
+        self.clients.vlans.get(&vlan).copied().unwrap_or(0)
+    }
+
+    fn policy_of_interface(&self, interface: u32) -> u32 {
+        let mut numbers = self.clients.interfaces.values();
+        let policy = (interface as usize)
+            .checked_sub(1)
+            .and_then(|i| numbers.nth(i));
+        policy.copied().unwrap_or(0)
+    }
+
+    fn policy_of_destination(&self, address: &Address) -> u32 {
+        self.clients.destinations.get(address).copied().unwrap_or(0)
+    }
+}
+
+/// Counts the interfaces that policies name, from 1: they need not exist here.
+fn interface_number(clients: &Clients, name: &str) -> Option<u32> {
+    let position = clients.interfaces.keys().position(|known| known == name)?;
+    u32::try_from(position + 1).ok()
+}

@@ -1,0 +1,19 @@
+//! Who asks decides: policies, resolved from the configuration's words.
+//!
+//! Owns the bits of categories, the numbers of policies and which clients have
+//! which policy, in the form of the kernel's maps. It knows neither the maps
+//! themselves nor what the operator overrode.
+
+mod asking;
+mod category;
+mod clients;
+mod prefix;
+mod set;
+
+pub use self::{
+    asking::{Asking, Because, Chosen},
+    category::Categories,
+    clients::Clients,
+    prefix::{Prefix, address_of, compose},
+    set::{Numbers, Policies, Policy, name_hash},
+};

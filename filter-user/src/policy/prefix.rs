@@ -1,0 +1,176 @@
+//! Prefixes of clients: what the kernel's longest match must find at each.
+
+use std::{fmt, net::IpAddr};
+
+use filter_common::{
+    client::mapped,
+    layout::{CLIENT_ANSWERED, ClientRecord},
+    maps::Address,
+};
+use ipnet::IpNet;
+
+/// A prefix in the form of the kernel's maps: IPv4 is mapped into IPv6.
+///
+/// The order puts a prefix in front of those inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    /// The first address.
+    pub address: Address,
+    /// Bits that count, of 128.
+    pub len: u32,
+}
+
+/// Bits in front of a mapped IPv4 address.
+const MAPPED_BITS: u32 = 96;
+
+impl Prefix {
+    /// Whether an address is inside.
+    pub fn covers(&self, address: &Address) -> bool {
+        let differing = u128::from_be_bytes(self.address) ^ u128::from_be_bytes(*address);
+        differing.leading_zeros() >= self.len
+    }
+
+    fn contains(&self, other: &Self) -> bool {
+        self.len <= other.len && self.covers(&other.address)
+    }
+}
+
+impl From<IpNet> for Prefix {
+    fn from(prefix: IpNet) -> Self {
+        let len = u32::from(prefix.prefix_len());
+        let prefix = prefix.trunc();
+        Self {
+            address: address_of(prefix.addr()),
+            len: match prefix {
+                IpNet::V4(_) => MAPPED_BITS + len,
+                IpNet::V6(_) => len,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match IpAddr::from(self.address).to_canonical() {
+            IpAddr::V4(address) if self.len >= MAPPED_BITS => {
+                write!(f, "{address}/{}", self.len - MAPPED_BITS)
+            }
+            _ => write!(f, "{}/{}", IpAddr::from(self.address), self.len),
+        }
+    }
+}
+
+/// An address in the form of the kernel's maps.
+pub fn address_of(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => mapped(address.octets()),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// What stands at each prefix, so that the longest one that covers an address says everything
+/// that is true of it: the policy of the longest prefix with one, and whether any may be answered.
+///
+/// `assigned` are the prefixes of policies with their numbers, each of which may be answered.
+pub fn compose(answered: &[Prefix], assigned: &[(Prefix, u32)]) -> Vec<(Prefix, ClientRecord)> {
+    let answered = answered.iter().map(|prefix| (*prefix, 0));
+    let mut all: Vec<(Prefix, u32)> = answered.chain(assigned.iter().copied()).collect();
+    // Of two entries of one prefix the one with a policy comes first, and stays.
+    all.sort_unstable_by_key(|(prefix, policy)| (*prefix, std::cmp::Reverse(*policy)));
+    all.dedup_by_key(|(prefix, _)| *prefix);
+    let mut around: Vec<(Prefix, u32)> = Vec::new();
+    let mut composed = Vec::with_capacity(all.len());
+    for (prefix, own) in all {
+        while around
+            .pop_if(|(outer, _)| !outer.contains(&prefix))
+            .is_some()
+        {}
+        let inherited = around.last().map_or(0, |(_, policy)| *policy);
+        let policy = if own == 0 { inherited } else { own };
+        around.push((prefix, policy));
+        composed.push((prefix, ClientRecord(policy | CLIENT_ANSWERED)));
+    }
+    composed
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn prefix(text: &str) -> Prefix {
+        text.parse::<IpNet>().unwrap().into()
+    }
+
+    #[test]
+    fn both_families_become_one_form_and_are_written_as_they_were() {
+        let v4 = prefix("203.0.113.7/24");
+        assert_eq!((v4.address, v4.len), (mapped([203, 0, 113, 0]), 120));
+        for text in ["203.0.113.0/24", "2001:db8::/32", "192.0.2.1/32", "::/96"] {
+            assert_eq!(prefix(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_answered_prefix_inside_one_of_a_policy_keeps_the_policy() {
+        let composed = compose(
+            &[prefix("10.1.2.0/24"), prefix("192.0.2.0/24")],
+            &[(prefix("10.1.0.0/16"), 7), (prefix("192.0.2.128/25"), 8)],
+        );
+        let policies: Vec<_> = composed
+            .iter()
+            .map(|(prefix, record)| (prefix.to_string(), record.0 & 0xffff))
+            .collect();
+        let expected = [
+            ("10.1.0.0/16", 7),
+            ("10.1.2.0/24", 7),
+            ("192.0.2.0/24", 0),
+            ("192.0.2.128/25", 8),
+        ];
+        assert_eq!(
+            policies,
+            expected.map(|(text, policy)| (text.to_owned(), policy))
+        );
+    }
+
+    fn any_prefix() -> impl Strategy<Value = Prefix> {
+        // Few distinct bits, so that prefixes meet and nest.
+        (any::<u8>(), 120u32..=128).prop_map(|(last, len)| {
+            let mut address = mapped([192, 0, 2, 0]);
+            address[15] = last;
+            let bits = u128::from_be_bytes(address) & (u128::MAX << (128 - len));
+            Prefix {
+                address: bits.to_be_bytes(),
+                len,
+            }
+        })
+    }
+
+    fn longest<T: Copy>(entries: &[(Prefix, T)], address: &Address) -> Option<T> {
+        let covering = entries.iter().filter(|(prefix, _)| prefix.covers(address));
+        covering
+            .max_by_key(|(prefix, _)| prefix.len)
+            .map(|(_, value)| *value)
+    }
+
+    proptest! {
+        #[test]
+        fn the_longest_prefix_says_what_all_of_them_say(
+            answered in proptest::collection::vec(any_prefix(), 0..12),
+            assigned in proptest::collection::btree_map(any_prefix(), 1u32..100, 0..12),
+        ) {
+            let assigned: Vec<_> = assigned.into_iter().collect();
+            let composed = compose(&answered, &assigned);
+            for last in 0..=u8::MAX {
+                let mut address = mapped([192, 0, 2, 0]);
+                address[15] = last;
+                let record = longest(&composed, &address).unwrap_or(ClientRecord(0)).0;
+                let policy = longest(&assigned, &address);
+                prop_assert_eq!(record & 0xffff, policy.unwrap_or(0));
+                let is_answered = answered.iter().any(|prefix| prefix.covers(&address));
+                prop_assert_eq!(record & CLIENT_ANSWERED != 0, is_answered || policy.is_some());
+            }
+        }
+    }
+}

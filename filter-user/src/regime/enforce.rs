@@ -1,0 +1,266 @@
+//! How a regime gets into the kernel's maps, and back out when something fails.
+
+use std::collections::BTreeMap;
+
+use filter_common::{
+    hash::HashKey,
+    layout::{
+        CONTROL_OVERRIDES, CONTROL_PAUSES, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
+        Decision, OVERRIDE_RECORDS_MAX, OverrideRecord, PolicyRecord,
+    },
+    overlay::Subject,
+};
+
+use super::{Clock, Error, Regime, Tables, pause_of};
+use crate::{
+    kernel,
+    overrides::{Action, Audience, Change, Difference, Entry, Override, Transition, Tree},
+    policy::{Policies, Policy, address_of},
+};
+
+impl Regime {
+    /// Makes a change that survives a crash once this returns, or none at all.
+    pub(super) fn carry_out(
+        &mut self,
+        change: &Change,
+        tables: &mut Tables,
+    ) -> Result<Vec<Override>, Error> {
+        self.journal.append(change, &self.book)?;
+        let removed = self.book.apply(change);
+        if let Err(error) = self.enforce(&removed, &change.added, tables) {
+            self.book.apply(&inverse(change, &removed));
+            self.journal.take_back()?;
+            return Err(error);
+        }
+        if let Err(error) = self.journal.sync() {
+            self.book.apply(&inverse(change, &removed));
+            self.enforce(&change.added, &removed, tables)?;
+            return Err(error.into());
+        }
+        Ok(removed)
+    }
+
+    /// Puts a change of the book in force, or nothing of it.
+    pub(super) fn enforce(
+        &mut self,
+        removed: &[Override],
+        added: &[Override],
+        tables: &mut Tables,
+    ) -> Result<(), Error> {
+        let (out, into) = (self.entries(removed), self.entries(added));
+        let differences = self.tree.change(&out, &into);
+        if let Err(error) = self.put_overrides(&differences, tables) {
+            self.tree.change(&into, &out);
+            return Err(error);
+        }
+        let mut changed = removed.iter().chain(added);
+        if changed.any(|entry| entry.order.action == Action::Pause) {
+            self.put_policies(tables)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the records of all overrides anew, where the maps hold those that were found.
+    pub(super) fn rebuild(
+        &mut self,
+        found: Vec<(u64, OverrideRecord)>,
+        tables: &mut Tables,
+    ) -> Result<(), Error> {
+        // What has ended is never put in force.
+        self.book.apply(&self.book.plan_ends(self.clock.now));
+        let overrides: Vec<Override> = self.book.iter().cloned().collect();
+        let mut tree = Tree::new(*self.tree.key());
+        tree.change(&[], &self.entries(&overrides));
+        let mut differences: BTreeMap<u64, Difference> = BTreeMap::new();
+        for (key, record) in found {
+            let old = Some(in_force(record, tables.batch()));
+            differences.insert(
+                key,
+                Difference {
+                    key,
+                    old,
+                    new: None,
+                },
+            );
+        }
+        for (key, record) in tree.records() {
+            let none = Difference {
+                key,
+                old: None,
+                new: None,
+            };
+            differences.entry(key).or_insert(none).new = Some(record);
+        }
+        let differences: Vec<Difference> = differences
+            .into_values()
+            .filter(|difference| difference.old != difference.new)
+            .collect();
+        self.tree = tree;
+        self.put_overrides(&differences, tables)
+    }
+
+    /// Changes records of overrides as one step for every packet.
+    fn put_overrides(&self, differences: &[Difference], tables: &mut Tables) -> Result<(), Error> {
+        let needed = self.tree.record_count();
+        if needed > OVERRIDE_RECORDS_MAX as usize {
+            return Err(Error::RecordsFull {
+                needed,
+                max: OVERRIDE_RECORDS_MAX as usize,
+            });
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let batch = tables.batch().wrapping_add(1);
+        let transition = Transition::new(differences, batch, self.clock.boot_ns);
+        if let Err(error) = put_all(&transition.first, tables) {
+            // None of them is in force: as they were, or gone.
+            for difference in differences {
+                let old = difference.old.map(|old| OverrideRecord {
+                    batch: tables.batch(),
+                    ..old
+                });
+                tables.put_override(difference.key, old.as_ref())?;
+            }
+            return Err(error.into());
+        }
+        let flags = self.override_flags();
+        tables.put_flags(flags, flags);
+        tables.put_batch(batch);
+        tables.put_flags(CONTROL_OVERRIDES | CONTROL_PAUSES, flags);
+        for (key, record) in &transition.last {
+            tables.put_override(*key, record.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn override_flags(&self) -> u32 {
+        let overrides = if self.tree.is_empty() {
+            0
+        } else {
+            CONTROL_OVERRIDES
+        };
+        let of_clients = |pause: &Override| {
+            matches!(
+                pause.order.audience,
+                Audience::Mac(_) | Audience::Address(_)
+            )
+        };
+        let pauses = if self.book.pauses().any(of_clients) {
+            CONTROL_PAUSES
+        } else {
+            0
+        };
+        overrides | pauses
+    }
+
+    /// Writes what policies do now, where it is not what the maps hold.
+    pub(super) fn put_policies(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        let policies: Vec<(u32, PolicyRecord)> = self
+            .plan
+            .policies
+            .iter()
+            .map(|policy| (policy.number, self.record_of(policy)))
+            .collect();
+        for (number, record) in policies {
+            self.put_policy(number, record, tables)?;
+        }
+        tables.watch_bypasses(self.plan.policies.refuse_bypass())?;
+        let next = self.plan.policies.next_switch(self.clock.now);
+        self.next_switch = next.map(|(when, _)| when);
+        Ok(())
+    }
+
+    pub(super) fn put_policy(
+        &mut self,
+        number: u32,
+        record: PolicyRecord,
+        tables: &mut Tables,
+    ) -> Result<(), Error> {
+        if self.written.get(&number) != Some(&record) {
+            tables.put_policy(number, &record)?;
+            self.written.insert(number, record);
+        }
+        Ok(())
+    }
+
+    /// What a policy does now, pauses included.
+    pub(super) fn record_of(&self, policy: &Policy) -> PolicyRecord {
+        let paused_until = pause_of(&self.book, policy);
+        PolicyRecord {
+            paused_until_ns: paused_until.map_or(0, |until| self.clock.boot_ns_of(until)),
+            ..policy.record(self.clock.now)
+        }
+    }
+
+    fn entries(&self, overrides: &[Override]) -> Vec<Entry> {
+        let (policies, key) = (&self.plan.policies, self.tree.key());
+        let entries = overrides.iter();
+        entries
+            .filter_map(|entry| entry_of(entry, policies, key, self.clock))
+            .collect()
+    }
+}
+
+/// What the kernel is told of an override; nothing if it is for no policy that there is, or is a
+/// pause that records of policies tell.
+pub(super) fn entry_of(
+    entry: &Override,
+    policies: &Policies,
+    key: &HashKey,
+    clock: Clock,
+) -> Option<Entry> {
+    let order = &entry.order;
+    let is_pause = order.action == Action::Pause;
+    let subject = match &order.audience {
+        Audience::Everybody | Audience::Policy(_) if is_pause => return None,
+        Audience::Everybody => Subject::EVERYBODY,
+        Audience::Policy(name) => Subject::policy(policies.named(name)?.number),
+        Audience::Mac(mac) => Subject::mac(*mac),
+        Audience::Address(address) => Subject::address(&address_of(*address), key),
+    };
+    Some(Entry {
+        name: order.name.clone(),
+        scope: order.scope,
+        subject,
+        decision: Decision {
+            expires_ns: order.expires.map_or(0, |end| clock.boot_ns_of(end)),
+            id: entry.id,
+            action: match order.action {
+                Action::Allow => DECISION_ALLOW,
+                Action::Block => DECISION_BLOCK,
+                Action::Pause => DECISION_PAUSE,
+            },
+            ..Decision::default()
+        },
+    })
+}
+
+/// What undoes a change that took these away.
+fn inverse(change: &Change, removed: &[Override]) -> Change {
+    Change {
+        removed: change.added.iter().map(|entry| entry.id).collect(),
+        added: removed.to_vec(),
+    }
+}
+
+/// A record as it would be if nothing but what holds now had been written.
+fn in_force(record: OverrideRecord, batch: u32) -> OverrideRecord {
+    let is_after = batch.wrapping_sub(record.batch) >> 31 == 0;
+    if is_after {
+        return OverrideRecord { batch: 0, ..record };
+    }
+    OverrideRecord {
+        batch: 0,
+        before: [Decision::default(); 2],
+        after: record.before,
+        ..record
+    }
+}
+
+fn put_all(writes: &[(u64, OverrideRecord)], tables: &mut Tables) -> Result<(), kernel::Error> {
+    for (key, record) in writes {
+        tables.put_override(*key, Some(record))?;
+    }
+    Ok(())
+}

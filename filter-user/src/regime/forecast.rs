@@ -1,0 +1,121 @@
+//! What would be in force for a query at some time, without a kernel.
+
+use filter_common::{
+    hash::HashKey,
+    layout::{DECISION_PAUSE, POLICY_OBSERVE},
+    name::Name,
+};
+use jiff::Timestamp;
+
+use super::{Clock, Plan, enforce::entry_of, pause_of};
+use crate::{
+    overrides::{Book, Override, Records, Tree},
+    policy::{Asking, Chosen, Policies},
+};
+
+/// Any moment will do: ends are as far from it as from the time that is asked for.
+const BOOT_NS: u64 = 1 << 62;
+/// The kernel's own key is secret, and any other one finds the same.
+const KEY: HashKey = HashKey::from_words([1, 2, 3]);
+
+/// Policies and overrides at one time.
+#[derive(Debug)]
+pub struct Forecast {
+    plan: Plan,
+    book: Book,
+    records: Records,
+    at: Timestamp,
+}
+
+/// What would become of a query, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Judgement<'a> {
+    /// The policy that applies.
+    pub chosen: Chosen<'a>,
+    /// Categories that the policy blocks then.
+    pub categories: u64,
+    /// What decides.
+    pub by: Decider<'a>,
+    /// What would be blocked passes and is counted.
+    pub observes: bool,
+    /// There is more than one policy.
+    pub is_chosen: bool,
+}
+
+/// What decides a query.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decider<'a> {
+    /// Nothing: no list is looked at.
+    Unfiltered,
+    /// Nothing until then.
+    Paused(Timestamp),
+    /// The operator.
+    Override(&'a Override),
+    /// The lists.
+    Lists,
+}
+
+impl Forecast {
+    /// What these would amount to at a time.
+    pub fn new(plan: Plan, mut book: Book, at: Timestamp) -> Self {
+        book.apply(&book.plan_ends(at));
+        let clock = Clock {
+            now: at,
+            boot_ns: BOOT_NS,
+        };
+        let entries = book
+            .iter()
+            .filter(|entry| entry.created <= at)
+            .filter_map(|entry| entry_of(entry, plan.policies(), &KEY, clock));
+        let entries: Vec<_> = entries.collect();
+        let mut tree = Tree::new(KEY);
+        tree.change(&[], &entries);
+        let mut records = Records::of(&tree);
+        records.set_now(BOOT_NS);
+        Self {
+            plan,
+            book,
+            records,
+            at,
+        }
+    }
+
+    /// The policies.
+    pub fn policies(&self) -> &Policies {
+        self.plan.policies()
+    }
+
+    /// What decides a query.
+    pub fn judge(&self, name: &Name, asking: &Asking) -> Judgement<'_> {
+        let chosen = self.policies().chosen(asking);
+        Judgement {
+            by: self.decider(name, asking, &chosen),
+            categories: chosen.policy.categories_at(self.at),
+            is_chosen: self.policies().iter().nth(1).is_some(),
+            observes: chosen.policy.flags & POLICY_OBSERVE != 0,
+            chosen,
+        }
+    }
+
+    fn decider(&self, name: &Name, asking: &Asking, chosen: &Chosen<'_>) -> Decider<'_> {
+        if chosen.policy.is_unfiltered() {
+            return Decider::Unfiltered;
+        }
+        if let Some(until) = pause_of(&self.book, chosen.policy) {
+            return Decider::Paused(until);
+        }
+        let asker = asking.asker(self.policies());
+        let decision = self.records.decide(name, &asker, chosen.policy.number);
+        let decided = self
+            .book
+            .entry(decision.id)
+            .filter(|_| decision.action != 0);
+        match decided {
+            Some(pause) if decision.action == DECISION_PAUSE => {
+                Decider::Paused(pause.order.expires.unwrap_or(Timestamp::MAX))
+            }
+            Some(entry) => Decider::Override(entry),
+            None => Decider::Lists,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Who was blocked what, by name.
+//!
+//! The kernel counts by numbers, and numbers change their meaning when lists or
+//! policies do. So what came since the last look is booked under the names of
+//! now, before they change.
+
+use std::collections::BTreeMap;
+
+use filter_common::reason::Action;
+
+use crate::kernel::{Counters, Tallies};
+
+/// What the numbers in the kernel's tallies mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Policies by number.
+    pub policies: BTreeMap<usize, String>,
+    /// Lists by number, each with its category.
+    pub lists: Vec<(String, Option<String>)>,
+}
+
+/// Queries that were judged, and those of them that were blocked.
+type Pair = [u64; 2];
+
+/// Counts by name since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Queries of each policy that were judged, and those of them that were blocked.
+    pub policies: BTreeMap<String, Pair>,
+    /// Queries that a rule blocks, by list.
+    pub lists: BTreeMap<String, u64>,
+    /// The same by category; lists without one are in none.
+    pub categories: BTreeMap<String, u64>,
+    booked: Tallies,
+    booked_of_all: Pair,
+}
+
+impl Ledger {
+    /// Books what came since the last call under the names that were in force all the while.
+    pub fn book(&mut self, tallies: &Tallies, of_all: &Counters, names: &Names) {
+        self.book_policies(tallies, judged(of_all), names);
+        for (number, (name, category)) in names.lists.iter().enumerate() {
+            let came = at(&tallies.lists, number).saturating_sub(at(&self.booked.lists, number));
+            *self.lists.entry(name.clone()).or_default() += came;
+            if let Some(category) = category {
+                *self.categories.entry(category.clone()).or_default() += came;
+            }
+        }
+        // Numbers that are not in use now keep what was booked of them.
+        renew(&mut self.booked.policies, &tallies.policies);
+        renew(&mut self.booked.lists, &tallies.lists);
+    }
+
+    /// The default policy has what no other one has: it is not counted while it is alone.
+    fn book_policies(&mut self, tallies: &Tallies, of_all: Pair, names: &Names) {
+        let mut left = came(of_all, self.booked_of_all);
+        self.booked_of_all = of_all;
+        for (number, name) in names.policies.iter().filter(|(number, _)| **number != 0) {
+            let counted = at(&tallies.policies, *number);
+            let came = came(counted, at(&self.booked.policies, *number));
+            add(self.policies.entry(name.clone()).or_default(), came);
+            left = self::came(left, came);
+        }
+        if let Some(default) = names.policies.get(&0) {
+            add(self.policies.entry(default.clone()).or_default(), left);
+        }
+    }
+}
+
+/// Every query that was judged by its name, and those of them that were blocked.
+fn judged(counters: &Counters) -> Pair {
+    let of_queries = counters.iter().filter(|(reason, _)| reason.is_of_query());
+    of_queries.fold([0, 0], |[queries, blocked], (reason, count)| {
+        match reason.action() {
+            Action::Pass => [queries + count, blocked],
+            Action::Drop | Action::Transmit => [queries + count, blocked + count],
+        }
+    })
+}
+
+fn came(now: Pair, before: Pair) -> Pair {
+    [0, 1].map(|i| now[i].saturating_sub(before[i]))
+}
+
+fn add(sum: &mut Pair, came: Pair) {
+    for (sum, came) in sum.iter_mut().zip(came) {
+        *sum += came;
+    }
+}
+
+fn renew<T: Copy>(booked: &mut Vec<T>, now: &[T]) {
+    let used = booked.len().min(now.len());
+    booked.splice(..used, now.iter().copied());
+}
+
+fn at<T: Copy + Default>(counts: &[T], number: usize) -> T {
+    counts.get(number).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use filter_common::reason::Reason;
+
+    use super::*;
+
+    fn names(lists: &[(&str, &str)], policies: &[(usize, &str)]) -> Names {
+        let lists = lists.iter();
+        Names {
+            policies: policies
+                .iter()
+                .map(|(n, name)| (*n, (*name).to_owned()))
+                .collect(),
+            lists: lists
+                .map(|(name, category)| {
+                    let category = (!category.is_empty()).then(|| (*category).to_owned());
+                    ((*name).to_owned(), category)
+                })
+                .collect(),
+        }
+    }
+
+    fn tallies(policies: &[Pair], lists: &[u64]) -> Tallies {
+        Tallies {
+            policies: policies.to_vec(),
+            lists: lists.to_vec(),
+        }
+    }
+
+    fn counters(passed: u64, blocked: u64) -> Counters {
+        Counters::of_reasons(&[
+            (Reason::NoRule, passed),
+            (Reason::NxDomain, blocked),
+            (Reason::OtherPort, 1_000_000),
+        ])
+    }
+
+    #[test]
+    fn counts_stay_with_their_names_when_numbers_change() {
+        let mut ledger = Ledger::default();
+        let before = names(&[("a", "ads"), ("b", "")], &[(0, "default"), (1, "kids")]);
+        ledger.book(
+            &tallies(&[[10, 1], [5, 2]], &[1, 2]),
+            &counters(12, 3),
+            &before,
+        );
+        let between = names(&[("b", "")], &[(0, "default")]);
+        ledger.book(&tallies(&[[10, 1]], &[1]), &counters(20, 4), &between);
+        let lists = [("b", ""), ("c", "ads"), ("a", "ads")];
+        let after = names(&lists, &[(0, "default"), (2, "kids")]);
+        ledger.book(
+            &tallies(&[[99, 99], [5, 2], [4, 4]], &[3, 2, 7]),
+            &counters(20, 10),
+            &after,
+        );
+        assert_eq!(ledger.policies["kids"], [9, 6]);
+        assert_eq!(ledger.policies["default"], [30 - 9, 10 - 6]);
+        let lists = [("a", 8), ("b", 4), ("c", 0)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!(ledger.lists, BTreeMap::from(lists));
+        assert_eq!(ledger.categories, BTreeMap::from([("ads".to_owned(), 8)]));
+    }
+}

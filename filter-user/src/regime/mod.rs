@@ -1,0 +1,318 @@
+//! What is in force besides lists: policies, their schedules, overrides and pauses.
+//!
+//! [`Regime`] owns the order of things. A change of overrides is written to the
+//! journal, put in force in the kernel's maps, and reported when it is on disk;
+//! what fails is taken back. New policies are put in force around the switch to
+//! the image of their lists, so that a packet sees what was or what is to be.
+//! It does not know who holds the maps, nor who asks for a change.
+
+mod clock;
+mod enforce;
+mod error;
+mod forecast;
+mod ledger;
+mod orders;
+mod plan;
+mod resolvers;
+mod standing;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use filter_common::layout::{OverrideRecord, POLICY_MAX, PolicyRecord};
+use jiff::Timestamp;
+
+use self::plan::assignments;
+pub use self::{
+    clock::Clock,
+    error::Error,
+    forecast::{Decider, Forecast, Judgement},
+    ledger::{Ledger, Names},
+    orders::{Outcome, Request},
+    plan::{Links, Plan, Staged},
+    standing::{OverridesStanding, PolicyStanding, Standing},
+};
+use crate::{
+    config::Config,
+    kernel::{self, Assignments},
+    overrides::{Audience, Book, Journal, Override, Tree},
+    policy::{Numbers, Policies, Policy, name_hash},
+};
+
+/// Who holds the maps.
+use kernel::Maps as Tables;
+
+/// Version of [`Outcome`].
+const OUTCOME_VERSION: u32 = 1;
+
+/// Policies, overrides and pauses, as the kernel's maps hold them.
+#[derive(Debug)]
+pub struct Regime {
+    plan: Plan,
+    links: Links,
+    assignments: Arc<Assignments>,
+    book: Book,
+    journal: Journal,
+    tree: Tree,
+    /// The records of policies in the map, by number.
+    written: BTreeMap<u32, PolicyRecord>,
+    next_switch: Option<Timestamp>,
+    clock: Clock,
+}
+
+/// Numbers that the maps hold for the policies of a configuration.
+pub fn numbers_in(tables: &Tables, config: &Config) -> Result<Numbers, kernel::Error> {
+    let mut names: BTreeMap<u64, &String> = BTreeMap::new();
+    names.extend(config.policies.keys().map(|name| (name_hash(name), name)));
+    let mut numbers = Numbers::new();
+    if names.is_empty() {
+        return Ok(numbers);
+    }
+    for number in 1..=POLICY_MAX {
+        let name = names.get(&tables.policy(number)?.name_hash);
+        numbers.extend(name.map(|name| ((*name).clone(), number)));
+    }
+    Ok(numbers)
+}
+
+impl Regime {
+    /// Puts everything in force that a plan and a journal say, whatever the maps hold.
+    ///
+    /// A policy that the maps hold already goes on as it is, with the categories of the plan
+    /// besides, until [`Self::settle`] is called when the image of the plan is in force.
+    ///
+    /// # Errors
+    ///
+    /// When there is more than fits the maps, or they cannot be changed.
+    pub fn start(
+        plan: Plan,
+        links: Links,
+        (journal, book): (Journal, Book),
+        tables: &mut Tables,
+    ) -> Result<Self, Error> {
+        let mut regime = Self {
+            assignments: assignments(&plan, &links)?,
+            plan,
+            links,
+            book,
+            journal,
+            tree: Tree::new(tables.key()),
+            written: BTreeMap::new(),
+            next_switch: None,
+            clock: Clock::now(),
+        };
+        regime.install(tables)?;
+        Ok(regime)
+    }
+
+    /// Puts everything in force in other maps, whatever they hold.
+    pub fn install(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.clock = Clock::now();
+        self.written.clear();
+        for policy in self.plan.policies.iter() {
+            let found = tables.policy(policy.number)?;
+            let mut record = self.record_of(policy);
+            if found.name_hash == record.name_hash {
+                record = PolicyRecord {
+                    categories: found.categories | record.categories,
+                    ..found
+                };
+            }
+            tables.put_policy(policy.number, &record)?;
+            self.written.insert(policy.number, record);
+        }
+        tables.watch_bypasses(self.plan.policies.refuse_bypass())?;
+        tables.assign(Arc::clone(&self.assignments))?;
+        self.tree = Tree::new(tables.key());
+        let found = tables.override_records()?;
+        self.rebuild(found, tables)
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> &Policies {
+        &self.plan.policies
+    }
+
+    /// The numbers of policies, which those of another plan keep.
+    pub fn numbers(&self) -> Numbers {
+        self.plan.policies.numbers()
+    }
+
+    /// Lets policies select the categories of both images, before one takes the place of the other.
+    ///
+    /// A new policy is complete before anybody has it.
+    ///
+    /// # Errors
+    ///
+    /// When the plan does not fit the maps, which is found before anything changes.
+    pub fn stage(
+        &mut self,
+        plan: Plan,
+        links: Links,
+        tables: &mut Tables,
+    ) -> Result<Staged, Error> {
+        self.follow(tables)?;
+        let assignments = if (&plan, &links) == (&self.plan, &self.links) {
+            Arc::clone(&self.assignments)
+        } else {
+            assignments(&plan, &links)?
+        };
+        let staged = Staged {
+            plan,
+            links,
+            assignments,
+        };
+        self.clock = Clock::now();
+        self.widen(&staged, tables)?;
+        Ok(staged)
+    }
+
+    /// Does the same in other maps, which are to take the place of those.
+    pub fn widen(&mut self, staged: &Staged, tables: &mut Tables) -> Result<(), Error> {
+        for policy in staged.plan.policies.iter() {
+            let new = policy.record(self.clock.now);
+            let record = match self.plan.policies.numbered(policy.number) {
+                Some(old) if old.name == policy.name => {
+                    let old = self.record_of(old);
+                    PolicyRecord {
+                        categories: old.categories | new.categories,
+                        ..old
+                    }
+                }
+                _ => new,
+            };
+            self.put_policy(policy.number, record, tables)?;
+        }
+        Ok(())
+    }
+
+    /// Puts what was staged in force, after its image was.
+    pub fn commit(&mut self, staged: Staged, tables: &mut Tables) -> Result<(), Error> {
+        self.follow(tables)?;
+        let is_other = staged.plan.policies != self.plan.policies;
+        self.plan = staged.plan;
+        self.put_policies(tables)?;
+        self.links = staged.links;
+        if !Arc::ptr_eq(&self.assignments, &staged.assignments) {
+            self.assignments = staged.assignments;
+            tables.assign(Arc::clone(&self.assignments))?;
+        }
+        if is_other {
+            // Overrides may be for policies that are new or gone.
+            self.rebuild(self.in_force(tables), tables)?;
+        }
+        Ok(())
+    }
+
+    /// Lets policies do what they are to do now: the image that is in force is that of the plan.
+    pub fn settle(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.put_policies(tables)
+    }
+
+    /// Goes back to what was in force before [`Self::stage`]: the image did not come.
+    pub fn unstage(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.settle(tables)
+    }
+
+    /// Whether [`Self::keep`] has anything to do.
+    pub fn is_due(&self, links: &Links) -> bool {
+        let clock = Clock::now();
+        let is_past = |when: Timestamp| when <= clock.now;
+        *links != self.links
+            || clock.was_set_since(&self.clock)
+            || self.book.next_end().is_some_and(is_past)
+            || self.next_switch.is_some_and(is_past)
+    }
+
+    /// Follows the machine's interfaces and the time.
+    pub fn keep(&mut self, links: Links, tables: &mut Tables) -> Result<(), Error> {
+        self.follow(tables)?;
+        self.relink(links, tables)?;
+        self.tick(tables)
+    }
+
+    fn relink(&mut self, links: Links, tables: &mut Tables) -> Result<(), Error> {
+        if links == self.links {
+            return Ok(());
+        }
+        self.assignments = assignments(&self.plan, &links)?;
+        self.links = links;
+        Ok(tables.assign(Arc::clone(&self.assignments))?)
+    }
+
+    /// Does what is due: schedules that switch, overrides that end, a clock that was set.
+    fn tick(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        let clock = Clock::now();
+        let was_set = clock.was_set_since(&self.clock);
+        self.clock = clock;
+        let ended = self.book.plan_ends(clock.now);
+        if !ended.removed.is_empty() {
+            // They are over in the kernel already, and the journal says when.
+            let removed = self.book.apply(&ended);
+            self.enforce(&removed, &[], tables)?;
+        }
+        if was_set {
+            self.rebuild(self.in_force(tables), tables)?;
+        }
+        let switches = self.next_switch.is_some_and(|next| next <= clock.now);
+        if was_set || switches || !ended.removed.is_empty() {
+            self.put_policies(tables)?;
+        }
+        Ok(())
+    }
+
+    /// Does what an operator asks for; it is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When it makes no sense or cannot be kept; what was in force stays.
+    pub fn obey(&mut self, request: Request, tables: &mut Tables) -> Result<Outcome, Error> {
+        self.follow(tables)?;
+        self.clock = Clock::now();
+        if request == Request::List {
+            return Ok(Outcome {
+                version: OUTCOME_VERSION,
+                overrides: self.book.iter().cloned().collect(),
+                removed: Vec::new(),
+            });
+        }
+        let change = self.plan(request, self.clock.now)?;
+        let removed = self.carry_out(&change, tables)?;
+        Ok(Outcome {
+            version: OUTCOME_VERSION,
+            overrides: change.added,
+            removed,
+        })
+    }
+
+    /// The overrides.
+    pub fn overrides(&self) -> impl Iterator<Item = &Override> {
+        self.book.iter()
+    }
+
+    /// Puts everything in force in the maps that took the place of those that were known.
+    fn follow(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        if *self.tree.key() == tables.key() {
+            return Ok(());
+        }
+        self.install(tables)
+    }
+
+    /// The records of overrides as the maps hold them.
+    fn in_force(&self, tables: &Tables) -> Vec<(u64, OverrideRecord)> {
+        let batch = tables.batch();
+        let records = self.tree.records();
+        records
+            .map(|(key, record)| (key, OverrideRecord { batch, ..record }))
+            .collect()
+    }
+}
+
+/// Until when a policy is paused.
+fn pause_of(book: &Book, policy: &Policy) -> Option<Timestamp> {
+    let pauses = book.pauses().filter(|pause| match &pause.order.audience {
+        Audience::Everybody => true,
+        Audience::Policy(name) => *name == policy.name,
+        Audience::Mac(_) | Audience::Address(_) => false,
+    });
+    pauses.filter_map(|pause| pause.order.expires).max()
+}

@@ -1,0 +1,93 @@
+//! What is to be in force, before it is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use filter_common::layout::CLIENT_PREFIX_MAX;
+
+use super::{Error, resolvers};
+use crate::{
+    config::{self, Config},
+    kernel::Assignments,
+    policy::{Categories, Numbers, Policies, Prefix, compose},
+};
+
+/// What a configuration amounts to besides its lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub(super) policies: Policies,
+    pub(super) resolvers: Vec<Prefix>,
+}
+
+/// A plan that everything is ready for but its image.
+#[derive(Debug)]
+pub struct Staged {
+    pub(super) plan: Plan,
+    pub(super) links: Links,
+    pub(super) assignments: Arc<Assignments>,
+}
+
+impl Staged {
+    /// The policies that are to come.
+    pub fn policies(&self) -> &Policies {
+        self.plan.policies()
+    }
+}
+
+/// What depends on the machine's interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Prefixes that may be answered, besides those of policies.
+    pub answered: BTreeSet<Prefix>,
+    /// Indexes of interfaces by name.
+    pub indexes: BTreeMap<String, u32>,
+}
+
+impl Plan {
+    /// Resolves what a configuration says, for lists whose categories have these bits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policies::resolve`].
+    pub fn of(
+        config: &Config,
+        categories: &Categories,
+        numbers: &Numbers,
+    ) -> Result<Self, config::Error> {
+        Ok(Self {
+            policies: Policies::resolve(config, categories, numbers)?,
+            resolvers: resolvers::prefixes(config),
+        })
+    }
+
+    /// Who is who.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+}
+
+/// What the maps of clients are to hold.
+pub(super) fn assignments(plan: &Plan, links: &Links) -> Result<Arc<Assignments>, Error> {
+    let clients = plan.policies.clients();
+    let answered: Vec<Prefix> = links.answered.iter().copied().collect();
+    let prefixes = compose(&answered, &clients.prefixes);
+    let max = CLIENT_PREFIX_MAX as usize;
+    if prefixes.len() > max {
+        let count = prefixes.len();
+        return Err(Error::PrefixesFull { count, max });
+    }
+    let interfaces = clients.interfaces.iter().filter_map(|(name, policy)| {
+        let index = links.indexes.get(name)?;
+        Some((*index, *policy))
+    });
+    Ok(Arc::new(Assignments {
+        macs: clients.macs.clone(),
+        prefixes,
+        vlans: clients.vlans.clone(),
+        interfaces: interfaces.collect(),
+        destinations: clients.destinations.clone(),
+        resolvers: plan.resolvers.clone(),
+    }))
+}

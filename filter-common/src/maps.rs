@@ -94,8 +94,9 @@ pub trait Maps {
         0
     }
 
-    /// A clock that is read in no time and moves every few milliseconds.
-    fn coarse_ms(&self) -> u32 {
+    /// A clock that is read in no time and moves every few milliseconds, in ticks of
+    /// 2^20 nanoseconds.
+    fn ticks(&self) -> u32 {
         0
     }
 }

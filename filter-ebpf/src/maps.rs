@@ -260,10 +260,10 @@ impl Maps for Table {
     }
 
     #[inline(always)]
-    fn coarse_ms(&self) -> u32 {
+    fn ticks(&self) -> u32 {
         // SAFETY: reads a clock.
         let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-        (now_ns / 1_000_000) as u32
+        (now_ns >> 20) as u32
     }
 }
 

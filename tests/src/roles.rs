@@ -62,12 +62,13 @@ impl<'a> Roles<'a> {
         Ok(roles)
     }
 
-    /// Writes the configuration anew, with more lines at its start.
+    /// Writes the configuration anew, with more lines at its start; no number of queries is too many.
     pub fn configure(&self, more: &str) -> Result<()> {
         let socket = self.socket();
         let text = format!(
             "interfaces = [\"{LAN_INTERFACE}\"]\nsocket = \"{}\"\n{more}\n\
              [guard]\nmax_growth_percent = 1000000000\nmax_shrink_percent = 100\n\
+             [limit]\nanswers_per_s = 0\n\
              [[list]]\npath = \"list.txt\"\n",
             socket.display()
         );

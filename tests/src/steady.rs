@@ -22,8 +22,9 @@ use crate::{
     responder::ipv4_of,
 };
 
-/// How long a query may take before it is lost; resolvers of clients wait for longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a query may take before it is lost, as for resolv.conf(5): what is lost never comes, and
+/// a responder that gets no processor time for a while loses nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Askers for each address family.
 const ASKERS: usize = 2;
 /// Wrong answers that are told in words.

@@ -215,6 +215,7 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`interfaces`", running.interfaces != new.interfaces),
         ("`mode`", running.mode != new.mode),
         ("`socket`", running.socket() != new.socket()),
+        ("`[control]`", running.control != new.control),
         ("`[metrics]`", running.metrics != new.metrics),
         ("`[log]`", running.log != new.log),
         ("`fetch.cache`", running.fetch.cache != new.fetch.cache),

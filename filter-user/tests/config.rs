@@ -52,7 +52,12 @@ fn keys(rows: &[(String, String)]) -> BTreeSet<String> {
 fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
-    top.extend(["list", "guard", "control", "fetch", "limit", "metrics", "log"].map(str::to_owned));
+    top.extend(
+        [
+            "list", "guard", "control", "fetch", "limit", "metrics", "log",
+        ]
+        .map(str::to_owned),
+    );
     assert_eq!(top, known("nosuchkey = 1"));
     assert_eq!(
         keys(&documented("`[[list]]`")),

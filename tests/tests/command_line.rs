@@ -430,3 +430,21 @@ fn a_second_one_on_the_same_socket_is_refused_and_the_first_goes_on() {
     assert!(err.contains("another nxdp is running"), "{err}");
     assert_eq!(first.status().unwrap()["names"], 2);
 }
+
+#[test]
+fn a_configuration_that_would_open_metrics_to_others_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("nxdp.toml");
+    fs::write(&config, "[metrics]\nlisten = \"0.0.0.0:9153\"\n").unwrap();
+    let output = Command::new(filter::binary().unwrap())
+        .args(["check", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("127.0.0.1:9153") && told.contains("0.0.0.0:9153"),
+        "{told}"
+    );
+}

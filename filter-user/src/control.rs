@@ -67,8 +67,9 @@ impl Verb {
     /// What it takes to ask this.
     pub const fn access(&self) -> Access {
         match self {
-            Self::Status | Self::Stats | Self::Lists => Access::Read,
-            Self::Overrides(OverridesRequest::List) => Access::Read,
+            Self::Status | Self::Stats | Self::Lists | Self::Overrides(OverridesRequest::List) => {
+                Access::Read
+            }
             Self::Overrides(_) | Self::Reload | Self::Update { .. } => Access::Change,
         }
     }

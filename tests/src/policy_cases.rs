@@ -60,7 +60,7 @@ clients = ['interface:lo']
 ";
 
 /// An override or a pause.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Said {
     /// What it does.
     pub action: Action,

@@ -9,6 +9,7 @@ mod bypass;
 mod meter;
 mod probes;
 mod replace;
+mod terms;
 
 use std::{
     collections::HashMap,
@@ -23,21 +24,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use filter_common::{layout::Settings, rule::AnswerKind};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use self::meter::{Meter, Metered};
 pub use self::probes::Probes;
 pub use self::replace::{Rejected, Replacement};
+use self::{
+    meter::{Meter, Metered},
+    terms::{info, settings},
+};
 use crate::{
     compile::{self, CompileError, ListBuilder, ListInfo},
-    config::{self, Config, EdeCode, ListConfig, TTL_DEFAULT_S},
+    config::{self, Config, ListConfig},
     guard::{Finding, Refusal},
     image::Image,
     list,
     policy::Categories,
-    rule::Answer,
 };
 
 /// Why no image came out.
@@ -462,37 +464,6 @@ fn with_cause(error: &Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
-    }
-}
-
-fn info(categories: &Categories, config: &ListConfig) -> ListInfo {
-    let name = config.name();
-    let category = config.category.as_deref();
-    let mask = category.and_then(|name| categories.mask(name));
-    let text = config.text.clone().unwrap_or_else(|| truncated(&name));
-    ListInfo {
-        answer: config.answer.map(|answer| Answer::of(answer.into())),
-        ede_text: Some(text),
-        categories: mask.unwrap_or(categories.every()),
-        category: config.category.clone(),
-        ede_code: config.ede.map_or(0, |code| code.0),
-        ttl_s: config.ttl_s.unwrap_or(0),
-        ..ListInfo::new(&name, &config.source())
-    }
-}
-
-/// As much of `text` as an answer carries.
-fn truncated(text: &str) -> String {
-    let end = text.floor_char_boundary(filter_common::layout::TEXT_MAX_BYTES);
-    text[..end].to_owned()
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
-        ttl_s: config.ttl_s.unwrap_or(TTL_DEFAULT_S),
-        answer: AnswerKind::from(config.answer) as u8,
-        ede_code: config.ede.unwrap_or(EdeCode::BLOCKED).0,
-        ..Settings::default()
     }
 }
 

@@ -5,7 +5,7 @@
 //! datagrams are dropped.
 
 use crate::{
-    client,
+    client::{self, Source},
     layout::{CONTROL_BY_ANY, Control, POLICY_REFUSE_BYPASS},
     net::{ENCRYPTED_DNS_PORT, Path},
     reason::Reason,
@@ -24,7 +24,7 @@ pub fn judge<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -
     if !path.is_tcp || !tcp::can_be_refused(scratch, path) {
         return Reason::BypassDropped;
     }
-    match client::admit(steps, &scratch.asker.source) {
+    match client::admit(steps, Source::of(&scratch.asker.source)) {
         Ok(()) => {
             tcp::refuse(scratch, path);
             Reason::BypassReset

@@ -14,21 +14,72 @@ use crate::{
     verdict::Steps,
 };
 
+/// An address as two numbers, which are cheaper to look into than sixteen bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The first eight bytes.
+    pub high: u64,
+    /// The last eight bytes.
+    pub low: u64,
+}
+
+/// What the last eight bytes of a mapped IPv4 address start with.
+const MAPPED: u64 = 0xffff;
+
+impl Source {
+    /// The numbers of an address.
+    #[inline(always)]
+    pub const fn of(address: &Address) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
+        Self {
+            high: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            low: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+        }
+    }
+
+    /// The numbers of an IPv4 address in mapped form.
+    #[inline(always)]
+    const fn of_ipv4(address: [u8; 4]) -> Self {
+        Self {
+            high: 0,
+            low: MAPPED << 32 | u32::from_be_bytes(address) as u64,
+        }
+    }
+
+    /// The IPv4 address, if it is one.
+    #[inline(always)]
+    pub const fn ipv4(self) -> Option<u32> {
+        if self.high == 0 && self.low >> 32 == MAPPED {
+            Some(self.low as u32)
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn address(self) -> Address {
+        let mut address = [0; 16];
+        address[..8].copy_from_slice(&self.high.to_be_bytes());
+        address[8..].copy_from_slice(&self.low.to_be_bytes());
+        address
+    }
+}
+
 /// The sender of the query whose headers are in `scratch`.
 #[inline(always)]
-pub fn source(scratch: &Scratch, path: &Path) -> Address {
+pub fn source(scratch: &Scratch, path: &Path) -> Source {
     let ip_at = (HEADERS_MAX_BYTES + path.ip_at).wrapping_sub(path.dns_at());
     if path.is_ipv6 {
-        header_bytes(&scratch.bytes, ip_at.wrapping_add(8))
+        Source::of(&header_bytes(&scratch.bytes, ip_at.wrapping_add(8)))
     } else {
-        mapped(header_bytes(&scratch.bytes, ip_at.wrapping_add(12)))
+        Source::of_ipv4(header_bytes(&scratch.bytes, ip_at.wrapping_add(12)))
     }
 }
 
 /// Whether `source` may be sent an answer now; [`Reason::Slipped`] asks for a truncated one.
 #[inline(always)]
-pub fn admit<S: Steps + ?Sized>(steps: &S, source: &Address) -> Result<(), Reason> {
-    let is_client = is_private(source) || steps.client(source).0 & CLIENT_ANSWERED != 0;
+pub fn admit<S: Steps + ?Sized>(steps: &S, source: Source) -> Result<(), Reason> {
+    let is_client = is_private(source) || steps.client(&source.address()).0 & CLIENT_ANSWERED != 0;
     if !is_client {
         return Err(Reason::NotClient);
     }
@@ -45,30 +96,27 @@ pub fn admit<S: Steps + ?Sized>(steps: &S, source: &Address) -> Result<(), Reaso
 
 /// Whether an address is not routed on the Internet.
 #[inline(always)]
-const fn is_private(address: &Address) -> bool {
-    match *address {
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => is_private_ipv4([a, b, c, d]),
-        _ => is_private_ipv6(*address),
+const fn is_private(source: Source) -> bool {
+    match source.ipv4() {
+        Some(address) => is_private_ipv4(address),
+        None => is_private_ipv6(source.high),
     }
 }
 
 /// RFC 1918, RFC 6598 (shared address space) and RFC 3927 (link-local).
 #[inline(always)]
-const fn is_private_ipv4([a, b, _, _]: [u8; 4]) -> bool {
-    match a {
-        10 => true,
-        100 => b & 0xc0 == 64,
-        169 => b == 254,
-        172 => b & 0xf0 == 16,
-        192 => b == 168,
-        _ => false,
-    }
+const fn is_private_ipv4(address: u32) -> bool {
+    address >> 24 == 10
+        || address >> 16 == 192 << 8 | 168
+        || address >> 20 == 172 << 4 | 1
+        || address >> 22 == 100 << 2 | 1
+        || address >> 16 == 169 << 8 | 254
 }
 
-/// RFC 4193 (unique local) and RFC 4291 §2.5.6 (link-local).
+/// RFC 4193 (unique local) and RFC 4291 §2.5.6 (link-local), by the first eight bytes.
 #[inline(always)]
-const fn is_private_ipv6(address: Address) -> bool {
-    address[0] & 0xfe == 0xfc || (address[0] == 0xfe && address[1] & 0xc0 == 0x80)
+const fn is_private_ipv6(high: u64) -> bool {
+    high >> 57 == 0xfc >> 1 || high >> 54 == 0xfe80 >> 6
 }
 
 /// An IPv4 address in the form of all keys.
@@ -100,7 +148,10 @@ mod tests {
             ([192, 169, 0, 0], false),
             ([8, 8, 8, 8], false),
         ] {
-            assert_eq!(is_private_ipv4(address), private, "{address:?}");
+            let source = Source::of(&mapped(address));
+            assert_eq!(source, Source::of_ipv4(address));
+            assert_eq!(source.address(), mapped(address));
+            assert_eq!(is_private(source), private, "{address:?}");
         }
         for (start, private) in [
             ([0xfb, 0xff], false),
@@ -114,7 +165,7 @@ mod tests {
         ] {
             let mut address = [0; 16];
             address[..2].copy_from_slice(&start);
-            assert_eq!(is_private_ipv6(address), private, "{start:?}");
+            assert_eq!(is_private(Source::of(&address)), private, "{start:?}");
         }
     }
 }

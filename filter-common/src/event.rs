@@ -2,7 +2,9 @@
 
 use crate::{
     dns::HEADER_BYTES,
-    layout::{CONTROL_BY_ANY, CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Control, Event, RuleRecord},
+    layout::{
+        CONTROL_BY_ANY, CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Control, Event, Header, RuleRecord,
+    },
     maps::Maps,
     reason::{Action, Reason},
     scratch::{HEADERS_MAX_BYTES, Scratch},
@@ -25,7 +27,7 @@ pub fn tell<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, reason: Reason) {
     let is_told = if is_blocked || matches!(reason, Reason::Observed) {
         control.flags & (CONTROL_LOG_ALL | CONTROL_LOG_BLOCKED) != 0
     } else {
-        control.flags & CONTROL_LOG_ALL != 0
+        control.flags & CONTROL_LOG_ALL != 0 && is_sampled(steps, control.log_every)
     };
     if is_told {
         let rule = match scratch.rule {
@@ -36,17 +38,37 @@ pub fn tell<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, reason: Reason) {
     }
 }
 
+/// Whether this is the one of `every` queries.
+#[inline(always)]
+fn is_sampled<M: Maps + ?Sized>(maps: &M, every: u32) -> bool {
+    every < 2 || maps.random().is_multiple_of(every)
+}
+
+/// The numbers of the generation and of the rule's class in it, whose records `scratch` knows.
+#[inline(always)]
+fn numbers<S: Steps + ?Sized>(steps: &S, scratch: &Scratch) -> (u32, u32) {
+    let Some(header) = steps.record(scratch.generation).map(Header::of) else {
+        return (0, 0);
+    };
+    let first = scratch.generation.wrapping_add(header.class_base);
+    let class = match scratch.rule {
+        0 => 0,
+        record => record.wrapping_sub(first),
+    };
+    (header.generation, class)
+}
+
 /// Fills an event in.
 #[inline(always)]
-pub fn fill<M: Maps + ?Sized>(
-    maps: &M,
+pub fn fill<S: Steps + ?Sized>(
+    steps: &S,
     event: &mut Event,
     scratch: &Scratch,
     rule: Option<&RuleRecord>,
     reason: Reason,
 ) {
     let asker = &scratch.asker;
-    event.time_ns = maps.now_ns();
+    event.time_ns = steps.now_ns();
     event.source = asker.source;
     event.destination = asker.destination;
     event.mac = asker.mac;
@@ -54,9 +76,8 @@ pub fn fill<M: Maps + ?Sized>(
     event.interface = asker.interface;
     event.policy = scratch.policy;
     event.list = rule.map_or(0, |rule| rule.list);
-    event.rule = scratch.rule;
     event.override_id = scratch.decision.id;
-    event.generation = scratch.generation;
+    (event.generation, event.rule) = numbers(steps, scratch);
     event.port = asker.port;
     event.qtype = scratch.qtype as u16;
     event.reason = reason as u8;

@@ -249,7 +249,7 @@ impl<T: Steps> Stages for Host<'_, T> {
 
     fn admit(&mut self, path: &net::Path) -> Result<(), Reason> {
         answer::sum_question(self.scratch);
-        client::admit(self.tables, &client::source(self.scratch, path))
+        client::admit(self.tables, client::source(self.scratch, path))
     }
 
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {

@@ -72,13 +72,13 @@ pub fn label_hash(
     state
 }
 
-/// The hash of the first `bits` bits of an address, at most 128.
+/// The hash of an address.
 #[inline(always)]
-pub fn address_hash(address: &Address, bits: u32, key: &HashKey) -> u64 {
+pub fn address_hash(address: &Address, key: &HashKey) -> u64 {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
     let high = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let low = u64::from_be_bytes([i, j, k, l, m, n, o, p]);
-    mix(kept(high, bits), kept(low, bits.saturating_sub(64)), key)
+    mix(high, low, key)
 }
 
 /// The hash of two words, for keys that are not of names.
@@ -92,16 +92,6 @@ pub const fn mix(a: u64, b: u64, key: &HashKey) -> u64 {
 
 /// Odd, so that it permutes: the fraction of the golden ratio.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The first `bits` bits of a word.
-#[inline(always)]
-const fn kept(word: u64, bits: u32) -> u64 {
-    match bits {
-        0 => 0,
-        64.. => word,
-        _ => word & u64::MAX << (64 - bits),
-    }
-}
 
 /// The first `left` (at most 8) bytes from `at` as a little-endian word in lower case.
 #[inline(always)]

@@ -55,8 +55,10 @@ pub struct Control {
     pub answers_per_s: u32,
     /// Answers that a client prefix may cause at once.
     pub answers_burst: u32,
+    /// Of queries that pass, one of so many leaves an event where all do; 0 means every one.
+    pub log_every: u32,
     /// Unused, zero.
-    pub reserved: [u32; 5],
+    pub reserved: [u32; 4],
 }
 
 /// Some policy is chosen by source MAC address.

@@ -5,18 +5,14 @@
 //! pushes nobody's bucket out; two prefixes seldom share one. Two CPUs that
 //! spend from one bucket at once may spend one token twice.
 
-use crate::{
-    hash,
-    layout::Control,
-    maps::{Address, Maps},
-};
+use crate::{client::Source, hash, layout::Control, maps::Maps};
 
 /// Number of buckets.
 pub const BUCKET_COUNT: u32 = 1 << 16;
-/// Leading bits of an address that share a bucket: /24 of mapped IPv4.
-const PREFIX_IPV4_BITS: u32 = 96 + 24;
-/// Leading bits of an address that share a bucket: /56 of IPv6.
-const PREFIX_IPV6_BITS: u32 = 56;
+/// What tells addresses of one bucket apart: all but /24 of IPv4.
+const HOST_IPV4: u64 = 0xff;
+/// The same in the first half of an address: all but /56 of IPv6.
+const HOST_IPV6: u64 = 0xff;
 
 /// What becomes of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +27,18 @@ pub enum Admission {
 
 /// Spends a token of the prefix of `source`.
 #[inline(always)]
-pub fn spend<M: Maps + ?Sized>(maps: &M, control: &Control, source: &Address) -> Admission {
+pub fn spend<M: Maps + ?Sized>(maps: &M, control: &Control, source: Source) -> Admission {
     if control.answers_per_s == 0 {
         return Admission::Send;
     }
-    let bits = if is_mapped(source) {
-        PREFIX_IPV4_BITS
-    } else {
-        PREFIX_IPV6_BITS
+    let (high, low) = match source.ipv4() {
+        Some(_) => (0, source.low & !HOST_IPV4),
+        None => (source.high & !HOST_IPV6, 0),
     };
-    let index = hash::address_hash(source, bits, &control.key) as u32 & (BUCKET_COUNT - 1);
+    let index = hash::mix(high, low, &control.key) as u32 & (BUCKET_COUNT - 1);
     let (state, admission) = spent(
         maps.bucket(index),
-        maps.coarse_ms(),
+        maps.ticks(),
         control.answers_per_s,
         control.answers_burst,
     );
@@ -51,14 +46,9 @@ pub fn spend<M: Maps + ?Sized>(maps: &M, control: &Control, source: &Address) ->
     admission
 }
 
-#[inline(always)]
-fn is_mapped(address: &Address) -> bool {
-    let [a, b, c, d, e, f, g, h, i, j, ..] = *address;
-    u64::from_ne_bytes([a, b, c, d, e, f, g, h]) == 0 && i | j == 0
-}
-
-/// Tokens are counted in thousandths.
-const TOKEN: u64 = 1000;
+/// Tokens are counted in parts, of which one comes with each tick at a rate of one token a second:
+/// a second has 953.7 ticks.
+const TOKEN: u64 = 954;
 /// Bit 32 tells that the last answer that found no token slipped; 31 bits of time are above.
 const SLIPPED: u64 = 1 << 32;
 const TIME_SHIFT: u32 = 33;
@@ -66,18 +56,17 @@ const TIME_MASK: u32 = u32::MAX >> 1;
 
 /// The state of a bucket after one answer, and what becomes of that. A new bucket is all zero and full.
 #[inline(always)]
-fn spent(state: u64, now_ms: u32, per_s: u32, burst: u32) -> (u64, Admission) {
-    let now_ms = now_ms & TIME_MASK;
-    let elapsed_ms = now_ms.wrapping_sub((state >> TIME_SHIFT) as u32) & TIME_MASK;
+fn spent(state: u64, now: u32, per_s: u32, burst: u32) -> (u64, Admission) {
+    let now = now & TIME_MASK;
+    let elapsed = now.wrapping_sub((state >> TIME_SHIFT) as u32) & TIME_MASK;
     let full = u64::from(burst) * TOKEN;
     let refilled = if state == 0 {
         full
     } else {
-        // A token a second is a thousandth of one a millisecond.
-        (state & u64::from(u32::MAX)) + u64::from(elapsed_ms) * u64::from(per_s)
+        (state & u64::from(u32::MAX)) + u64::from(elapsed) * u64::from(per_s)
     };
     let tokens = if refilled > full { full } else { refilled };
-    let time = u64::from(now_ms) << TIME_SHIFT;
+    let time = u64::from(now) << TIME_SHIFT;
     if tokens >= TOKEN {
         return (time | (tokens - TOKEN), Admission::Send);
     }
@@ -96,10 +85,11 @@ mod tests {
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let mut state = 0;
         let mut sent = 0;
-        for now_ms in 5000..7000 {
-            // Two answers a millisecond are asked for, a hundred a second are allowed.
+        // Two seconds.
+        for now in 5000..5000 + 2 * 954 {
+            // Two answers a tick are asked for, a hundred a second are allowed.
             for _ in 0..2 {
-                let (next, admission) = spent(state, now_ms, 100, 50);
+                let (next, admission) = spent(state, now, 100, 50);
                 state = next;
                 sent += u32::from(admission == Admission::Send);
             }

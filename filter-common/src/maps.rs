@@ -84,13 +84,19 @@ pub trait Maps {
     /// Tells userspace of the query in `scratch` and the rule that won, if any.
     fn tell(&self, _scratch: &Scratch, _rule: Option<&RuleRecord>, _reason: Reason) {}
 
+    /// Any number, another one each time.
+    fn random(&self) -> u32 {
+        0
+    }
+
     /// CLOCK_BOOTTIME, in nanoseconds.
     fn now_ns(&self) -> u64 {
         0
     }
 
-    /// A clock that is read in no time and moves every few milliseconds.
-    fn coarse_ms(&self) -> u32 {
+    /// A clock that is read in no time and moves every few milliseconds, in ticks of
+    /// 2^20 nanoseconds.
+    fn ticks(&self) -> u32 {
         0
     }
 }

@@ -44,7 +44,7 @@ impl Subject {
     /// One address.
     #[inline(always)]
     pub fn address(address: &Address, key: &HashKey) -> Self {
-        Self(3 << 56 | hash::address_hash(address, 128, key) >> 8)
+        Self(3 << 56 | hash::address_hash(address, key) >> 8)
     }
 }
 

@@ -294,7 +294,7 @@ fn pseudo(len: usize) -> u64 {
 #[inline(always)]
 fn flow_key<S: Steps + ?Sized>(steps: &S, asker: &Asker) -> Option<u64> {
     let key: &HashKey = &steps.record(0).map(Control::of)?.key;
-    let source = hash::address_hash(&asker.source, 128, key);
-    let destination = hash::address_hash(&asker.destination, 128, key);
+    let source = hash::address_hash(&asker.source, key);
+    let destination = hash::address_hash(&asker.destination, key);
     Some(hash::mix(source ^ u64::from(asker.port), destination, key))
 }

@@ -4,7 +4,7 @@ use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    helpers::generated::{bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
+    helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns, bpf_ktime_get_coarse_ns},
     macros::map,
     maps::{
         Array, HashMap, LruHashMap, PerCpuArray, RingBuf,
@@ -248,16 +248,22 @@ impl Maps for Table {
     }
 
     #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: takes no arguments and reads no memory.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
     fn now_ns(&self) -> u64 {
         // SAFETY: reads a clock.
         unsafe { bpf_ktime_get_boot_ns() }
     }
 
     #[inline(always)]
-    fn coarse_ms(&self) -> u32 {
+    fn ticks(&self) -> u32 {
         // SAFETY: reads a clock.
         let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
-        (now_ns / 1_000_000) as u32
+        (now_ns >> 20) as u32
     }
 }
 

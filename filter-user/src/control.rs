@@ -1,7 +1,8 @@
 //! The control socket: how another process asks a running nxdp what it does.
 //!
-//! A Unix stream socket that only its owner's group may use. A request is one
-//! line of JSON, `{"version":1,"verb":"status"}`; the answer is one line too.
+//! A Unix stream socket that only its owner's group may use, and only some may change something with. A request is one
+//! line of JSON, `{"version":1,"verb":"status"}`; the answer is one line too, and for the
+//! query log as many more as there are queries to tell of.
 //! This module owns the words; what they do is the service's business.
 
 use std::{
@@ -14,7 +15,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::fetch::Accounts;
+use crate::{
+    fetch::Accounts,
+    querylog::{LogHeader, LogLine, LogRequest, LogStats},
+};
 
 /// Version of the words on the socket.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -38,6 +42,12 @@ pub enum Verb {
     Status,
     /// The counters.
     Stats,
+    /// The counters and more as OpenMetrics text.
+    Metrics,
+    /// The query log.
+    Log(LogRequest),
+    /// To read the lists again; the answer is that to [`Verb::Status`], before they are read.
+    Reload,
     /// The lists: how old they are, and when they are asked for again.
     Lists,
     /// To ask for lists now; the answer is [`Verb::Lists`]'s, before anything came.
@@ -47,14 +57,40 @@ pub enum Verb {
     },
 }
 
+/// What asking takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It only tells something.
+    Read,
+    /// It tells who asked for what.
+    Names,
+    /// It changes something.
+    Change,
+}
+
+impl Verb {
+    /// What it takes to ask this.
+    pub const fn access(&self) -> Access {
+        match self {
+            Self::Status | Self::Stats | Self::Metrics | Self::Lists => Access::Read,
+            Self::Log(_) => Access::Names,
+            Self::Reload | Self::Update { .. } => Access::Change,
+        }
+    }
+}
+
 /// An answer: what was asked for, or why not.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Response {
-    /// To [`Verb::Status`].
+    /// To [`Verb::Status`] and [`Verb::Reload`].
     Status(Status),
     /// To [`Verb::Stats`].
     Stats(Stats),
+    /// To [`Verb::Metrics`].
+    Metrics(String),
+    /// To [`Verb::Log`]: one [`crate::querylog::LogLine`] a line follows.
+    Log(LogHeader),
     /// To [`Verb::Lists`] and [`Verb::Update`].
     Lists(Accounts),
     /// The request was not understood or failed.
@@ -86,6 +122,20 @@ pub struct Status {
     pub lists: Vec<ListStatus>,
     /// Why the last reload failed, if it did; the generation before it is active.
     pub last_error: Option<String>,
+    /// Reloads since the start.
+    #[serde(default)]
+    pub reloads: Reloads,
+}
+
+/// What became of the reloads.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Reloads {
+    /// Those that made a new generation active.
+    pub done: u64,
+    /// Those that changed nothing.
+    pub failed: u64,
+    /// When this process last made a generation active, in seconds of the UNIX epoch; 0 if it did not yet.
+    pub done_at_s: u64,
 }
 
 /// One interface in use.
@@ -95,6 +145,22 @@ pub struct Attachment {
     pub interface: String,
     /// `native` or `skb`.
     pub mode: String,
+    /// Whether it is filtered.
+    #[serde(default)]
+    pub state: AttachmentState,
+}
+
+/// Whether an interface is filtered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachmentState {
+    /// The program is attached.
+    #[default]
+    Attached,
+    /// There is no such interface.
+    Absent,
+    /// There is one, and the program is not attached to it.
+    Unfiltered,
 }
 
 /// One list of the active generation.
@@ -117,6 +183,27 @@ pub struct Stats {
     pub generation: u32,
     /// Packets by the name of their reason.
     pub packets: BTreeMap<String, u64>,
+    /// What became of the queries of each policy.
+    #[serde(default)]
+    pub policies: BTreeMap<String, PolicyStats>,
+    /// Blocked queries by the list whose rule won.
+    #[serde(default)]
+    pub lists: BTreeMap<String, u64>,
+    /// Blocked queries by category.
+    #[serde(default)]
+    pub categories: BTreeMap<String, u64>,
+    /// What became of the query log.
+    #[serde(default)]
+    pub log: LogStats,
+}
+
+/// What became of the queries of one policy.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct PolicyStats {
+    /// Queries that were judged.
+    pub queries: u64,
+    /// Those that were answered or dropped.
+    pub blocked: u64,
 }
 
 /// Why a running nxdp did not answer.
@@ -154,29 +241,66 @@ pub enum Error {
     /// The request was refused.
     #[error("{0}")]
     Refused(String),
+    /// The answer is to another question.
+    #[error("understand the answer: it is to another question")]
+    OtherAnswer,
 }
 
 /// Asks the nxdp that listens on `path`.
 pub fn ask(path: &Path, verb: Verb) -> Result<Response, Error> {
+    converse(path, verb).map(|(response, _)| response)
+}
+
+/// Asks for the query log: what is told at all, and the lines.
+pub fn follow(path: &Path, request: LogRequest) -> Result<(LogHeader, LogLines), Error> {
+    let (response, reader) = converse(path, Verb::Log(request))?;
+    let Response::Log(header) = response else {
+        return Err(Error::OtherAnswer);
+    };
+    // Between two queries any time may pass.
+    reader
+        .get_ref()
+        .set_read_timeout(None)
+        .map_err(|source| talk(path, source))?;
+    let path = path.to_owned();
+    Ok((header, LogLines { path, reader }))
+}
+
+/// The lines of the query log as they come.
+#[derive(Debug)]
+pub struct LogLines {
+    path: PathBuf,
+    reader: BufReader<UnixStream>,
+}
+
+impl Iterator for LogLines {
+    type Item = Result<LogLine, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(parse(&self.path, &line)),
+            Err(source) => Some(Err(talk(&self.path, source))),
+        }
+    }
+}
+
+fn converse(path: &Path, verb: Verb) -> Result<(Response, BufReader<UnixStream>), Error> {
     let stream = UnixStream::connect(path).map_err(|source| Error::NotRunning {
         path: path.to_owned(),
         source,
     })?;
-    let line = converse(&stream, verb).map_err(|source| Error::Talk {
-        path: path.to_owned(),
-        source,
-    })?;
-    match serde_json::from_str(&line) {
-        Ok(Response::Error(why)) => Err(Error::Refused(why)),
-        Ok(response) => Ok(response),
-        Err(source) => Err(Error::Foreign {
-            path: path.to_owned(),
-            source,
-        }),
+    let mut reader = BufReader::new(stream);
+    let line = exchange(&mut reader, verb).map_err(|source| talk(path, source))?;
+    match parse(path, &line)? {
+        Response::Error(why) => Err(Error::Refused(why)),
+        response => Ok((response, reader)),
     }
 }
 
-fn converse(mut stream: &UnixStream, verb: Verb) -> io::Result<String> {
+fn exchange(reader: &mut BufReader<UnixStream>, verb: Verb) -> io::Result<String> {
+    let mut stream = reader.get_ref();
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let request = Request {
         version: PROTOCOL_VERSION,
@@ -186,6 +310,20 @@ fn converse(mut stream: &UnixStream, verb: Verb) -> io::Result<String> {
     bytes.push(b'\n');
     stream.write_all(&bytes)?;
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
+    reader.read_line(&mut line)?;
     Ok(line)
+}
+
+fn parse<'a, T: Deserialize<'a>>(path: &Path, line: &'a str) -> Result<T, Error> {
+    serde_json::from_str(line).map_err(|source| Error::Foreign {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn talk(path: &Path, source: io::Error) -> Error {
+    Error::Talk {
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -4,7 +4,7 @@
 //! [`image`], [`provenance`]), an image becomes the active generation of a
 //! loaded program ([`kernel`]); [`fetch`] brings lists from the network.
 //! [`pipeline`] and [`service`] drive them as a [`config`] says, and [`control`]
-//! is how others ask.
+//! is how others ask; [`metrics`], [`querylog`] and [`top`] show what happens.
 
 pub mod compile;
 pub mod config;
@@ -15,7 +15,11 @@ pub mod guard;
 pub mod image;
 pub mod kernel;
 pub mod list;
+mod memory;
+pub mod metrics;
 pub mod pipeline;
 pub mod provenance;
+pub mod querylog;
 pub mod rule;
 pub mod service;
+pub mod top;

@@ -52,13 +52,13 @@ fn keys(rows: &[(String, String)]) -> BTreeSet<String> {
 fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
-    top.extend(["list", "guard", "fetch", "limit"].map(str::to_owned));
+    top.extend(["list", "guard", "control", "fetch", "limit", "metrics", "log"].map(str::to_owned));
     assert_eq!(top, known("nosuchkey = 1"));
     assert_eq!(
         keys(&documented("`[[list]]`")),
         known("[[list]]\nnosuchkey = 1")
     );
-    for section in ["guard", "fetch", "limit"] {
+    for section in ["guard", "control", "fetch", "limit", "metrics", "log"] {
         assert_eq!(
             keys(&documented(&format!("`[{section}]`"))),
             known(&format!("[{section}]\nnosuchkey = 1"))
@@ -85,7 +85,7 @@ fn the_example_is_valid_and_has_every_key() {
     let of_list = |at: usize| has(value["list"][at].as_table().unwrap());
     let of_lists = &of_list(0) | &of_list(1);
     assert_eq!(of_lists, known("[[list]]\nnosuchkey = 1"));
-    for section in ["guard", "fetch", "limit"] {
+    for section in ["guard", "control", "fetch", "limit", "metrics", "log"] {
         assert_eq!(
             has(value[section].as_table().unwrap()),
             known(&format!("[{section}]\nnosuchkey = 1"))
@@ -120,6 +120,16 @@ fn the_documented_defaults_are_the_defaults() {
         of("`[guard]`", "max_growth_percent"),
         guard.max_growth_percent.to_string()
     );
+    let log = default.log;
+    for (key, value) in [
+        ("queries", log.queries.to_string()),
+        ("sample", log.sample.to_string()),
+        ("truncate_ipv4", log.truncate_ipv4.to_string()),
+        ("truncate_ipv6", log.truncate_ipv6.to_string()),
+        ("dnstap_file_mib", log.dnstap_file_mib.to_string()),
+    ] {
+        assert_eq!(of("`[log]`", key), value, "{key}");
+    }
     assert_eq!(of("`[[list]]`", "refresh"), REFRESH_DEFAULT.to_string());
     let fetch = default.fetch;
     for (key, value) in [

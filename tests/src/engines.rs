@@ -95,7 +95,7 @@ impl KernelEngine {
     pub fn new(image: &Image) -> Result<Self> {
         let capacity = u32::try_from(image.records().len() + 1)?;
         let mut filter = Filter::load(capacity).context("load the program (needs root)")?;
-        filter.activate(image.records())?;
+        filter.maps.activate(image.records(), |_| true)?;
         Ok(Self { filter })
     }
 
@@ -107,9 +107,9 @@ impl KernelEngine {
 
     /// Judges one frame; the reason is the counter that moved.
     pub fn judge(&mut self, frame: &[u8]) -> Result<Verdict> {
-        let before = self.filter.counters()?;
+        let before = self.filter.maps.counters()?;
         let outcome = self.filter.test_run(frame, 1)?;
-        let moved = self.filter.counters()?.since(&before);
+        let moved = self.filter.maps.counters()?.since(&before);
         let mut reasons = moved.iter().filter(|(_, packets)| *packets > 0);
         let (reason, packets) = reasons.next().context("no counter moved")?;
         ensure!(

@@ -125,6 +125,11 @@ impl Filter {
         serde_json::from_value(stats["packets"].clone()).context("the counters are no numbers")
     }
 
+    /// What `nxdp stats --json` prints.
+    pub fn stats(&self) -> Result<Value> {
+        self.ask("stats")
+    }
+
     /// One of the counters.
     ///
     /// # Errors
@@ -152,16 +157,36 @@ impl Filter {
         }
     }
 
-    fn ask(&self, verb: &str) -> Result<Value> {
-        let output = Command::new(&self.binary)
-            .args([verb, "--json", "--socket"])
-            .arg(&self.socket)
-            .output()?;
+    /// `nxdp` with these arguments, and the control socket of this filter.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).arg("--socket").arg(&self.socket);
+        command
+    }
+
+    /// What such a command prints.
+    ///
+    /// # Errors
+    /// Fails when it does, with its standard error.
+    pub fn output(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).output()?;
         ensure!(
             output.status.success(),
-            "nxdp {verb}: {}",
+            "nxdp {}: {}",
+            arguments.join(" "),
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(serde_json::from_slice(&output.stdout)?)
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The lines that `nxdp log --json` prints.
+    pub fn log(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+        let text = self.output(&[&["log", "--json"], arguments].concat())?;
+        let lines = text.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().context("a line is no JSON")
+    }
+
+    fn ask(&self, verb: &str) -> Result<Value> {
+        Ok(serde_json::from_str(&self.output(&[verb, "--json"])?)?)
     }
 }

@@ -163,8 +163,8 @@ impl Maps for HostTables {
         self.now_ns.get()
     }
 
-    fn coarse_ms(&self) -> u32 {
-        (self.now_ns.get() / 1_000_000) as u32
+    fn ticks(&self) -> u32 {
+        (self.now_ns.get() >> 20) as u32
     }
 }
 

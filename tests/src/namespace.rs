@@ -24,12 +24,15 @@ use crate::{process::Process, sys};
 pub struct Namespace {
     name: String,
     file: File,
-    spawner: mpsc::Sender<SpawnOrder>,
+    spawner: mpsc::Sender<Order>,
 }
 
-struct SpawnOrder {
-    command: Command,
-    reply: mpsc::Sender<io::Result<Child>>,
+/// What the thread does that spawns the commands of a namespace.
+enum Order {
+    /// Spawns a command.
+    Spawn(Command, mpsc::Sender<io::Result<Child>>),
+    /// Parts with the mounts of this process, and tells where this process sees its own.
+    OwnMounts(mpsc::Sender<io::Result<PathBuf>>),
 }
 
 impl Namespace {
@@ -105,6 +108,22 @@ impl Namespace {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Gives the commands of this namespace mounts of their own, and a BPF file system of their
+    /// own at `/sys/fs/bpf`; hands back where this process sees their root folder.
+    ///
+    /// The mounts end with the namespace's value and its last command.
+    pub fn own_mounts(&self) -> Result<PathBuf> {
+        let (reply, answer) = mpsc::channel();
+        self.spawner
+            .send(Order::OwnMounts(reply))
+            .ok()
+            .context("the namespace's thread has ended")?;
+        let root = answer.recv()?.context("cannot part with the mounts")?;
+        self.output("mount", &["--make-rprivate", "/"])?;
+        self.output("mount", &["-t", "bpf", "bpf", "/sys/fs/bpf"])?;
+        Ok(root)
+    }
+
     /// Hands lines to `ip -batch -`.
     pub fn ip_batch(&self, lines: &str) -> Result<()> {
         let mut command = Command::new("ip");
@@ -143,7 +162,7 @@ impl Namespace {
         let (reply, answer) = mpsc::channel();
         let gone = |_| io::Error::other("the namespace's thread has ended");
         self.spawner
-            .send(SpawnOrder { command, reply })
+            .send(Order::Spawn(command, reply))
             .map_err(|_| io::Error::other("the namespace's thread has ended"))?;
         answer.recv().map_err(gone)?
     }
@@ -158,8 +177,8 @@ fn open_new() -> io::Result<File> {
 ///
 /// A child inherits the namespace of the thread that spawns it, and hears of the
 /// death of that thread alone: so it must live as long as the namespace's value.
-fn start_spawner(name: &str, file: File) -> Result<mpsc::Sender<SpawnOrder>> {
-    let (sender, orders) = mpsc::channel::<SpawnOrder>();
+fn start_spawner(name: &str, file: File) -> Result<mpsc::Sender<Order>> {
+    let (sender, orders) = mpsc::channel::<Order>();
     let (ready, entered) = mpsc::channel();
     thread::Builder::new()
         .name(name.to_owned())
@@ -176,14 +195,29 @@ fn start_spawner(name: &str, file: File) -> Result<mpsc::Sender<SpawnOrder>> {
     Ok(sender)
 }
 
-fn serve(orders: &mpsc::Receiver<SpawnOrder>) {
-    for SpawnOrder { mut command, reply } in orders {
-        sys::end_with_parent(&mut command);
-        // Who asked may be gone; then nobody can use the child, and dropping it leaves it to its own end.
-        if let Err(mpsc::SendError(Ok(mut child))) = reply.send(command.spawn()) {
-            let _ended = child.kill().and_then(|()| child.wait());
+fn serve(orders: &mpsc::Receiver<Order>) {
+    for order in orders {
+        match order {
+            Order::Spawn(mut command, reply) => {
+                sys::end_with_parent(&mut command);
+                // Who asked may be gone; then nobody can use the child, and dropping it leaves it
+                // to its own end.
+                if let Err(mpsc::SendError(Ok(mut child))) = reply.send(command.spawn()) {
+                    let _ended = child.kill().and_then(|()| child.wait());
+                }
+            }
+            Order::OwnMounts(reply) => {
+                let _asked = reply.send(own_mounts());
+            }
         }
     }
+}
+
+fn own_mounts() -> io::Result<PathBuf> {
+    // Also parts with the root folder that threads share.
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let (process, thread) = (std::process::id(), nix::unistd::gettid());
+    Ok(format!("/proc/{process}/task/{thread}/root").into())
 }
 
 fn started_in_vain(program: &str) -> String {

@@ -10,7 +10,10 @@ use std::{
     process::Command,
 };
 
-use nix::sys::{prctl, signal::Signal};
+use nix::{
+    sys::{prctl, ptrace, signal::Signal},
+    unistd::Pid,
+};
 use socket2::{Domain, MaybeUninitSlice, MsgHdrMut, SockAddr, SockAddrStorage, Socket, Type};
 
 /// Makes the command's process receive SIGTERM when the thread that spawned it ends,
@@ -21,6 +24,18 @@ pub(crate) fn end_with_parent(command: &mut Command) {
     unsafe {
         command.pre_exec(|| prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from));
     }
+}
+
+/// Number and first argument of the system call that a traced process is about to make; `None`
+/// if it stopped for another reason.
+pub(crate) fn entered_call(process: Pid) -> nix::Result<Option<(u64, u64)>> {
+    let info = ptrace::syscall_info(process)?;
+    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        return Ok(None);
+    }
+    // SAFETY: the kernel says that it filled this field of the union.
+    let entry = unsafe { info.u.entry };
+    Ok(Some((entry.nr, entry.args[0])))
 }
 
 /// Opens a socket that sees and sends the whole frames of one interface of the

@@ -302,6 +302,32 @@ fn a_copy_that_rotted_is_left_out_and_fetched_again() {
     assert_eq!(account(&filter)["last_try"]["outcome"], "new");
 }
 
+#[test]
+fn a_copy_that_rots_while_its_rules_are_in_force_takes_none_of_them_away() {
+    let router = Router::new("");
+    fs::write(router.path("ours.txt"), "||ours.example^\n").unwrap();
+    router.add_to_config("[[list]]\npath = \"ours.txt\"\n");
+    let server = router.serve("||one.example^\n");
+    let filter = router.start();
+    drop(server);
+    fs::write(account_path(&router), "not packed, and no list").unwrap();
+    fs::write(
+        router.path("ours.txt"),
+        "||ours.example^\n||more.example^\n",
+    )
+    .unwrap();
+    let said = filter
+        .process()
+        .wait_for_line(0, "what is in force stays", SOON)
+        .unwrap();
+    assert!(said.text.contains("ads"), "{}", said.text);
+    router.assert_blocked("one.example", "more.example");
+
+    let _server = router.serve("||one.example^\n");
+    router.wait_until_blocked("more.example");
+    router.assert_blocked("one.example", "two.example");
+}
+
 fn account_path(router: &Router) -> String {
     let mut command = Command::new(filter::binary().unwrap());
     let output = command

@@ -3,14 +3,20 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done,
 //! 1 failed, 2 bad usage or configuration.
 
+mod attach;
 mod check;
 mod compile;
+mod daemon;
 mod diff;
 mod features;
 mod lists;
+mod load;
+mod log;
+mod metrics;
 mod query;
 mod run;
 mod status;
+mod top;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -22,8 +28,9 @@ use filter_user::{
     config::{self, AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
     control,
     guard::{Finding, Severity},
+    kernel::PINS_DEFAULT,
     list::{Format, ScopePolicy},
-    service,
+    service::{self, STATE_DEFAULT},
 };
 
 /// A DNS filter inside the Linux kernel.
@@ -59,6 +66,35 @@ enum Command {
     /// interface. Try a list with `--answer observe` first: nothing is blocked
     /// and the counters tell what would have been.
     Run(run::Arguments),
+    /// Load and attach the program and end; it stays in force without any process
+    ///
+    /// Needs root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Program, maps and
+    /// attachments are pinned below /sys/fs/bpf/nxdp, and the maps handed to the
+    /// user of `nxdp daemon`, which fills them and needs no privilege.
+    ///
+    /// What is loaded already, also by another version, is replaced without a
+    /// gap: each interface changes in one atomic step, to the same lists. After a
+    /// boot the lists that were active last are active before the first packet.
+    ///
+    /// CAUTION: from then on names are blocked until `nxdp unload`, whatever
+    /// becomes of the daemon.
+    Load(load::Arguments),
+    /// Attach the loaded program to interfaces that came after `nxdp load`
+    ///
+    /// With --watch it stays and does so whenever an interface of the
+    /// configuration appears: for PPP, VPN and hot-plugged interfaces. Needs
+    /// CAP_BPF and CAP_NET_ADMIN.
+    Attach(attach::Arguments),
+    /// Keep lists and counters of what `nxdp load` loaded, without any privilege
+    ///
+    /// The lists are read again on SIGHUP and when a list file changes. However
+    /// it ends, the lists that are active stay in force, and the next daemon
+    /// goes on with them. Capabilities that it is given are dropped.
+    Daemon(daemon::DaemonArguments),
+    /// Detach the program everywhere and remove all that `nxdp load` made
+    ///
+    /// CAUTION: from then on nothing is blocked. Fails if anything is left.
+    Unload(load::UnloadArguments),
     /// Say what would happen to a name, and which list and line decide it; needs no root
     Query(query::Arguments),
     /// Say the same, with every other rule that touches the name and why it lost
@@ -67,8 +103,23 @@ enum Command {
     Features(features::Arguments),
     /// Show what a running nxdp is attached to and which lists are active
     Status(status::Arguments),
+    /// Have a running nxdp read its lists again
+    ///
+    /// The lists that are active stay in force if anything is wrong with the new
+    /// ones. Takes root, the service's user, or `admin_group` of the configuration.
+    Reload(status::Arguments),
     /// Show the packet counters of a running nxdp by reason
     Stats(status::Arguments),
+    /// Print the counters and more of a running nxdp as OpenMetrics text, for Prometheus and others
+    Metrics(metrics::Arguments),
+    /// Print the queries that a running nxdp blocked, or all: who asked for what, and what decided
+    ///
+    /// The query log is off unless nxdp was started with `--log blocked` or
+    /// `--log all`, or has `queries = "blocked"` below `[log]`: it tells who
+    /// asked for what. nxdp keeps the last 1000 queries in memory.
+    Log(log::Arguments),
+    /// Watch a running nxdp on the terminal: rates, verdicts, lists, blocked names, clients
+    Top(top::Arguments),
     /// Show the lists: how old they are, how they last came, and when they are asked for again
     ///
     /// `age` is how long ago a list or its copy was written, `checked` how long ago
@@ -126,6 +177,22 @@ impl ListArguments {
         }
         Ok(config)
     }
+}
+
+/// Where the filter is pinned.
+#[derive(Debug, Args)]
+struct PinsArgument {
+    /// Folder on a BPF file system in which the filter is pinned
+    #[arg(long, value_name = "DIR", default_value = PINS_DEFAULT)]
+    pins: PathBuf,
+}
+
+/// Where the daemon keeps what it needs after a restart.
+#[derive(Debug, Args)]
+struct StateArgument {
+    /// Folder of the daemon's state: the lists that were active last
+    #[arg(long, value_name = "DIR", default_value = STATE_DEFAULT)]
+    state: PathBuf,
 }
 
 /// Lists as arguments, by flags or by a configuration file.
@@ -229,11 +296,19 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(arguments) => arguments.run(),
         Command::Diff(arguments) => arguments.run(),
         Command::Run(arguments) => arguments.run(),
+        Command::Load(arguments) => arguments.run(),
+        Command::Attach(arguments) => arguments.run(),
+        Command::Daemon(arguments) => arguments.run(),
+        Command::Unload(arguments) => arguments.run(),
         Command::Query(arguments) => arguments.query(),
         Command::Explain(arguments) => arguments.run(),
         Command::Features(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
+        Command::Reload(arguments) => arguments.reload(),
         Command::Stats(arguments) => arguments.stats(),
+        Command::Metrics(arguments) => arguments.run(),
+        Command::Log(arguments) => arguments.run(),
+        Command::Top(arguments) => arguments.run(),
         Command::Lists(arguments) => arguments.run(),
         Command::Update(arguments) => arguments.run(),
     };

@@ -8,7 +8,7 @@ use filter_user::{
     service,
 };
 
-use super::{Failure, GivenLists, ModeFlag, answer_parser};
+use super::{Failure, GivenLists, ModeFlag, answer_parser, log::LogFlag};
 
 /// Flags of `nxdp run`.
 #[derive(Debug, Args)]
@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// Seconds for which an answer may be cached [default: 60]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
+    /// Which queries are told of to `nxdp log`, `nxdp top` and dnstap [default: off]
+    #[arg(long, value_name = "QUERIES")]
+    log: Option<LogFlag>,
     /// Control socket for `nxdp status` and `nxdp stats` [default: /run/nxdp/control.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -51,7 +54,8 @@ impl Arguments {
         Ok(runtime.block_on(service::run(config, reread))?)
     }
 
-    fn config(&self) -> Result<config::Config, config::Error> {
+    /// The configuration that file and flags make together.
+    pub(super) fn config(&self) -> Result<config::Config, config::Error> {
         let mut config = self.lists.config()?;
         if !self.interfaces.is_empty() {
             config.interfaces.clone_from(&self.interfaces);
@@ -62,6 +66,9 @@ impl Arguments {
         }
         config.answer = self.answer.unwrap_or(config.answer);
         config.limit.answers_per_s = self.answers_per_s.unwrap_or(config.limit.answers_per_s);
+        if let Some(queries) = self.log {
+            config.log.queries = queries.into();
+        }
         config.ttl_s = self.ttl.or(config.ttl_s);
         config.socket = self.socket.clone().or(config.socket);
         if config.interfaces.is_empty() {

@@ -1,15 +1,19 @@
-//! `nxdp status` and `nxdp stats`.
+//! `nxdp status`, `nxdp stats` and `nxdp reload`.
 
 use std::io::{self, Write as _};
 
 use anyhow::bail;
 use clap::Args;
 use filter_common::reason::Reason;
-use filter_user::control::{self, Response, Stats, Status, Verb};
+use filter_user::{
+    config::LogQueries,
+    control::{self, AttachmentState, Response, Stats, Status, Verb},
+    querylog::LogStats,
+};
 
 use super::{Failure, SocketArgument};
 
-/// Flags of `nxdp status` and `nxdp stats`.
+/// Flags of `nxdp status`, `nxdp stats` and `nxdp reload`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -22,7 +26,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn status(self) -> Result<(), Failure> {
         let Response::Status(status) = control::ask(&self.socket.socket, Verb::Status)? else {
-            return Err(other_answer().into());
+            return Err(control::Error::OtherAnswer.into());
         };
         if self.json {
             print_json(&status)?;
@@ -32,9 +36,21 @@ impl Arguments {
         Ok(())
     }
 
+    pub(super) fn reload(self) -> Result<(), Failure> {
+        let Response::Status(status) = control::ask(&self.socket.socket, Verb::Reload)? else {
+            return Err(control::Error::OtherAnswer.into());
+        };
+        if self.json {
+            print_json(&status)?;
+        } else {
+            eprintln!("reloading; `nxdp status` tells what becomes of it");
+        }
+        Ok(())
+    }
+
     pub(super) fn stats(self) -> Result<(), Failure> {
         let Response::Stats(stats) = control::ask(&self.socket.socket, Verb::Stats)? else {
-            return Err(other_answer().into());
+            return Err(control::Error::OtherAnswer.into());
         };
         if self.json {
             print_json(&stats)?;
@@ -43,10 +59,6 @@ impl Arguments {
         }
         Ok(())
     }
-}
-
-fn other_answer() -> anyhow::Error {
-    anyhow::anyhow!("understand the answer: it is to another question")
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
@@ -64,11 +76,12 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
         status.pid, status.uptime_s
     )?;
     for attachment in &status.interfaces {
-        writeln!(
-            out,
-            "interface    {} ({})",
-            attachment.interface, attachment.mode
-        )?;
+        let state = match attachment.state {
+            AttachmentState::Attached => attachment.mode.as_str(),
+            AttachmentState::Absent => "not there",
+            AttachmentState::Unfiltered => "NOT FILTERED; `nxdp attach`",
+        };
+        writeln!(out, "interface    {} ({state})", attachment.interface)?;
     }
     writeln!(
         out,
@@ -108,6 +121,18 @@ fn print_stats(stats: &Stats) -> anyhow::Result<()> {
                 reason.meaning().trim()
             )?;
         }
+    }
+    for (list, blocked) in stats.lists.iter().filter(|(_, blocked)| **blocked > 0) {
+        writeln!(out, "{list:<24} {blocked:>14}  Blocked by this list.")?;
+    }
+    let log = &stats.log;
+    if log.queries != LogQueries::Off {
+        let LogStats { told, lost, .. } = log;
+        writeln!(
+            out,
+            "{:<24} {told:>14}  Told of, {lost} more lost.",
+            "query log"
+        )?;
     }
     Ok(())
 }

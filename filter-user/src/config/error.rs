@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -121,6 +122,35 @@ pub enum Error {
         "guard.allow for '{0}' has no reason: say in `reason` why the guard may be overridden there"
     )]
     NoReason(String),
+    /// Metrics would be open to other machines.
+    #[error(
+        "metrics.listen is {address}: only loopback addresses such as 127.0.0.1:9153 are listened on; put a proxy that asks for credentials in front for other machines"
+    )]
+    MetricsNotLoopback {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// More bits than an address has.
+    #[error("log.{key} is {bits}: an address has {max} bits; write how many of them are kept")]
+    LongPrefix {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        bits: u8,
+        /// Bits of an address.
+        max: u8,
+    },
+    /// One of none.
+    #[error("log.sample is 0: write 1 to tell of every query, 100 for one of a hundred")]
+    NoSample,
+    /// A file that would be put aside at once.
+    #[error("log.dnstap_file_mib is 0: write the size in MiB at which the file is put aside")]
+    NoDnstapSize,
+    /// A place for dnstap, but nothing to write there.
+    #[error(
+        "log.dnstap_file or log.dnstap_socket is given, but log.queries is \"off\": write queries = \"blocked\" or \"all\""
+    )]
+    DnstapOfNothing,
     /// A file of names cannot be read.
     #[error("open names '{path}'")]
     OpenNames {

@@ -24,7 +24,7 @@ impl Default for LimitConfig {
 }
 
 impl LimitConfig {
-    /// Most answers a second or at once: the kernel counts thousandths in 32 bits.
+    /// Most answers a second or at once: the kernel counts parts of them in 32 bits.
     pub const MAX: u32 = 4_000_000;
 
     pub(super) fn check(&self) -> Result<(), Error> {

@@ -6,6 +6,7 @@ mod error;
 mod fetch;
 mod guard;
 mod limit;
+mod observe;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub use self::{
     fetch::{CACHE_DEFAULT, FetchConfig, ListUrl, REFRESH_DEFAULT, Span},
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
     limit::LimitConfig,
+    observe::{LogConfig, LogQueries, MetricsConfig},
     words::{AnswerChoice, EdeCode, ModeChoice},
 };
 use crate::{
@@ -57,15 +59,34 @@ pub struct Config {
     pub limit: LimitConfig,
     /// The control socket.
     pub socket: Option<PathBuf>,
+    /// Who may use it.
+    #[serde(default)]
+    pub control: ControlConfig,
     /// The lists.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
     /// What must hold before lists go live.
     #[serde(default)]
     pub guard: GuardConfig,
+    /// Where metrics are read.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
+    /// Which queries are told of, and where.
+    #[serde(default)]
+    pub log: LogConfig,
     /// How lists with an address are fetched.
     #[serde(default)]
     pub fetch: FetchConfig,
+}
+
+/// Who may use the control socket, besides root and the user that the service runs as.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// Group that may read; that of the service by default.
+    pub group: Option<String>,
+    /// Group that may change something; none by default.
+    pub admin_group: Option<String>,
 }
 
 /// One list.
@@ -158,6 +179,7 @@ impl Config {
             list.path = folder.join(&list.path);
         }
         config.guard.relocate(folder);
+        config.log.relocate(folder);
         config.fetch.relocate(folder);
         config.place_copies();
         Ok(config)
@@ -166,6 +188,8 @@ impl Config {
     /// Checks what the types cannot say.
     pub fn check(&self) -> Result<(), Error> {
         self.limit.check()?;
+        self.metrics.check()?;
+        self.log.check()?;
         let max = filter_common::layout::TEXT_MAX_BYTES;
         for list in &self.lists {
             match &list.text {

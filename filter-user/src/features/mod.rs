@@ -109,6 +109,17 @@ pub struct Offload {
     pub remedy: String,
 }
 
+/// An interface and the XDP programs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Index of the interface.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// The programs.
+    pub attached: Vec<AttachedProgram>,
+}
+
 /// Why an interface could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -129,6 +140,20 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+/// Lists the interfaces of the calling thread's network namespace; no privilege is needed.
+///
+/// # Errors
+/// Fails when netlink does not work.
+pub fn hooks() -> Result<Vec<Hook>, Error> {
+    let links = link::all().map_err(failed("the interfaces"))?;
+    let hook = |link: Link| Hook {
+        index: link.index,
+        name: link.name,
+        attached: link.attached,
+    };
+    Ok(links.into_iter().map(hook).collect())
 }
 
 /// Looks at an interface of the calling thread's network namespace.

@@ -1,10 +1,7 @@
 //! Lists that shrank or grew so much that something is wrong with them.
 
 use super::{Finding, GuardKind, Guards, ListVersion, Severity};
-use crate::{
-    compile::{ListBuilder, ListInfo},
-    image::Image,
-};
+use crate::{compile::ListBuilder, image::Image};
 
 pub(super) fn check(
     guards: &Guards,
@@ -12,17 +9,11 @@ pub(super) fn check(
     old: &Image,
     new: &Image,
 ) -> Vec<Finding> {
-    // Files of one name in several folders are several lists.
-    let rules_before = |new: &ListInfo| {
-        let is_same = |old: &ListInfo| old.name == new.name && old.path == new.path;
-        let at = old.lists().iter().position(is_same)?;
-        old.report().lists.get(at).map(|counts| counts.rules)
-    };
     let counts = new.lists().iter().zip(&new.report().lists);
     counts
         .zip(lists)
         .filter_map(|((list, counts), builder)| {
-            let before = rules_before(list)?;
+            let before = old.rules_of(list)?;
             let what = too_much(guards, before, counts.rules)?;
             Some(Finding {
                 kind: GuardKind::Size,

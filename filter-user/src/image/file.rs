@@ -59,6 +59,9 @@ struct Section {
 }
 
 impl Image {
+    /// How the names of images start that are still being written.
+    pub const PARTIAL_PREFIX: &str = ".nxdp-partial-";
+
     /// Writes the image to `path`: wholly or not at all, readable by its owner only.
     ///
     /// # Errors
@@ -73,7 +76,10 @@ impl Image {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        let file = tempfile::Builder::new()
+            .prefix(Self::PARTIAL_PREFIX)
+            .tempfile_in(folder)
+            .map_err(failed)?;
         let mut out = BufWriter::with_capacity(1 << 20, file.as_file());
         self.write_to(&mut out).map_err(failed)?;
         out.flush().map_err(failed)?;

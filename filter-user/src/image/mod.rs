@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A compiled set of lists.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
     pub(crate) records: Vec<Record>,
     pub(crate) lists: Vec<ListInfo>,
@@ -60,6 +60,28 @@ impl Image {
             rule.answer
         };
         answer == AnswerKind::Observe as u8
+    }
+
+    /// What is left of the image when its table is elsewhere: its lists and its report, which
+    /// tell what it was made of, and the header.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        Self {
+            records: self.records.first().copied().into_iter().collect(),
+            lists: self.lists.clone(),
+            shapes: Vec::new(),
+            provenance: Provenance::default(),
+            report: self.report.clone(),
+        }
+    }
+
+    /// The rules that the image has of a list; `None` if it knows no such list.
+    ///
+    /// Files of one name in several folders are several lists.
+    pub fn rules_of(&self, list: &ListInfo) -> Option<u64> {
+        let is_same = |own: &ListInfo| own.name == list.name && own.path == list.path;
+        let at = self.lists.iter().position(is_same)?;
+        self.report.lists.get(at).map(|counts| counts.rules)
     }
 
     /// The lists, by number.

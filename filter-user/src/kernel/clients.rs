@@ -30,6 +30,18 @@ impl From<IpNet> for ClientPrefix {
     }
 }
 
+/// The prefixes in the map.
+pub(super) fn all(map: &Map) -> Result<BTreeSet<ClientPrefix>, Error> {
+    let map: LpmTrie<&MapData, Address, u32> = map.try_into().map_err(Error::Clients)?;
+    let prefix = |key: Key<Address>| ClientPrefix {
+        address: key.data(),
+        len: key.prefix_len(),
+    };
+    map.keys()
+        .map(|key| key.map(prefix).map_err(Error::Clients))
+        .collect()
+}
+
 /// Turns the map from `old` into `new`, or leaves it; who is in both is answered all the while.
 pub(super) fn change(
     map: &mut Map,

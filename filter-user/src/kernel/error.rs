@@ -1,6 +1,9 @@
 //! Why the kernel side failed, and what to do.
 
-use std::io;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use rustix::thread::CapabilitySet;
@@ -48,6 +51,14 @@ pub enum Error {
         /// Records of the table.
         capacity: u32,
     },
+    /// The new generation does not decide as it should.
+    #[error(
+        "test the new generation: it decides names otherwise than its lists; the old one stays active"
+    )]
+    SelfTest,
+    /// The kernel does not tell what a map is.
+    #[error("ask the kernel about a map")]
+    Info(#[source] MapError),
     /// The copied generation does not read back as it was written.
     #[error("check the new generation: the table reads back differently; the old one stays active")]
     CopyDiffers,
@@ -57,6 +68,9 @@ pub enum Error {
     /// The counters cannot be read.
     #[error("read the counters")]
     Counters(#[source] MapError),
+    /// The ring of events cannot be read.
+    #[error("open the ring of events")]
+    Events(#[source] MapError),
     /// The prefixes of clients cannot be changed; the map holds 4096.
     #[error("change the prefixes of clients: at most 4096 fit")]
     Clients(#[source] MapError),
@@ -71,7 +85,7 @@ pub enum Error {
     NoInterface(String),
     /// Another program is attached.
     #[error(
-        "attach to '{0}': another XDP program is attached; see `nxdp features {0}`, detach it with `ip link set dev {0} xdp off` or through its owner"
+        "attach to '{0}': another XDP program is attached; see `nxdp features {0}`, detach it through its owner (`nxdp unload` if that is nxdp) or with `ip link set dev {0} xdp off`"
     )]
     Busy(String),
     /// The driver cannot run the program in this mode.
@@ -86,6 +100,42 @@ pub enum Error {
         /// A way out.
         hint: &'static str,
     },
+    /// The program of an attachment cannot be replaced.
+    #[error("replace the program on the interface with index {index}; the old one goes on")]
+    Replace {
+        /// Index of the interface.
+        index: u32,
+        /// What the kernel said.
+        #[source]
+        source: ProgramError,
+    },
+    /// A pin cannot be made, opened or removed.
+    #[error("{operation} pin '{path}'")]
+    Pin {
+        /// What was tried.
+        operation: &'static str,
+        /// The pin or the folder of pins.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing is loaded.
+    #[error("find the filter below '{0}': nothing is loaded; run `nxdp load` first")]
+    NotLoaded(PathBuf),
+    /// The folder is on another file system.
+    #[error(
+        "pin to '{0}': no BPF file system is there; `mount -t bpf bpf {0}`, or name another folder with `--pins`"
+    )]
+    NoBpfFs(PathBuf),
+    /// Somebody else changes the pins.
+    #[error("lock '{0}': another nxdp has been changing it for 10 seconds; see `fuser -v {0}`")]
+    Locked(PathBuf),
+    /// There is a daemon already.
+    #[error(
+        "lock '{0}': another daemon uses this filter; stop it, or name other pins with `--pins`"
+    )]
+    SecondDaemon(PathBuf),
     /// Anything else.
     #[error("attach to '{interface}'")]
     Attach {
@@ -122,6 +172,27 @@ impl Error {
                 source,
             },
         }
+    }
+
+    pub(super) fn pin(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Pin {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// A failure of aya, whose causes are shown.
+    pub(super) fn open_pin(
+        operation: &'static str,
+        path: &Path,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        let source = match os_error(error) {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::other(error.to_string()),
+        };
+        Self::pin(operation, path, source)
     }
 
     pub(super) fn refused(interface: &str, mode: Mode) -> Self {
@@ -173,7 +244,7 @@ fn parenthesis(verifier: Option<&str>) -> String {
 }
 
 /// The error number at the bottom of a chain of errors.
-fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(number) = error

@@ -9,26 +9,37 @@
     reason = "table.rs maps kernel memory and proves each use"
 )]
 
+mod attachments;
 mod clients;
 mod error;
+mod events;
+mod load;
 mod log;
+mod maps;
+mod pinned;
+mod pins;
+mod set;
 mod table;
-
-use std::collections::{BTreeMap, BTreeSet};
+mod tallies;
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
-    maps::{Array, Map, MapData, PerCpuArray},
-    programs::{Xdp, XdpMode, links::FdLink, xdp::XdpLink},
-};
-use filter_common::{
-    hash::HashKey,
-    layout::{Header, PolicyRecord, Record},
-    reason::{COUNTER_COUNT, Reason},
+    maps::{Array, MapData},
+    programs::{Xdp, XdpMode},
 };
 
-pub use self::{clients::ClientPrefix, error::Error};
-use self::{log::PacketLog, table::TableMap};
+use self::log::PacketLog;
+pub use self::{
+    attachments::{Attachments, Hold, hold_pinned},
+    clients::ClientPrefix,
+    error::Error,
+    events::EventRing,
+    load::{Load, Loaded, loaded},
+    maps::{Counters, Maps},
+    pinned::Pinned,
+    pins::{Lock, Owner, PINS_DEFAULT, Pins},
+    tallies::{InUse, Tallies},
+};
 
 /// The object that `cargo xtask build` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NXDP_BPF_OBJECT"));
@@ -47,16 +58,13 @@ pub enum Mode {
     Skb,
 }
 
-/// A loaded program with its maps; dropping it detaches and frees everything.
+/// A loaded program with its maps; dropping it detaches and frees what is not pinned.
 pub struct Filter {
     ebpf: Ebpf,
     program_name: &'static str,
-    table: TableMap,
-    capacity: u32,
-    generation: u32,
-    before: Counters,
-    clients: BTreeSet<ClientPrefix>,
-    links: BTreeMap<String, (Mode, XdpLink)>,
+    /// What the program looks at and counts in.
+    pub maps: Maps,
+    links: Attachments,
     log: Option<PacketLog>,
 }
 
@@ -77,176 +85,69 @@ impl Filter {
         program_name: &'static str,
         capacity: u32,
     ) -> Result<Self, Error> {
-        let mut ebpf = EbpfLoader::new()
-            .map_max_entries("TABLE", capacity)
+        let mut loader = EbpfLoader::new();
+        Self::load_with(
+            loader.map_max_entries("TABLE", capacity),
+            object,
+            program_name,
+        )
+    }
+
+    fn load_with(
+        loader: &mut EbpfLoader<'_>,
+        object: &[u8],
+        program_name: &'static str,
+    ) -> Result<Self, Error> {
+        let mut ebpf = loader
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(object)
             .map_err(Error::load)?;
         let log = PacketLog::of(&mut ebpf);
-        let map = ebpf.map("TABLE").ok_or(Error::Object("TABLE"))?;
-        let Map::Array(data) = map else {
-            return Err(Error::Object("TABLE"));
-        };
-        let table = TableMap::map(data.fd(), capacity)?;
+        let maps = Maps::take(&mut ebpf)?;
         program(&mut ebpf, program_name)?
             .load()
             .map_err(|error| Error::load(error.into()))?;
-        let mut filter = Self {
+        Ok(Self {
             ebpf,
             program_name,
-            table,
-            capacity,
-            generation: 0,
-            before: Counters([0; COUNTER_COUNT]),
-            clients: BTreeSet::new(),
-            links: BTreeMap::new(),
+            maps,
+            links: Attachments::default(),
             log,
-        };
-        filter.draw_key()?;
-        filter.set_default_policy(PolicyRecord {
-            categories: u64::MAX,
-            ..PolicyRecord::default()
-        })?;
-        Ok(filter)
-    }
-
-    /// Draws the key of everything that is found by a hash besides the names of a generation.
-    fn draw_key(&mut self) -> Result<(), Error> {
-        let mut words = [0; 3];
-        for word in &mut words {
-            *word = getrandom::u64().map_err(Error::Random)?;
-        }
-        let key = HashKey::from_words(words);
-        self.table.update_control(|control| control.key = key);
-        Ok(())
-    }
-
-    /// Sets what holds for clients that no other policy is for.
-    pub fn set_default_policy(&mut self, policy: PolicyRecord) -> Result<(), Error> {
-        const NAME: &str = "POLICIES";
-        let map = self.ebpf.map_mut(NAME).ok_or(Error::Object(NAME))?;
-        let mut map: Array<&mut MapData, [u64; 8]> = map.try_into().map_err(Error::Policies)?;
-        let record: [u64; 8] = bytemuck::cast(policy);
-        map.set(0, record, 0).map_err(Error::Policies)
-    }
-
-    /// Limits the answers that one client prefix may cause; see [`filter_common::limit`].
-    pub fn set_limit(&mut self, answers_per_s: u32, burst: u32) {
-        self.table.update_control(|control| {
-            control.answers_per_s = answers_per_s;
-            control.answers_burst = burst;
-        });
-    }
-
-    /// Writes the records of an image beside the active generation and switches to it.
-    ///
-    /// Returns the number of the new generation. No packet sees parts of both.
-    /// Fails without any change, with [`Error::TableFull`] if the table must grow first.
-    pub fn activate(&mut self, records: &[Record]) -> Result<u32, Error> {
-        let generation = self.generation + 1;
-        self.table.activate(records, generation)?;
-        self.generation = generation;
-        Ok(generation)
-    }
-
-    /// Header of the active generation.
-    pub fn active(&self) -> Option<Header> {
-        self.table.active().map(|(_, header)| header)
-    }
-
-    /// All records of the table, as the program sees them.
-    pub fn records(&self) -> &[Record] {
-        self.table.records()
-    }
-
-    /// Records that the table holds.
-    pub fn capacity(&self) -> u32 {
-        self.capacity
+        })
     }
 
     /// Attaches to `interface`; never falls back to another mode or to a link
     /// that would outlive this process.
     pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<(), Error> {
         let program = program(&mut self.ebpf, self.program_name)?;
-        let id = program
-            .attach(interface, mode.into())
-            .map_err(|error| Error::attach(interface, mode, error))?;
-        let link = program
-            .take_link(id)
-            .map_err(|error| Error::attach(interface, mode, error))?;
-        // aya falls back to netlink when the kernel refuses a link: such an
-        // attachment would outlive this process, and hides why it was refused.
-        let link = FdLink::try_from(link).map_err(|_| Error::refused(interface, mode))?;
-        self.links.insert(
-            interface.to_owned(),
-            (
-                mode,
-                XdpLink::try_from(link).map_err(|_| Error::refused(interface, mode))?,
-            ),
-        );
-        Ok(())
+        self.links.attach(program, interface, mode)
     }
 
-    /// Answers these prefixes and private addresses from now on, and nobody else.
-    pub fn set_clients(&mut self, wanted: BTreeSet<ClientPrefix>) -> Result<(), Error> {
-        if wanted == self.clients {
-            return Ok(());
+    /// Attaches to `interface` unless it has the program already; says whether it did.
+    pub fn attach_once(&mut self, interface: &str, mode: Mode) -> Result<bool, Error> {
+        let is_missing = !self.links.has(interface_index(interface)?);
+        if is_missing {
+            self.attach(interface, mode)?;
         }
-        let map = self
-            .ebpf
-            .map_mut("CLIENTS")
-            .ok_or(Error::Object("CLIENTS"))?;
-        clients::change(map, &self.clients, &wanted)?;
-        self.clients = wanted;
-        Ok(())
-    }
-
-    /// Goes on where `other` is: clients, and the counts of generations and packets.
-    pub fn continue_from(&mut self, other: &Self) -> Result<(), Error> {
-        self.set_clients(other.clients.clone())?;
-        let control = other.table.control();
-        self.table.update_control(|own| *own = control);
-        self.generation = other.generation;
-        self.before = other.counters()?;
-        Ok(())
+        Ok(is_missing)
     }
 
     /// Moves the attachments of `other` to this program, each in one atomic step.
     pub fn take_over(&mut self, other: &mut Self) -> Result<(), Error> {
-        while let Some((interface, (mode, link))) = other.links.pop_first() {
-            let program = program(&mut self.ebpf, self.program_name)?;
-            let id = program
-                .attach_to_link(link)
-                .and_then(|id| program.take_link(id))
-                .map_err(|error| Error::attach(&interface, mode, error))?;
-            self.links.insert(interface, (mode, id));
-        }
+        self.links = std::mem::take(&mut other.links);
+        self.links
+            .change_program(program(&mut self.ebpf, self.program_name)?)?;
         // It counted until its last link was moved, and a run on another CPU may still count.
         table::wait_for_running_programs().map_err(Error::Membarrier)?;
-        self.before = other.counters()?;
-        Ok(())
+        self.maps.recount(&other.maps)
     }
 
-    /// Interfaces in use with their modes.
-    pub fn attachments(&self) -> impl Iterator<Item = (&str, Mode)> {
-        self.links
-            .iter()
-            .map(|(interface, (mode, _))| (interface.as_str(), *mode))
-    }
-
-    /// Packets by reason since the first program was loaded, summed over the CPUs.
-    pub fn counters(&self) -> Result<Counters, Error> {
-        let map = self.ebpf.map("COUNTERS").ok_or(Error::Object("COUNTERS"))?;
-        let map: PerCpuArray<&MapData, [u64; COUNTER_COUNT]> =
-            map.try_into().map_err(Error::Counters)?;
-        let cpus = map.get(&0, 0).map_err(Error::Counters)?;
-        let mut sums = self.before.0;
-        for cpu in cpus.iter() {
-            for (sum, count) in sums.iter_mut().zip(cpu) {
-                *sum += count;
-            }
-        }
-        Ok(Counters(sums))
+    /// The program and its attachments.
+    pub fn hold(&mut self) -> Result<Hold<'_>, Error> {
+        Ok(Hold {
+            program: program(&mut self.ebpf, self.program_name)?,
+            links: &mut self.links,
+        })
     }
 
     /// Writes the lines that a program built for debugging left, to standard error.
@@ -279,9 +180,11 @@ impl Filter {
     /// Gives the measuring programs the frame that they put back before each run.
     pub fn set_original(&mut self, frame: &[u8]) -> Result<(), Error> {
         const NAME: &str = "ORIGINAL";
-        let map = self.ebpf.map_mut(NAME).ok_or(Error::Object(NAME))?;
-        let mut map: Array<&mut MapData, [u8; ORIGINAL_BYTES]> =
-            map.try_into().map_err(Error::Counters)?;
+        let mut map: Array<&mut MapData, [u8; ORIGINAL_BYTES]> = self
+            .maps
+            .map_mut(NAME)?
+            .try_into()
+            .map_err(Error::Counters)?;
         let mut original = [0; ORIGINAL_BYTES];
         let (len, bytes) = original.split_at_mut(4);
         len.copy_from_slice(&(frame.len() as u32).to_ne_bytes());
@@ -299,17 +202,16 @@ impl Filter {
     }
 }
 
-/// Fails if there is no interface of this name: better told before lists are compiled.
-pub fn check_interface(interface: &str) -> Result<(), Error> {
+/// The index of an interface; fails if there is none of this name.
+pub fn interface_index(interface: &str) -> Result<u32, Error> {
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::DGRAM,
         None,
     );
-    match socket.and_then(|socket| rustix::net::netdevice::name_to_index(socket, interface)) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::NoInterface(interface.to_owned())),
-    }
+    socket
+        .and_then(|socket| rustix::net::netdevice::name_to_index(socket, interface))
+        .map_err(|_| Error::NoInterface(interface.to_owned()))
 }
 
 /// The name of the loaded program with this id; `None` without the capability to ask, or when it is gone.
@@ -318,6 +220,17 @@ pub fn program_name(id: u32) -> Option<String> {
         .flatten()
         .find(|program| program.id() == id)?;
     program.name_as_str().map(str::to_owned)
+}
+
+/// Whether a program with this id is loaded; one that cannot be asked for is not.
+pub fn is_loaded(id: u32) -> bool {
+    let mut programs = aya::programs::loaded_programs().flatten();
+    programs.any(|program| program.id() == id)
+}
+
+fn id_of(program: &Xdp) -> Result<u32, Error> {
+    let info = program.info().map_err(|error| Error::load(error.into()))?;
+    Ok(info.id())
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
@@ -344,27 +257,4 @@ pub struct TestRunOutcome {
     pub frame: Vec<u8>,
     /// Mean time of a run, in nanoseconds.
     pub duration_ns: u64,
-}
-
-/// Packets by reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counters([u64; COUNTER_COUNT]);
-
-impl Counters {
-    /// Packets that left by `reason`.
-    pub fn of(&self, reason: Reason) -> u64 {
-        self.0[reason as usize]
-    }
-
-    /// Every reason with its packets.
-    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
-        Reason::ALL.iter().map(|&reason| (reason, self.of(reason)))
-    }
-
-    /// What came since `earlier`.
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self(std::array::from_fn(|i| {
-            self.0[i].wrapping_sub(earlier.0[i])
-        }))
-    }
 }

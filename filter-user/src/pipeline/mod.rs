@@ -6,6 +6,7 @@
 
 mod account;
 mod meter;
+mod probes;
 mod replace;
 
 use std::{
@@ -26,6 +27,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use self::meter::{Meter, Metered};
+pub use self::probes::Probes;
 pub use self::replace::{Rejected, Replacement};
 use crate::{
     compile::{self, CompileError, ListBuilder, ListInfo},
@@ -76,6 +78,14 @@ pub enum Error {
         /// Its address.
         url: String,
     },
+    /// A list that is in force has no copy any more that can be read.
+    #[error("{why}; what is in force stays until the list is fetched again")]
+    Lost {
+        /// The list's file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// None of the lists with an address can be read, and there are no others.
     #[error("no list can be read: {}", first.why)]
     Nothing {
@@ -124,7 +134,8 @@ pub enum Damaged {
     /// They are an error.
     #[default]
     Refuse,
-    /// They are left out, in [`Compiled::left_out`]: somebody fetches them.
+    /// They are left out, in [`Compiled::left_out`], if the image before had nothing of them:
+    /// somebody fetches them.
     LeaveOut,
 }
 
@@ -152,7 +163,7 @@ pub struct Progress {
 }
 
 /// What became of the lists.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Compiled {
     /// The image.
     pub image: Arc<Image>,
@@ -160,6 +171,8 @@ pub struct Compiled {
     pub lists: Vec<ListOutcome>,
     /// What the guards found.
     pub findings: Vec<Finding>,
+    /// Names that the image must decide alike wherever it is.
+    pub probes: Probes,
     /// Lists without a copy that can be read; they have no rules in the image.
     pub left_out: Vec<Rejected>,
     /// Replacements that the guards did not let pass.
@@ -260,10 +273,12 @@ impl Sources {
         };
         let mut outcomes: Vec<_> = lists.iter().map(|list| list.outcome()).collect();
         account::settle(&mut outcomes, &image);
+        let probes = Probes::of(&builders, &image);
         let compiled = Compiled {
             image: Arc::new(image),
             lists: outcomes,
             findings,
+            probes,
             left_out,
             refused: Vec::new(),
             read,
@@ -273,6 +288,11 @@ impl Sources {
             compiled.admit()?;
         }
         Ok(compiled)
+    }
+
+    /// Forgets what was read, and reads everything again next time.
+    pub fn forget(&self) {
+        self.known().clear();
     }
 
     /// How many times a list was read, over all compilations.
@@ -295,8 +315,15 @@ impl Sources {
             Err(error @ (Error::NoCopy { .. } | Error::List { .. } | Error::Empty { .. }))
                 if config.url.is_some() && request.damaged == Damaged::LeaveOut =>
             {
-                let list = ReadList::left_out(config, info(all, config), &error);
-                Ok(Arc::new(list))
+                let info = info(all, config);
+                let before = request.previous.and_then(|image| image.rules_of(&info));
+                if before.is_some_and(|rules| rules > 0) {
+                    return Err(Error::Lost {
+                        path: config.path.clone(),
+                        why: with_cause(&error),
+                    });
+                }
+                Ok(Arc::new(ReadList::left_out(config, info, &error)))
             }
             other => other,
         }

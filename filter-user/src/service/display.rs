@@ -8,11 +8,14 @@ use std::{
     time::Duration,
 };
 
-use filter_common::reason::{Action, Reason};
+use filter_common::{
+    layout::Header,
+    reason::{Action, Reason},
+};
 
 use crate::{
     fetch::{ListAccount, told_span},
-    kernel::{Counters, Mode},
+    kernel::Counters,
     pipeline::{Compiled, Progress},
 };
 
@@ -28,9 +31,19 @@ const FINDINGS_SHOWN: usize = 3;
 #[derive(Debug, Default)]
 pub struct Display {
     shown: Option<Counters>,
+    /// Counters are asked for, not shown.
+    is_daemon: bool,
 }
 
 impl Display {
+    /// The voice of a process that nobody looks at.
+    pub(super) fn of_daemon() -> Self {
+        Self {
+            is_daemon: true,
+            ..Self::default()
+        }
+    }
+
     /// How often [`Display::tick`] wants to be called.
     pub(super) fn interval(&self) -> Duration {
         if std::io::stdout().is_terminal() {
@@ -65,8 +78,40 @@ impl Display {
         );
     }
 
-    pub(super) fn attached(&self, interface: &str, mode: Mode) {
-        eprintln!("attached to {interface} in {mode} mode; Ctrl-C detaches");
+    pub(super) fn attached(&self, interface: &str, mode: &str) {
+        let way_out = if self.is_daemon {
+            ""
+        } else {
+            "; Ctrl-C detaches"
+        };
+        eprintln!("attached to {interface} in {mode} mode{way_out}");
+    }
+
+    /// Tells of the generation that was found in force.
+    pub(super) fn adopted(&self, generation: Option<Header>) {
+        match generation {
+            Some(header) => eprintln!(
+                "going on with generation {}: {} names",
+                header.generation, header.name_count
+            ),
+            None => eprintln!("no generation is active yet: every name passes"),
+        }
+    }
+
+    /// Tells what `nxdp load` put in force.
+    pub(super) fn loaded(&self, generation: Option<Header>, is_adopted: bool) {
+        let maps = if is_adopted {
+            "the maps that were there"
+        } else {
+            "new maps"
+        };
+        let names = generation.map_or(0, |header| header.name_count);
+        eprintln!("loaded over {maps}: {names} names are active");
+    }
+
+    /// Tells that something is not as it should be, or changed by itself.
+    pub(super) fn trouble(&self, what: &str) {
+        eprintln!("{what}");
     }
 
     pub(super) fn reloading(&self, why: &str) {
@@ -120,6 +165,9 @@ impl Display {
     }
 
     pub(super) fn tick(&mut self, counters: &Counters) {
+        if self.is_daemon {
+            return;
+        }
         let before = self.shown.replace(*counters);
         let is_terminal = std::io::stdout().is_terminal();
         if before.as_ref() == Some(counters) && !is_terminal {

@@ -1,53 +1,76 @@
-//! `nxdp run`: compiles, loads, attaches, and keeps at it until told to stop.
+//! The long-lived process: compiles, activates, and keeps at it until told to stop.
 //!
-//! Owns the order of things: the first generation is active before the first
-//! interface is attached, a failed reload changes nothing, and everything is
-//! detached when the service ends. It knows neither flags nor list syntax.
+//! `nxdp run` loads and attaches the program itself: the first generation is
+//! active before the first interface is attached, and everything is detached
+//! when it ends. `nxdp daemon` uses what `nxdp load` left ([`load`]) and leaves
+//! it in force. In both a failed reload changes nothing. It knows neither flags
+//! nor list syntax.
 
 mod answerer;
+mod capacity;
 mod clients;
+mod daemon;
 mod display;
+mod interfaces;
+mod keep;
+mod load;
+mod observe;
+mod peers;
 mod refresh;
 mod reload;
+mod side;
+mod signals;
 mod socket;
+mod state;
+mod supervisor;
+mod tally;
+mod unload;
 mod update;
 mod watch;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use filter_common::layout::Record;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::MissedTickBehavior,
-};
+use filter_common::layout::{Header, Record};
+use tokio::time::MissedTickBehavior;
 
+pub use self::{
+    daemon::{DaemonOptions, daemon},
+    display::{human_bytes, progress_bar},
+    keep::attach,
+    load::{LoadError, LoadOptions, Room, load},
+    reload::{PrepareError, Reread},
+    state::STATE_DEFAULT,
+    unload::{Error as UnloadError, unload},
+    update::{lists, update},
+};
 use self::{
-    answerer::answer,
     display::Display,
+    interfaces::{Interfaces, Monitor},
+    observe::{Observer, now_s},
     refresh::{Refresh, Turn, open_refresh},
     reload::{Cause, Prepared, Preparing, Wanted, finished, prepare},
+    side::Side,
+    signals::{Order, Signals},
     socket::Socket,
+    state::{Keeping, State},
     watch::Watch,
-};
-pub use self::{
-    display::{human_bytes, progress_bar},
-    reload::{PrepareError, Reread},
-    update::{lists, update},
 };
 use crate::{
     config::{Config, ModeChoice},
-    fetch,
-    kernel::{self, Filter, Mode},
-    pipeline::{Compiled, Sources},
+    features, fetch,
+    image::ImageError,
+    kernel::{self, ClientPrefix, Filter, Maps, Mode},
+    memory, metrics,
+    pipeline::{Compiled, Probes, Sources},
+    querylog,
 };
 
 /// How often list files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// Records that the smallest table has: a few thousand names can come without growing it.
-const CAPACITY_MIN: u32 = 16 * 1024;
 
 /// Why the service ended early or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +81,15 @@ pub enum Error {
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// The maps cannot be changed.
+    #[error(transparent)]
+    Side(#[from] side::Error),
+    /// The interfaces cannot be listed.
+    #[error(transparent)]
+    Interfaces(#[from] features::Error),
+    /// Changes of interfaces cannot be heard of.
+    #[error("listen for changes of interfaces")]
+    Monitor(#[source] std::io::Error),
     /// Lists cannot be fetched at all.
     #[error(transparent)]
     Fetch(#[from] fetch::Error),
@@ -67,6 +99,18 @@ pub enum Error {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Socket(#[from] socket::Error),
+    /// Metrics cannot be listened for.
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+    /// The query log cannot be kept.
+    #[error(transparent)]
+    QueryLog(#[from] querylog::Error),
+    /// The last image cannot be kept.
+    #[error("keep the active lists for the next start; they stay in force")]
+    State(#[from] ImageError),
+    /// Some interfaces are not filtered.
+    #[error("attach to {}: not filtered", .0.join(", "))]
+    NotAttached(Vec<String>),
     /// Signals cannot be received.
     #[error("listen for signals")]
     Signals(#[source] std::io::Error),
@@ -80,17 +124,17 @@ pub enum Error {
 /// SIGHUP takes the configuration from `reread`, and all that it names, if all of it is right.
 pub async fn run(config: Config, reread: Arc<Reread>) -> Result<(), Error> {
     for interface in &config.interfaces {
-        kernel::check_interface(interface)?;
+        kernel::interface_index(interface)?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let mut socket = Socket::open(config.socket())?;
+    let mut socket = Socket::open(&config)?;
     let mut service = tokio::select! {
         service = Service::start(config, reread) => service?,
         () = signals.stop() => return Ok(()),
     };
     service.attach()?;
     service.serve(&mut signals, &mut socket).await?;
-    service.display.end(&service.filter.counters()?);
+    service.display.end(&service.side.maps().counters()?);
     Ok(())
 }
 
@@ -99,22 +143,31 @@ struct Service {
     config: Arc<Config>,
     reread: Arc<Reread>,
     sources: Arc<Sources>,
-    filter: Filter,
+    side: Side,
     compiled: Compiled,
     watch: Watch,
+    interfaces: Interfaces,
     refresh: Refresh,
     reload: Option<Preparing>,
     /// SIGHUP came while something was being prepared.
     hung_up: bool,
+    /// Where the last image is kept.
+    state: Option<State>,
+    keeping: Keeping,
     last_error: Option<String>,
+    /// What went wrong at the last look around.
+    trouble: Option<String>,
     started: Instant,
     display: Display,
+    observer: Observer,
 }
 
 impl Service {
+    /// Compiles, loads and activates; nothing is attached yet.
     async fn start(config: Config, reread: Arc<Reread>) -> Result<Self, Error> {
         let sources = Arc::new(Sources::default());
         let display = Display::default();
+        let observer = Observer::start(&config).await?;
         let mut refresh = open_refresh(&config, &display)?;
         for failed in refresh.fetch_missing().await {
             display.not_fetched(&failed);
@@ -134,135 +187,198 @@ impl Service {
             watch,
         } = first.await.map_err(Error::Background)??;
         let records = compiled.image.records();
-        let mut filter = Filter::load(capacity_for(records.len()))?;
-        filter.set_clients(clients::prefixes(&config))?;
-        filter.set_limit(config.limit.answers_per_s, config.limit.burst);
-        let generation = filter.activate(records)?;
-        display.compiled(&compiled, generation);
-        for rejected in refresh.admit(&compiled) {
-            display.not_fetched(&rejected);
-        }
-        Ok(Self {
+        let mut filter = Filter::load(capacity::for_records(records.len()))?;
+        set_up(&mut filter.maps, &config, clients::prefixes(&config))?;
+        let side = Side::Own(Box::new(filter));
+        let mut service = Self::new(config, reread, side, refresh, observer, display);
+        (service.sources, service.watch) = (sources, watch);
+        service.activate(compiled)?;
+        service.admit();
+        Ok(service)
+    }
+
+    fn new(
+        config: Arc<Config>,
+        reread: Arc<Reread>,
+        side: Side,
+        refresh: Refresh,
+        observer: Observer,
+        display: Display,
+    ) -> Self {
+        Self {
+            watch: Watch::new(reload::watched(&config)),
+            interfaces: Interfaces::new(&config.interfaces, mode(&config)),
             config,
             reread,
-            sources,
-            filter,
-            compiled,
-            watch,
+            sources: Arc::default(),
+            side,
+            compiled: Compiled::default(),
             refresh,
             reload: None,
             hung_up: false,
+            state: None,
+            keeping: Keeping::default(),
             last_error: None,
+            trouble: None,
             started: Instant::now(),
             display,
-        })
+            observer,
+        }
     }
 
     fn attach(&mut self) -> Result<(), Error> {
-        let mode = match self.config.mode {
-            ModeChoice::Native => Mode::Native,
-            ModeChoice::Skb => Mode::Skb,
-        };
-        for interface in &self.config.interfaces {
-            self.filter.attach(interface, mode)?;
-            self.display.attached(interface, mode);
+        let mode = mode(&self.config);
+        if let Side::Own(filter) = &mut self.side {
+            for interface in &self.config.interfaces {
+                filter.attach(interface, mode)?;
+            }
         }
-        Ok(())
+        self.look_at_interfaces()
     }
 
     async fn serve(&mut self, signals: &mut Signals, socket: &mut Socket) -> Result<(), Error> {
+        let mut monitor = Monitor::open().map_err(Error::Monitor)?;
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut show = tokio::time::interval(self.display.interval());
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        supervisor::ready();
         loop {
             tokio::select! {
                 order = signals.next() => match order {
-                    Order::Stop => return Ok(()),
+                    Order::Stop => {
+                        supervisor::stopping();
+                        return Ok(());
+                    }
                     Order::Reload => self.start_reload(Cause::Hangup),
                 },
                 _ = watch.tick() => {
-                    self.filter.flush_log();
-                    self.filter.set_clients(clients::prefixes(&self.config))?;
+                    let looked = self.look();
+                    self.note(looked);
                     if self.watch.has_settled_change() {
                         self.start_reload(Cause::List);
                     }
                 }
-                _ = show.tick() => self.display.tick(&self.filter.counters()?),
+                () = monitor.changed() => {
+                    let looked = self.look_at_interfaces();
+                    self.note(looked);
+                }
+                _ = show.tick() => self.display.tick(&self.side.maps().counters()?),
                 turn = self.refresh.next(), if self.reload.is_none() => match turn {
                     Turn::Failed(list) => self.display.not_fetched(&list),
                     Turn::Compile => self.start_reload(Cause::Fetched),
                 },
                 prepared = finished(&mut self.reload) => self.finish_reload(prepared),
-                asked = socket.accept() => Socket::reply(asked, |verb| answer(self, verb)).await,
+                kept = self.keeping.finished() => self.finish_keeping(kept),
+                asked = socket.accept() => answerer::reply(self, asked).await,
+                asked = self.observer.scrape() => answerer::scrape(self, asked),
             }
         }
     }
 
-    fn swap(&mut self, compiled: Compiled) -> Result<(), Error> {
-        let start = Instant::now();
-        let records = compiled.image.records();
-        let generation = match self.filter.activate(records) {
-            Err(kernel::Error::TableFull { .. }) => self.grow(records)?,
-            other => other?,
-        };
-        self.display.swapped(&compiled, generation, start.elapsed());
-        self.compiled = compiled;
-        Ok(())
-    }
-
-    /// Loads the program anew with a larger table and lets it take over the links.
-    fn grow(&mut self, records: &[Record]) -> Result<u32, Error> {
-        let mut larger = Filter::load(capacity_for(records.len()))?;
-        larger.continue_from(&self.filter)?;
-        let generation = larger.activate(records)?;
-        larger.take_over(&mut self.filter)?;
-        self.filter = larger;
-        Ok(generation)
-    }
-}
-
-/// Room for two generations of this size and a quarter more, and record 0.
-fn capacity_for(records: usize) -> u32 {
-    let wanted = records.saturating_mul(5) / 2 + 1;
-    u32::try_from(wanted).unwrap_or(u32::MAX).max(CAPACITY_MIN)
-}
-
-/// The signals that the service understands.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Order {
-        tokio::select! {
-            _ = self.interrupt.recv() => Order::Stop,
-            _ = self.terminate.recv() => Order::Stop,
-            _ = self.hangup.recv() => Order::Reload,
+    /// Lets fetched lists that are in force take the place of their copies, and tells of those
+    /// that are not.
+    fn admit(&mut self) {
+        for list in self.refresh.admit(&self.compiled) {
+            self.display.not_fetched(&list);
+            self.last_error = list.failure();
         }
     }
 
-    /// Waits for the order to stop; while nothing is loaded there is nothing to reload.
-    async fn stop(&mut self) {
-        while self.next().await != Order::Stop {}
+    /// Does what is due every second.
+    fn look(&mut self) -> Result<(), Error> {
+        supervisor::alive();
+        self.side.flush_log();
+        let clients = clients::prefixes(&self.config);
+        if self.side.is_replaced() || *self.side.maps().clients() != clients {
+            self.side
+                .change(|maps| set_up(maps, &self.config, clients))?;
+        }
+        self.observer.follow(&mut self.side, &self.compiled.image)?;
+        self.look_at_interfaces()
+    }
+
+    fn look_at_interfaces(&mut self) -> Result<(), Error> {
+        match &mut self.side {
+            Side::Own(filter) => self.interfaces.mend(&mut filter.hold()?, &self.display),
+            Side::Pinned(pinned) => self.interfaces.watch(pinned.program_id(), &self.display),
+        }
+    }
+
+    /// Tells what went wrong beside reloads, once.
+    fn note(&mut self, result: Result<(), Error>) {
+        let error = result.err().map(|error| error_chain(&error));
+        let is_new = error != self.trouble;
+        if let Some(text) = error.as_ref().filter(|_| is_new) {
+            self.display.trouble(text);
+        }
+        self.trouble = error;
+    }
+
+    fn swap(&mut self, compiled: Compiled) -> Result<(), Error> {
+        let (generation, took) = self.activate(compiled)?;
+        self.display.swapped(&self.compiled, generation, took);
+        Ok(())
+    }
+
+    /// Tests and activates an image; tells its number and how long that took.
+    fn activate(&mut self, compiled: Compiled) -> Result<(u32, Duration), Error> {
+        let start = Instant::now();
+        let judge = |generation: &[Record]| {
+            let header = generation.first().map(Header::of);
+            header.inspect(|header| self.observer.announce(header, &compiled.image));
+            compiled.probes.pass(generation)
+        };
+        let generation = self.side.activate(compiled.image.records(), judge)?;
+        let took = start.elapsed();
+        let followed = self.observer.follow(&mut self.side, &compiled.image);
+        self.note(followed);
+        self.observer.reloads.done_at_s = now_s();
+        let names = compiled.image.header().name_count;
+        supervisor::status(&format!("generation {generation}: {names} names"));
+        if self.compiled.lists.is_empty() {
+            self.display.compiled(&compiled, generation);
+        }
+        self.let_go(compiled);
+        Ok((generation, took))
+    }
+
+    /// Keeps the image on disk, and of what was compiled only what tells what it was.
+    fn let_go(&mut self, mut compiled: Compiled) {
+        let image = std::mem::take(&mut compiled.image);
+        compiled.image = Arc::new(image.outline());
+        compiled.probes = Probes::default();
+        self.compiled = compiled;
+        if let Some(state) = &self.state {
+            self.sources.forget();
+            self.keeping.start(state.clone(), image);
+        }
+    }
+
+    fn finish_keeping(&self, kept: Result<(), Error>) {
+        memory::trim();
+        if let Err(error) = kept {
+            self.display.trouble(&error_chain(&error));
+        }
     }
 }
 
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    Stop,
-    Reload,
+/// Sets what the maps hold besides the lists.
+fn set_up(
+    maps: &mut Maps,
+    config: &Config,
+    clients: BTreeSet<ClientPrefix>,
+) -> Result<(), kernel::Error> {
+    maps.set_clients(clients)?;
+    maps.set_limit(config.limit.answers_per_s, config.limit.burst);
+    Ok(())
+}
+
+fn mode(config: &Config) -> Mode {
+    match config.mode {
+        ModeChoice::Native => Mode::Native,
+        ModeChoice::Skb => Mode::Skb,
+    }
 }
 
 /// An error with its causes, each said once.

@@ -102,9 +102,17 @@ impl Refresh {
 
     /// Asks for the lists that nothing can be compiled without, and hands back those that failed.
     pub(super) async fn fetch_missing(&mut self) -> Vec<ListAccount> {
+        self.fetch(&self.missing()).await
+    }
+
+    /// Makes the lists due that have no copy.
+    pub(super) fn hurry_missing(&mut self) {
+        self.hurry(&self.missing());
+    }
+
+    fn missing(&self) -> Vec<usize> {
         let is_missing = |at: &usize| !self.subscriptions[*at].has_copy();
-        let missing: Vec<_> = (0..self.subscriptions.len()).filter(is_missing).collect();
-        self.fetch(&missing).await
+        (0..self.subscriptions.len()).filter(is_missing).collect()
     }
 
     /// Asks for lists, waits until all of them are done, and hands back those that failed.
@@ -219,6 +227,14 @@ impl Refresh {
             } else {
                 list.postpone(why);
             }
+        }
+    }
+
+    /// Gives up the copy that an error is about, and asks for another one.
+    pub(super) fn lose(&mut self, copy: &Path, why: &str) {
+        let mut lists = self.subscriptions.iter_mut();
+        if let Some(list) = lists.find(|list| list.path() == copy) {
+            list.lose_copy(why);
         }
     }
 

@@ -4,11 +4,14 @@
 //! when all of that went well does anything change; the filter is without its
 //! lists at no time.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::task::JoinHandle;
 
-use super::{Error, Service, clients, error_chain, watch::Watch};
+use super::{Error, Service, clients, error_chain, set_up, watch::Watch};
 use crate::{
     config::{self, Config},
     image::Image,
@@ -44,6 +47,14 @@ impl Error {
         };
         matches!(error, Of::Refused(_) | Of::Compile(_))
     }
+
+    /// The copy that has to be fetched again.
+    pub(super) fn lost_copy(&self) -> Option<&Path> {
+        match self {
+            Self::Prepare(PrepareError::Pipeline(pipeline::Error::Lost { path, .. })) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 /// What is to be prepared.
@@ -73,8 +84,12 @@ pub(super) type Preparing = JoinHandle<Result<Prepared, PrepareError>>;
 pub(super) enum Cause {
     /// The operator says so: the configuration may have changed, too.
     Hangup,
+    /// The same, by the control socket.
+    Asked,
     /// A list did.
     List,
+    /// The service has just started, beside what is in force.
+    Start,
     /// Lists came from the network.
     Fetched,
 }
@@ -83,7 +98,9 @@ impl Cause {
     fn as_str(self) -> &'static str {
         match self {
             Self::Hangup => "SIGHUP",
+            Self::Asked => "asked to",
             Self::List => "a list changed",
+            Self::Start => "start",
             Self::Fetched => "lists were fetched",
         }
     }
@@ -94,8 +111,8 @@ impl Service {
         if self.reload.is_some() {
             // The running compilation may have read the file before it changed.
             match cause {
-                Cause::Hangup => self.hung_up = true,
-                Cause::List | Cause::Fetched => self.watch.look_again(),
+                Cause::Hangup | Cause::Asked => self.hung_up = true,
+                Cause::List | Cause::Start | Cause::Fetched => self.watch.look_again(),
             }
             return;
         }
@@ -108,7 +125,8 @@ impl Service {
             replacements: self.refresh.replacements(),
             is_needed: cause != Cause::Fetched,
         };
-        let reread = (cause == Cause::Hangup).then(|| Arc::clone(&self.reread));
+        let reread =
+            matches!(cause, Cause::Hangup | Cause::Asked).then(|| Arc::clone(&self.reread));
         self.reload = Some(tokio::task::spawn_blocking(move || {
             let config = match reread {
                 Some(reread) => Arc::new(changed(&running, reread()?)?),
@@ -122,15 +140,17 @@ impl Service {
         match prepared.and_then(|prepared| self.put_in_force(prepared)) {
             Ok(()) => {
                 self.last_error = None;
-                for list in self.refresh.admit(&self.compiled) {
-                    self.display.not_fetched(&list);
-                    self.last_error = list.failure();
-                }
+                self.observer.reloads.done += 1;
+                self.admit();
             }
             Err(error) => {
+                self.observer.reloads.failed += 1;
                 let text = error_chain(&error);
                 self.display.reload_failed(&text);
                 self.refresh.reject(&text, error.is_of_lists());
+                if let Some(copy) = error.lost_copy() {
+                    self.refresh.lose(copy, &text);
+                }
                 self.last_error = Some(text);
             }
         }
@@ -140,19 +160,22 @@ impl Service {
     }
 
     fn put_in_force(&mut self, prepared: Prepared) -> Result<(), Error> {
-        self.filter
-            .set_clients(clients::prefixes(&prepared.config))?;
+        self.set_up(&prepared.config)?;
         if let Err(error) = self.swap(prepared.compiled) {
-            self.filter.set_clients(clients::prefixes(&self.config))?;
+            self.set_up(&Arc::clone(&self.config))?;
             return Err(error);
         }
         if let Err(error) = self.refresh.follow(&self.config, &prepared.config) {
             self.display.no_refresh(&error_chain(&error));
         }
-        let limit = prepared.config.limit;
-        self.filter.set_limit(limit.answers_per_s, limit.burst);
         self.config = prepared.config;
         self.watch = prepared.watch;
+        Ok(())
+    }
+
+    fn set_up(&mut self, config: &Config) -> Result<(), Error> {
+        let clients = clients::prefixes(config);
+        self.side.change(|maps| set_up(maps, config, clients))?;
         Ok(())
     }
 }
@@ -164,9 +187,7 @@ pub(super) fn prepare(
     wanted: &Wanted,
     progress: &(impl Fn(Progress) + Sync),
 ) -> Result<Prepared, PrepareError> {
-    // Copies of lists with an address change when they are compiled, not the other way round.
-    let files = config.lists.iter().filter(|list| list.url.is_none());
-    let watch = Watch::new(files.map(|list| list.path.clone()));
+    let watch = Watch::new(watched(&config));
     let request = Request {
         previous: wanted.previous.as_deref(),
         replacements: &wanted.replacements,
@@ -181,12 +202,22 @@ pub(super) fn prepare(
     })
 }
 
+/// The files whose change is a reason to compile: copies of lists with an address change when
+/// they are compiled, not the other way round.
+pub(super) fn watched(config: &Config) -> impl Iterator<Item = PathBuf> {
+    let files = config.lists.iter().filter(|list| list.url.is_none());
+    files.map(|list| list.path.clone())
+}
+
 /// The new configuration, if a filter that runs by the old one can take it over.
 fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
     let keys = [
         ("`interfaces`", running.interfaces != new.interfaces),
         ("`mode`", running.mode != new.mode),
         ("`socket`", running.socket() != new.socket()),
+        ("`[control]`", running.control != new.control),
+        ("`[metrics]`", running.metrics != new.metrics),
+        ("`[log]`", running.log != new.log),
         ("`fetch.cache`", running.fetch.cache != new.fetch.cache),
     ];
     let changed: Vec<_> = keys

@@ -2,8 +2,9 @@
 
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::control::{PROTOCOL_VERSION, REQUEST_MAX_BYTES, Request, Response, Verb};
+use super::peers::Peers;
+use crate::{
+    config::Config,
+    control::{PROTOCOL_VERSION, REQUEST_MAX_BYTES, Request, Response, Verb},
+    querylog::LogRequest,
+};
 
 /// How long a client may take for its line; the filter does not wait for it longer.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -29,6 +35,11 @@ pub enum Error {
         "open control socket '{0}': another nxdp is running; stop it or name another socket with `--socket`"
     )]
     InUse(PathBuf),
+    /// A group of the configuration is not there.
+    #[error(
+        "open the control socket: there is no group '{0}'; `groupadd --system {0}`, or name another one in [control]"
+    )]
+    NoGroup(String),
     /// The file system refused.
     #[error("open control socket '{path}': name another one with `--socket`")]
     Open {
@@ -56,20 +67,32 @@ pub(super) struct Asked {
     verb: Result<Verb, String>,
 }
 
+impl Asked {
+    /// A client that asked for the query log, which is told without end; any other one as it is.
+    pub(super) fn for_log(self) -> Result<(UnixStream, LogRequest), Self> {
+        match self.verb {
+            Ok(Verb::Log(request)) => Ok((self.stream, request)),
+            _ => Err(self),
+        }
+    }
+}
+
 impl Socket {
     /// Opens the socket, taking the place of one that nobody answers on.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(config: &Config) -> Result<Self, Error> {
+        let path = config.socket();
+        let peers = Peers::of(&config.control).map_err(Error::NoGroup)?;
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(Error::InUse(path.to_owned()));
         }
-        let listener = bind(path).map_err(|source| Error::Open {
+        let listener = bind(path, peers.group()).map_err(|source| Error::Open {
             path: path.to_owned(),
             source,
         })?;
         let (sender, asked) = mpsc::channel(WAITING_MAX);
         Ok(Self {
             asked,
-            listening: tokio::spawn(listen(listener, sender)),
+            listening: tokio::spawn(listen(listener, Arc::new(peers), sender)),
             path: path.to_owned(),
         })
     }
@@ -103,11 +126,11 @@ impl Drop for Socket {
     }
 }
 
-async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
+async fn listen(listener: UnixListener, peers: Arc<Peers>, asked: mpsc::Sender<Asked>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(read(stream, asked.clone()));
+                tokio::spawn(read(stream, Arc::clone(&peers), asked.clone()));
             }
             // Mostly no descriptor is free; one will be.
             Err(_) => tokio::time::sleep(PATIENCE).await,
@@ -116,23 +139,43 @@ async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
 }
 
 /// Reads one request and hands it on; who does not finish its line in time is cut off.
-async fn read(mut stream: UnixStream, asked: mpsc::Sender<Asked>) {
+async fn read(mut stream: UnixStream, peers: Arc<Peers>, asked: mpsc::Sender<Asked>) {
     if let Ok(verb) = tokio::time::timeout(PATIENCE, request(&mut stream)).await {
+        let verb = verb.and_then(|verb| admit(&peers, &stream, verb));
         // The service that would have answered may have ended.
         let _ = asked.send(Asked { stream, verb }).await;
     }
 }
 
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+/// Lets a request pass if its sender may make it.
+fn admit(peers: &Peers, stream: &UnixStream, verb: Verb) -> Result<Verb, String> {
+    let peer = stream
+        .peer_cred()
+        .map_err(|error| format!("ask the kernel who asks: {error}"))?;
+    match peers.refuse(&peer, &verb) {
+        None => Ok(verb),
+        Some(why) => Err(why),
     }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+}
+
+/// Binds beside the path and moves the socket there when it has its mode: nobody can connect
+/// before, and a socket that nobody answers on is replaced in one step.
+fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder)?;
+    let own = tempfile::Builder::new()
+        .prefix(".nxdp-")
+        .tempdir_in(folder)?;
+    let new = own.path().join("control.sock");
+    let listener = UnixListener::bind(&new)?;
+    if group.is_some() {
+        chown(&new, None, group)?;
     }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
+    fs::rename(&new, path)?;
     Ok(listener)
 }
 

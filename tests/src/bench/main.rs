@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod compile;
+mod daemon;
 mod packet;
 mod sample;
 mod worst;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Part {
     /// Seconds, memory and bytes a name from lists to an image; needs no root
     Compile(compile::Arguments),
+    /// Memory of the daemon at rest, and milliseconds a swap
+    Daemon(daemon::Arguments),
     /// Nanoseconds a packet in the kernel, by BPF_PROG_TEST_RUN
     Packet(packet::Arguments),
 }
@@ -50,6 +53,7 @@ fn run(part: &Part) -> Result<()> {
     print_machine();
     match part {
         Part::Compile(arguments) => compile::run(arguments),
+        Part::Daemon(arguments) => daemon::run(arguments),
         Part::Packet(arguments) => packet::run(arguments),
     }
 }

@@ -130,10 +130,10 @@ impl Bench {
         let capacity = u32::try_from(image.records().len() + 1)?;
         let mut filter = Filter::load_from(&object("nxdp.bpf.o")?, "nxdp", capacity)
             .context("load the filter (needs root)")?;
-        filter.activate(image.records())?;
+        filter.maps.activate(image.records(), |_| true)?;
         let object = object("bench.bpf.o")?;
         let mut restore_filter = Filter::load_from(&object, "restore_filter", capacity)?;
-        restore_filter.activate(image.records())?;
+        restore_filter.maps.activate(image.records(), |_| true)?;
         Ok(Self {
             floor: Filter::load_from(&object, "floor", 1)?,
             restore: Filter::load_from(&object, "restore", 1)?,

@@ -162,7 +162,7 @@ impl Verified {
 fn attach(interface: &str) -> Result<()> {
     let image = compile_texts(&cases::LISTS)?;
     let mut filter = Filter::load(u32::try_from(image.records().len() + 1)?)?;
-    filter.activate(image.records())?;
+    filter.maps.activate(image.records(), |_| true)?;
     let blocked = cases::all()
         .into_iter()
         .find(|case| case.reason.action() == Action::Transmit)

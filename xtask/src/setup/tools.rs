@@ -8,13 +8,16 @@ use super::apt;
 use crate::process;
 
 /// Program and Debian package.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("dig", "bind9-dnsutils"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
     ("dnsperf", "dnsperf"),
     ("dnssec-signzone", "bind9-utils"),
+    ("dnstap-read", "bind9-dnsutils"),
+    ("fstrm_capture", "fstrm-bin"),
+    ("faketime", "faketime"),
 ];
 
 /// Clients that the tests hold against the filter if they are here: file and Debian package.

@@ -1,0 +1,107 @@
+//! `nxdp load` and `nxdp unload`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use filter_user::{
+    config::{self, Config},
+    service::{self, LoadOptions, Room},
+};
+
+use super::{Failure, ModeFlag, PinsArgument, StateArgument};
+
+/// Where the program is to be attached.
+#[derive(Debug, Args)]
+pub(super) struct InterfaceArguments {
+    /// Interface that faces the clients, in place of those of the configuration; may be repeated
+    #[arg(long = "interface", short = 'i', value_name = "IF")]
+    interfaces: Vec<String>,
+    /// Configuration file (TOML)
+    #[arg(long, short = 'c', value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Where the program runs; there is no silent fall-back [default: native]
+    #[arg(long, value_name = "MODE")]
+    mode: Option<ModeFlag>,
+}
+
+impl InterfaceArguments {
+    /// The configuration that file and flags make together.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path).map_err(Failure::usage)?,
+            None => Config::default(),
+        };
+        if !self.interfaces.is_empty() {
+            config.interfaces.clone_from(&self.interfaces);
+        }
+        if let Some(mode) = self.mode {
+            config.mode = mode.into();
+        }
+        if config.interfaces.is_empty() {
+            return Err(Failure::usage(config::Error::NoInterface));
+        }
+        Ok(config)
+    }
+}
+
+/// Flags of `nxdp load`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    interfaces: InterfaceArguments,
+    /// User that `nxdp daemon` runs as: maps and state are handed to it
+    #[arg(long, value_name = "USER", default_value = "nxdp")]
+    user: String,
+    /// Make room for so many names, twice: for the active ones and the next.
+    /// Without it there is room for two and a half times the names that are loaded
+    #[arg(long, value_name = "N", conflicts_with = "table_bytes")]
+    names: Option<u64>,
+    /// The same in bytes of kernel memory
+    #[arg(long, value_name = "BYTES")]
+    table_bytes: Option<u64>,
+    /// Image to start with, as `nxdp compile` writes it. Without one: the lists that are active;
+    /// else those that were active last; else those of the configuration, compiled now
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// Do not fail if an interface is not there yet: `nxdp attach` attaches it later
+    #[arg(long)]
+    absent_ok: bool,
+    #[command(flatten)]
+    pins: PinsArgument,
+    #[command(flatten)]
+    state: StateArgument,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.interfaces.config()?;
+        let options = LoadOptions {
+            pins: self.pins.pins,
+            state: self.state.state,
+            user: self.user,
+            room: self
+                .names
+                .map(Room::Names)
+                .or(self.table_bytes.map(Room::Bytes)),
+            image: self.image,
+            config: self.interfaces.config.filter(|_| !config.lists.is_empty()),
+            absent_ok: self.absent_ok,
+        };
+        Ok(service::load(&config, &options)?)
+    }
+}
+
+/// Flags of `nxdp unload`.
+#[derive(Debug, Args)]
+pub(super) struct UnloadArguments {
+    #[command(flatten)]
+    pins: PinsArgument,
+}
+
+impl UnloadArguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        service::unload(&self.pins.pins)?;
+        eprintln!("unloaded: nothing is left");
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! `nxdp metrics`.
+
+use std::io::{self, Write as _};
+
+use clap::Args;
+use filter_user::control::{self, Response, Verb};
+
+use super::{Failure, SocketArgument};
+
+/// Flags of `nxdp metrics`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    socket: SocketArgument,
+}
+
+impl Arguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let Response::Metrics(text) = control::ask(&self.socket.socket, Verb::Metrics)? else {
+            return Err(control::Error::OtherAnswer.into());
+        };
+        io::stdout().lock().write_all(text.as_bytes())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! The files below /sys/fs/bpf that keep a filter alive without a process.
+//!
+//! ```text
+//! nxdp/              root's; the service user's group may look
+//!   v2/              named by the layout; replaced as a whole
+//!     maps/NAME      the service user's
+//!     program        the service user's
+//!   links/INDEX      root's: who can open one can detach it
+//!   next/            what the next `nxdp load` is making
+//!   change/          the service user's: locked while maps change hands or a generation is written
+//!   daemon/          the service user's: locked by the daemon as long as it lives
+//! ```
+
+use std::{
+    fs::{self, File, Permissions, TryLockError},
+    io,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use filter_common::layout::LAYOUT_VERSION;
+
+use super::{Error, set::Set};
+
+/// Where pins are unless told otherwise.
+pub const PINS_DEFAULT: &str = "/sys/fs/bpf/nxdp";
+/// How long a lock is waited for; swaps and loads take less.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// The folder of a filter's pins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    root: PathBuf,
+}
+
+/// Who may use maps and program: the user and the group of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub user: u32,
+    /// Group id.
+    pub group: u32,
+}
+
+/// A lock that is held while the value lives, and goes with the process.
+#[derive(Debug)]
+pub struct Lock {
+    _folder: File,
+}
+
+impl Pins {
+    /// The pins below a folder on a BPF file system.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether anything is pinned.
+    pub fn exist(&self) -> bool {
+        self.root.exists()
+    }
+
+    /// The maps and the program of this build's layout.
+    pub(super) fn set(&self) -> Set {
+        Set::at(self.root.join(format!("v{LAYOUT_VERSION}")))
+    }
+
+    /// The set that is being made.
+    pub(super) fn next(&self) -> Set {
+        Set::at(self.root.join("next"))
+    }
+
+    /// Sets of other layouts.
+    pub(super) fn others(&self) -> Result<Vec<Set>, Error> {
+        let own = self.set().path();
+        let mut others = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(self.failed("read"))? {
+            let path = entry.map_err(self.failed("read"))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let layout = name.and_then(|name| name.strip_prefix('v')?.parse::<u32>().ok());
+            if layout.is_some() && path != own {
+                others.push(Set::at(path));
+            }
+        }
+        Ok(others)
+    }
+
+    /// The folder of pinned attachments.
+    pub(super) fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// Makes the folders; fails if they would not be on a BPF file system.
+    pub fn prepare(&self, owner: Owner) -> Result<(), Error> {
+        let parent = self.root.parent().unwrap_or(Path::new("/"));
+        let kind = rustix::fs::statfs(parent)
+            .map_err(|error| Error::pin("look for", parent, error.into()))?;
+        if kind.f_type != BPF_FS_MAGIC {
+            return Err(Error::NoBpfFs(parent.to_owned()));
+        }
+        for folder in [self.root.clone(), self.links()] {
+            make_folder(&folder)?;
+            give(&folder, Owner { user: 0, ..owner }, 0o750)?;
+        }
+        // Who can open a folder can lock it.
+        for folder in [self.change(), self.daemon()] {
+            make_folder(&folder)?;
+            give(&folder, owner, 0o700)?;
+        }
+        Ok(())
+    }
+
+    fn change(&self) -> PathBuf {
+        self.root.join("change")
+    }
+
+    fn daemon(&self) -> PathBuf {
+        self.root.join("daemon")
+    }
+
+    /// Waits for the lock that whoever changes maps or pins holds.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let end = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match try_lock(&self.change())? {
+                Some(lock) => return Ok(lock),
+                None if Instant::now() >= end => return Err(Error::Locked(self.root.clone())),
+                None => thread::sleep(LOCK_PAUSE),
+            }
+        }
+    }
+
+    /// Takes the lock of the only daemon.
+    pub(super) fn lock_for_daemon(&self) -> Result<Lock, Error> {
+        try_lock(&self.daemon())?.ok_or_else(|| Error::SecondDaemon(self.root.clone()))
+    }
+
+    /// Removes everything, and tells the ids of the programs that end with it.
+    pub fn remove(&self) -> Result<Vec<u32>, Error> {
+        let _lock = self.lock()?;
+        let sets = self.others()?.into_iter().chain([self.set(), self.next()]);
+        let sets: Vec<Set> = sets.filter(|set| set.path().exists()).collect();
+        let ids = sets
+            .iter()
+            .filter(|set| set.program().exists())
+            .map(|set| super::id_of(&set.open_program()?))
+            .collect::<Result<_, _>>()?;
+        let links = self.links();
+        for path in entries(&links)? {
+            fs::remove_file(&path).map_err(|source| Error::pin("remove", &path, source))?;
+        }
+        sets.iter().try_for_each(Set::remove)?;
+        for folder in [&links, &self.daemon(), &self.change(), &self.root] {
+            remove_folder(folder)?;
+        }
+        Ok(ids)
+    }
+
+    fn failed(&self, operation: &'static str) -> impl Fn(io::Error) -> Error {
+        move |source| Error::pin(operation, &self.root, source)
+    }
+}
+
+/// From linux/magic.h.
+const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
+
+/// What is in a folder; nothing if there is no folder.
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let read = || -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(folder)?;
+        entries.map(|entry| Ok(entry?.path())).collect()
+    };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(|source| Error::pin("read", folder, source)),
+    }
+}
+
+pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::pin("make", folder, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn remove_folder(folder: &Path) -> Result<(), Error> {
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::pin("remove", folder, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn give(path: &Path, owner: Owner, mode: u32) -> Result<(), Error> {
+    // In this order: once a file is another's, its mode takes one more capability to change.
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .and_then(|()| chown(path, Some(owner.user), Some(owner.group)))
+        .map_err(|source| Error::pin("hand over", path, source))
+}
+
+fn try_lock(folder: &Path) -> Result<Option<Lock>, Error> {
+    let opened = match File::open(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let root = folder.parent().unwrap_or(folder);
+            return Err(Error::NotLoaded(root.to_owned()));
+        }
+        other => other.map_err(|source| Error::pin("open", folder, source))?,
+    };
+    match opened.try_lock() {
+        Ok(()) => Ok(Some(Lock { _folder: opened })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(Error::pin("lock", folder, source)),
+    }
+}

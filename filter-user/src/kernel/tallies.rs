@@ -1,0 +1,75 @@
+//! Queries counted by what decided them: policy and list.
+
+use aya::{
+    Pod,
+    maps::{MapData, PerCpuArray},
+};
+use filter_common::layout::{LIST_TALLY_MAX, POLICY_MAX};
+
+use super::{Error, Maps};
+
+/// Queries by policy and list, summed over the CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tallies {
+    /// Queries that were judged, and those of them that were blocked, by number of the policy.
+    ///
+    /// The default one is counted only while there are others.
+    pub policies: Vec<[u64; 2]>,
+    /// Queries that a rule blocks, by number of its list.
+    pub lists: Vec<u64>,
+}
+
+/// How many numbers are looked at; the rest is unused.
+#[derive(Clone, Copy, Debug)]
+pub struct InUse {
+    /// Policies, the default one included.
+    pub policies: usize,
+    /// Lists.
+    pub lists: usize,
+}
+
+impl InUse {
+    /// All there can be.
+    pub(super) const ALL: Self = Self {
+        policies: POLICY_MAX as usize + 1,
+        lists: LIST_TALLY_MAX as usize,
+    };
+}
+
+impl Tallies {
+    pub(super) fn read(maps: &Maps, in_use: InUse) -> Result<Self, Error> {
+        let add_pair = |a: [u64; 2], b: [u64; 2]| [a[0] + b[0], a[1] + b[1]];
+        Ok(Self {
+            policies: sums(maps, "POLICY_TALLIES", in_use.policies, add_pair)?,
+            lists: sums(maps, "LIST_TALLIES", in_use.lists, |a, b| a + b)?,
+        })
+    }
+
+    /// Adds what was counted before.
+    pub(super) fn add(&mut self, before: &Self) {
+        for (tally, before) in self.policies.iter_mut().zip(&before.policies) {
+            tally[0] += before[0];
+            tally[1] += before[1];
+        }
+        for (tally, before) in self.lists.iter_mut().zip(&before.lists) {
+            *tally += before;
+        }
+    }
+}
+
+/// The first `count` values of a map, each summed over the CPUs.
+fn sums<V: Pod + Default>(
+    maps: &Maps,
+    name: &'static str,
+    count: usize,
+    add: impl Fn(V, V) -> V,
+) -> Result<Vec<V>, Error> {
+    let map = maps.map(name)?;
+    let map: PerCpuArray<&MapData, V> = map.try_into().map_err(Error::Counters)?;
+    let count = count.min(map.len() as usize) as u32;
+    let sum = |index| {
+        let cpus = map.get(&index, 0).map_err(Error::Counters)?;
+        Ok(cpus.iter().copied().fold(V::default(), &add))
+    };
+    (0..count).map(sum).collect()
+}

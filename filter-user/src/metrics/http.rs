@@ -1,0 +1,145 @@
+//! Metrics over HTTP: `GET /metrics` on a loopback address, and nothing else.
+//!
+//! A task of its own speaks HTTP; it asks the service for the text and hands it on.
+//! A client that dawdles is cut off, and only a few are served at once.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+/// Clients that are served at once; more wait.
+const CLIENTS_MAX: usize = 8;
+/// How long a client may take for everything.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why metrics cannot be read over HTTP.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("listen for metrics on {address}: choose another address in `metrics.listen`")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// An open listener; dropping it closes it.
+#[derive(Debug)]
+pub struct Listener {
+    asked: mpsc::Receiver<Asked>,
+    task: JoinHandle<()>,
+}
+
+/// A client that waits for the text.
+pub type Asked = oneshot::Sender<String>;
+
+impl Listener {
+    /// Listens on `address`, which the configuration knows to be a loopback one.
+    pub async fn open(address: SocketAddr) -> Result<Self, Error> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| Error::Listen { address, source })?;
+        let (sender, asked) = mpsc::channel(CLIENTS_MAX);
+        Ok(Self {
+            asked,
+            task: tokio::spawn(accept(listener, sender)),
+        })
+    }
+
+    /// The next client; nothing is lost if the wait is given up.
+    pub async fn next(&mut self) -> Asked {
+        match self.asked.recv().await {
+            Some(asked) => asked,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, asked: mpsc::Sender<Asked>) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let asked = asked.clone();
+                tokio::spawn(async move {
+                    let _ = tokio::time::timeout(PATIENCE, serve(stream, asked)).await;
+                    drop(place);
+                });
+            }
+            // Mostly no descriptor is free; one will be.
+            Err(_) => tokio::time::sleep(PATIENCE).await,
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, asked: mpsc::Sender<Asked>) {
+    let service = service_fn(|request| answer(request, &asked));
+    // A client that left or spoke something else does not concern the filter.
+    let _ = http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    asked: &mpsc::Sender<Asked>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/metrics") => match text(asked).await {
+            Some(text) => response(StatusCode::OK, super::CONTENT_TYPE, text),
+            None => plain(StatusCode::SERVICE_UNAVAILABLE, "nxdp is ending\n"),
+        },
+        (_, "/metrics") => {
+            let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "");
+            let methods = HeaderValue::from_static("GET, HEAD");
+            refusal.headers_mut().insert(ALLOW, methods);
+            refusal
+        }
+        _ => plain(StatusCode::NOT_FOUND, "metrics are at /metrics\n"),
+    })
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    response(status, "text/plain", text)
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+async fn text(asked: &mpsc::Sender<Asked>) -> Option<String> {
+    let (sender, text) = oneshot::channel();
+    asked.send(sender).await.ok()?;
+    text.await.ok()
+}

@@ -1,0 +1,51 @@
+//! How large a table has to be.
+
+use filter_common::layout::RECORD_BYTES;
+
+/// Records that the smallest table has: a few thousand names can come without growing it.
+const LEAST: u32 = 16 * 1024;
+/// Kernel memory that a name of a large list takes at most, in bytes.
+const NAME_BYTES: u64 = 12;
+
+/// Room for two generations of so many records and a quarter more, and record 0.
+pub(super) fn for_records(records: usize) -> u32 {
+    let wanted = records.saturating_mul(5) / 2 + 1;
+    u32::try_from(wanted).unwrap_or(u32::MAX).max(LEAST)
+}
+
+/// Room for two generations of so many names.
+pub(super) fn for_names(names: u64) -> u32 {
+    let bytes = names.saturating_mul(NAME_BYTES);
+    let records = bytes.div_ceil(RECORD_BYTES as u64);
+    for_records(usize::try_from(records).unwrap_or(usize::MAX))
+}
+
+/// Records of a table of so many bytes.
+pub(super) fn for_bytes(bytes: u64) -> u32 {
+    let records = bytes.div_ceil(RECORD_BYTES as u64);
+    u32::try_from(records).unwrap_or(u32::MAX).max(LEAST)
+}
+
+/// For how many names a table must be to hold two generations of so many records.
+pub(super) fn names_for(records: usize) -> u64 {
+    (records as u64 * RECORD_BYTES as u64).div_ceil(NAME_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_for_the_names_that_an_error_tells_has_room() {
+        for records in [1, 7000, 162_500, 3_000_000] {
+            assert!(for_names(names_for(records)) >= for_records(records));
+        }
+    }
+
+    #[test]
+    fn sizes_that_no_table_can_have_are_the_largest() {
+        assert_eq!(for_names(u64::MAX), u32::MAX);
+        assert_eq!(for_bytes(u64::MAX), u32::MAX);
+        assert_eq!(for_bytes(0), LEAST);
+    }
+}

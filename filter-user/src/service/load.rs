@@ -1,0 +1,272 @@
+//! `nxdp load`: what needs privileges, and ends at once.
+//!
+//! A boot must not let a name through that was blocked before it. So the table
+//! is filled before anything is attached: with the generation that is there,
+//! or with the image that the daemon kept, or with one that is compiled now.
+//! Lists are never read here: whoever compiles them is the service user.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::unistd::User;
+
+use super::{capacity, clients, display::Display, mode, set_up, state::State};
+use crate::{
+    config::Config,
+    features,
+    image::{Image, ImageError},
+    kernel::{self, Load, Owner, Pins},
+};
+
+/// What `nxdp load` is to do, besides what the configuration says.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Where the filter is pinned.
+    pub pins: PathBuf,
+    /// The folder of the daemon's state.
+    pub state: PathBuf,
+    /// The user that the daemon runs as.
+    pub user: String,
+    /// How large the table is at least.
+    pub room: Option<Room>,
+    /// The image to start with, in place of what is active or was last.
+    pub image: Option<PathBuf>,
+    /// The file that the configuration came from, if lists may be compiled.
+    pub config: Option<PathBuf>,
+    /// Whether interfaces that are not there may be left to `nxdp attach`.
+    pub absent_ok: bool,
+}
+
+/// How large a table is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// For two generations of so many names.
+    Names(u64),
+    /// In bytes.
+    Bytes(u64),
+}
+
+/// Why the filter was not loaded or unloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The kernel side failed.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    /// The image cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The interfaces cannot be listed.
+    #[error(transparent)]
+    Interfaces(#[from] features::Error),
+    /// The user of the daemon is not known.
+    #[error(
+        "find user '{0}' for the daemon: there is none; `useradd --system {0}`, or name one with `--user`"
+    )]
+    NoUser(String),
+    /// The folder of the state cannot be made.
+    #[error("make folder '{path}' for the daemon's state")]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The daemon could not reach its pins.
+    #[error("let the daemon through '{path}'")]
+    Passage {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is nothing to start with, and something in force that must not be replaced by it.
+    #[error(
+        "replace the loaded filter: its maps do not fit this version and there is no image to start with, so it stays in force; compile one with `nxdp compile --config FILE -o IMAGE` and name it with `--image`"
+    )]
+    NoImage,
+    /// Some interfaces are not filtered.
+    #[error("attach to {}: not filtered; what else was loaded stays in force", .0.join(", "))]
+    NotAttached(Vec<String>),
+}
+
+/// Loads the program, pins it with its maps, and attaches it; what is loaded already is replaced
+/// without a gap.
+pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
+    let display = Display::of_daemon();
+    let owner = owner(&options.user)?;
+    let pins = Pins::at(&options.pins);
+    pins.prepare(owner)?;
+    let_through(pins.root(), &display)?;
+    let loaded = kernel::loaded(&pins)?;
+    let image = match loaded {
+        Some(loaded) if loaded.is_active && options.image.is_none() => None,
+        _ => image(options, owner, &display)?,
+    };
+    let room = options.room.map_or(0, Room::records);
+    let needed = image.as_ref().map_or(0, |image| image.records().len());
+    let mut load = Load::stage(pins, capacity::for_records(needed).max(room))?;
+    set_up(&mut load.filter.maps, config, clients::prefixes(config))?;
+    match &image {
+        Some(image) => {
+            load.filter.maps.activate(image.records(), |_| true)?;
+        }
+        None if load.filter.maps.active().is_some() => {}
+        None if load.replaces_another()? => return Err(LoadError::NoImage),
+        None => display.trouble("no image and no list: every name passes until the daemon runs"),
+    }
+    load.commit(owner)?;
+    display.loaded(load.filter.maps.active(), load.is_adopted());
+    attach(config, options, &mut load, &display)
+}
+
+impl Room {
+    fn records(self) -> u32 {
+        match self {
+            Self::Names(names) => capacity::for_names(names),
+            Self::Bytes(bytes) => capacity::for_bytes(bytes),
+        }
+    }
+}
+
+/// Attaches to every interface that has the program not yet.
+fn attach(
+    config: &Config,
+    options: &LoadOptions,
+    load: &mut Load,
+    display: &Display,
+) -> Result<(), LoadError> {
+    let mut failed = Vec::new();
+    for interface in &config.interfaces {
+        match load.filter.attach_once(interface, mode(config)) {
+            Ok(true) => display.attached(interface, &mode(config).to_string()),
+            Ok(false) => {}
+            Err(error) => {
+                display.trouble(&super::error_chain(&error));
+                let is_absent = matches!(error, kernel::Error::NoInterface(_));
+                if !(is_absent && options.absent_ok) {
+                    failed.push(interface.clone());
+                }
+            }
+        }
+    }
+    tell_other_modes(config, load.filter.hold()?.program_id()?, display)?;
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(LoadError::NotAttached(failed))
+    }
+}
+
+/// An attachment keeps its mode: there is no step from one to another without a gap.
+fn tell_other_modes(config: &Config, program: u32, display: &Display) -> Result<(), LoadError> {
+    let wanted = mode(config).to_string();
+    let hooks = features::hooks()?.into_iter();
+    for hook in hooks.filter(|hook| config.interfaces.contains(&hook.name)) {
+        let ours = hook.attached.iter().find(|found| found.id == program);
+        if let Some(mode) = ours.map(|found| found.mode.to_string())
+            && mode != wanted
+        {
+            display.trouble(&format!(
+                "{} stays in {mode} mode; for {wanted} mode `nxdp unload` and load again",
+                hook.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The image to start with.
+fn image(
+    options: &LoadOptions,
+    owner: Owner,
+    display: &Display,
+) -> Result<Option<Image>, LoadError> {
+    if let Some(path) = &options.image {
+        return Ok(Some(Image::open(path)?));
+    }
+    let state = State::at(&options.state);
+    match state.open() {
+        Ok(Some(image)) => return Ok(Some(image)),
+        Ok(None) => {}
+        // Mostly that of another version.
+        Err(error) => display.trouble(&super::error_chain(&error)),
+    }
+    let Some(config) = &options.config else {
+        return Ok(None);
+    };
+    make_state(&options.state, owner)?;
+    if compile(config, &state.image(), owner) {
+        return Ok(state.open()?);
+    }
+    Ok(None)
+}
+
+/// Compiles the lists as the service user; what is wrong with them is told on standard error.
+fn compile(config: &Path, image: &Path, owner: Owner) -> bool {
+    let Ok(program) = std::env::current_exe() else {
+        return false;
+    };
+    let mut command = Command::new(program);
+    command.arg("compile").arg("--config").arg(config);
+    command.arg("--output").arg(image);
+    command.stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::null());
+    if !rustix::process::geteuid().is_root() || owner.user != 0 {
+        command.uid(owner.user).gid(owner.group);
+    }
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn make_state(path: &Path, owner: Owner) -> Result<(), LoadError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o750)))
+        .and_then(|()| chown(path, Some(owner.user), Some(owner.group)))
+        .map_err(|source| LoadError::State {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Lets everybody pass through the folders above the pins, as the kernel's default has it; some
+/// systems mount them for root alone. What is in them is not readable for that.
+fn let_through(pins: &Path, display: &Display) -> Result<(), LoadError> {
+    const SEARCH: u32 = 0o001;
+    for folder in pins.ancestors().skip(1) {
+        let failed = |source| LoadError::Passage {
+            path: folder.to_owned(),
+            source,
+        };
+        let mode = fs::metadata(folder).map_err(failed)?.permissions().mode();
+        if mode & SEARCH == 0 {
+            let passable = fs::Permissions::from_mode(mode | SEARCH);
+            fs::set_permissions(folder, passable).map_err(failed)?;
+            display.trouble(&format!(
+                "the daemon must pass through {}: chmod o+x",
+                folder.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn owner(name: &str) -> Result<Owner, LoadError> {
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(Owner {
+            user: user.uid.as_raw(),
+            group: user.gid.as_raw(),
+        }),
+        _ => Err(LoadError::NoUser(name.to_owned())),
+    }
+}

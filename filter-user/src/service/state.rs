@@ -1,0 +1,100 @@
+//! The last image that was active, kept on disk.
+//!
+//! `nxdp load` starts from it after a boot, before any list is read, and the
+//! daemon measures new lists by it. It is only ever replaced as a whole.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::task::JoinHandle;
+
+use super::Error;
+use crate::image::{Image, ImageError};
+
+/// Where state is kept unless told otherwise.
+pub const STATE_DEFAULT: &str = "/var/lib/nxdp";
+
+/// The folder of a filter's state.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    folder: PathBuf,
+}
+
+impl State {
+    pub(super) fn at(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// The file of the last image.
+    pub(super) fn image(&self) -> PathBuf {
+        self.folder.join("last.image")
+    }
+
+    /// The last image; `None` if there is none.
+    pub(super) fn open(&self) -> Result<Option<Image>, ImageError> {
+        match Image::open(&self.image()) {
+            Err(ImageError::Read { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    /// Keeps an image in place of the one before.
+    pub(super) fn keep(&self, image: &Image) -> Result<(), ImageError> {
+        image.save(&self.image())
+    }
+
+    /// Removes what is left of images that were not written to their end.
+    pub(super) fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(Image::PARTIAL_PREFIX)
+            {
+                // It only takes room.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// What is being kept in the background.
+#[derive(Default)]
+pub(super) struct Keeping(Option<JoinHandle<Result<(), Error>>>);
+
+impl Keeping {
+    /// Keeps an image once those before it are.
+    pub(super) fn start(&mut self, state: State, image: Arc<Image>) {
+        let before = self.0.take();
+        self.0 = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                // The newer image takes the place of the older, whatever became of that.
+                let _ = before.await;
+            }
+            let kept = tokio::task::spawn_blocking(move || state.keep(&image));
+            Ok(kept.await.map_err(Error::Background)??)
+        }));
+    }
+
+    /// Waits until the image is on disk, for ever if none is on its way.
+    pub(super) async fn finished(&mut self) -> Result<(), Error> {
+        let Some(handle) = self.0.as_mut() else {
+            return std::future::pending().await;
+        };
+        let result = handle.await;
+        self.0 = None;
+        result.map_err(Error::Background)?
+    }
+}

@@ -44,9 +44,10 @@ macro_rules! reasons {
             #[inline(always)]
             pub const fn is_of_query(self) -> bool {
                 let number = self as u8;
-                number >= Self::NoGeneration as u8
-                    && number <= Self::RateLimited as u8
-                    && number != Self::TcpSegment as u8
+                number == Self::Delegation as u8
+                    || number >= Self::NoGeneration as u8
+                        && number <= Self::RateLimited as u8
+                        && number != Self::TcpSegment as u8
             }
 
             /// What happens to the frame.
@@ -149,6 +150,8 @@ reasons! {
     BypassReset = 43, "answer_bypass_reset", Transmit;
     /// A datagram to an encrypted resolver that the policy refuses: dropped.
     BypassDropped = 44, "drop_bypass", Drop;
+    /// Whether a blocked name is signed (DS): not the name itself but the zone above it answers.
+    Delegation = 45, "pass_delegation", Pass;
 }
 
 /// Counters a CPU: one for every number that a reason's byte can have, so that

@@ -11,7 +11,9 @@
 //! - what else the client confirms goes nowhere.
 //!
 //! A query is judged if its length and all of it are in one segment, as resolvers
-//! send it (RFC 7766 §8). Other data passes.
+//! send it (RFC 7766 §8). Other data passes. A stub resolver sends its queries for A and
+//! for AAAA in one segment: the answer to the first one confirms nothing behind it and
+//! carries no FIN, so that the client sends the second one again, by itself.
 
 use network_types::ip::IpProto;
 
@@ -36,6 +38,10 @@ const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
 /// Position of the flags in a header.
 const FLAGS_AT: usize = 13;
+/// Position of the message's length in the scratch.
+const LENGTH_AT: usize = HEADERS_MAX_BYTES - LENGTH_BYTES;
+/// More than what a client sends behind a query before it hears an answer.
+const CONVERSATION_BYTES: u32 = 1 << 16;
 /// Most bytes of options.
 const OPTIONS_MAX_BYTES: usize = 40;
 /// Two times "no operation", then timestamps and their length (RFC 7323 appendix A).
@@ -70,18 +76,18 @@ pub fn rewrite<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path)
     let at = header_at(path);
     let [seq, ack] = numbers(&scratch.bytes, at);
     remember(steps, &scratch.asker, seq);
+    let query_len = u16::from_be_bytes(header_bytes(&scratch.bytes, LENGTH_AT));
+    let confirmed = LENGTH_BYTES as u32 + u32::from(query_len);
+    let is_last = confirmed == scratch.payload_len;
     let message_len = (scratch.message_len as u16).to_be_bytes();
-    put(
-        &mut scratch.bytes,
-        HEADERS_MAX_BYTES - LENGTH_BYTES,
-        message_len,
-    );
+    put(&mut scratch.bytes, LENGTH_AT, message_len);
     let len = path.transport_len + LENGTH_BYTES + scratch.message_len as usize;
-    let end = seq.wrapping_add(scratch.payload_len);
+    let end = seq.wrapping_add(confirmed);
+    let flags = if is_last { FIN | PSH | ACK } else { PSH | ACK };
     let message_sum = scratch.message_sum + sum_of(&message_len);
     let bytes = &mut scratch.bytes;
     let addresses = turn(bytes, path, len as u16, IpProto::Tcp);
-    turn_header(bytes, at, path.transport_len, [ack, end], FIN | PSH | ACK);
+    turn_header(bytes, at, path.transport_len, [ack, end], flags);
     let sum = addresses + message_sum + pseudo(len);
     finish(bytes, at, path.transport_len, sum);
 }
@@ -93,8 +99,8 @@ fn remember<S: Steps + ?Sized>(steps: &S, asker: &Asker, seq: u32) {
         return;
     };
     match steps.flow(key) {
-        // The answer was lost, and the query comes again.
-        Some(flow) if flow.server_next == seq => {}
+        // The answer was lost and the query comes again, or it is the next one of the connection.
+        Some(flow) if seq.wrapping_sub(flow.server_next) < CONVERSATION_BYTES => {}
         _ => steps.set_flow(
             key,
             Flow {

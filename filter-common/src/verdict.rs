@@ -24,6 +24,9 @@ use crate::{
     table::{self, Records},
 };
 
+/// Query type DS (RFC 4034 §5).
+const DS: u32 = 43;
+
 /// Rules of one name that are looked at; the compiler keeps chains shorter.
 pub const CHAIN_MAX: usize = 16;
 
@@ -143,9 +146,20 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
         _ => decide_in(steps, scratch, control.active, policy.answer),
     };
     match decided {
+        Ok(_) if is_delegation(scratch) => Err(Reason::Delegation),
         Ok(_) if policy.flags & POLICY_OBSERVE != 0 => Err(Reason::Observed),
         decided => decided,
     }
+}
+
+/// Whether the query is for the DS records of the very name that the rule is for.
+///
+/// RFC 4035 §3.1.4.1: they are in the zone above, so that whoever is blocked hears nothing
+/// of it. A validator that is told of no DS takes the answers below it for forged, also
+/// where nothing is signed.
+#[inline(always)]
+fn is_delegation(scratch: &Scratch) -> bool {
+    scratch.qtype == DS && scratch.owner_at == dns::HEADER_BYTES as u32
 }
 
 /// The policy of the query in `scratch`, if it blocks anything now.

@@ -228,6 +228,17 @@ fn names(cases: &mut Vec<Case>) {
         let description = format!("'{name}' of query type {qtype}");
         push(cases, &description, v6(&message).build(), reason);
     }
+    for (name, reason) in [
+        ("blocked.test", Reason::Delegation),
+        ("www.blocked.test", Reason::NxDomain),
+        ("refused.test", Reason::Delegation),
+        ("below.test", Reason::NoRule),
+        ("www.below.test", Reason::NxDomain),
+    ] {
+        let message = Message::new(name).qtype(43);
+        let description = format!("the DS records of '{name}'");
+        push(cases, &description, v4(&message).build(), reason);
+    }
     for (qtype, reason) in [
         (28, Reason::NxDomain),
         (1, Reason::NoRule),

@@ -9,6 +9,7 @@
 
 pub mod cases;
 pub mod check;
+pub mod clients;
 pub mod conformance;
 pub mod demo;
 pub mod dig;

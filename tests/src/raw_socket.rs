@@ -16,8 +16,8 @@ const FRAME_BYTES_MAX: usize = 9216;
 
 /// A packet socket on one interface.
 ///
-/// It receives every frame that arrives there, also those for other stations, and
-/// none of those that leave.
+/// It receives every frame that arrives there, also those for other stations; those
+/// that leave only if it was opened by [`RawSocket::open_both_ways`].
 #[derive(Debug)]
 pub struct RawSocket {
     socket: Socket,
@@ -36,8 +36,17 @@ pub struct ReceivedFrame {
 impl RawSocket {
     /// Opens a socket on an interface of a namespace. Needs CAP_NET_RAW there.
     pub fn open(namespace: &Namespace, interface: &str) -> Result<Self> {
+        Self::open_as(namespace, interface, false)
+    }
+
+    /// The same for a socket that sees the frames that leave, too.
+    pub fn open_both_ways(namespace: &Namespace, interface: &str) -> Result<Self> {
+        Self::open_as(namespace, interface, true)
+    }
+
+    fn open_as(namespace: &Namespace, interface: &str, sees_outgoing: bool) -> Result<Self> {
         let socket = namespace
-            .run(|| sys::packet_socket(if_nametoindex(interface)?))?
+            .run(|| sys::packet_socket(if_nametoindex(interface)?, sees_outgoing))?
             .with_context(|| format!("cannot open {interface} in {}", namespace.name()))?;
         Ok(Self { socket })
     }

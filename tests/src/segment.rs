@@ -181,6 +181,7 @@ fn packet_offset(packet: &SlicedPacket<'_>) -> usize {
 fn flags(tcp: &TcpHeaderSlice<'_>) -> &'static str {
     match (tcp.syn(), tcp.ack(), tcp.fin(), tcp.rst(), tcp.psh()) {
         (false, true, true, false, true) => "AFP",
+        (false, true, false, false, true) => "AP",
         (false, true, false, false, false) => "A",
         (false, false, false, true, false) => "R",
         (false, true, false, true, false) => "AR",

@@ -40,12 +40,13 @@ pub(crate) fn entered_call(process: Pid) -> nix::Result<Option<(u64, u64)>> {
 
 /// Opens a socket that sees and sends the whole frames of one interface of the
 /// calling thread's namespace, whoever they are for, and reports stripped VLAN tags
-/// beside each frame.
-pub(crate) fn packet_socket(interface_index: u32) -> io::Result<Socket> {
+/// beside each frame. Those that leave are seen only if that is asked for.
+pub(crate) fn packet_socket(interface_index: u32, sees_outgoing: bool) -> io::Result<Socket> {
     // Protocol 0: the socket sees nothing before it is bound to its interface.
     let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
     set_option(&socket, libc::PACKET_AUXDATA, 1 as libc::c_int)?;
-    set_option(&socket, libc::PACKET_IGNORE_OUTGOING, 1 as libc::c_int)?;
+    let ignored = libc::c_int::from(!sees_outgoing);
+    set_option(&socket, libc::PACKET_IGNORE_OUTGOING, ignored)?;
     set_option(
         &socket,
         libc::PACKET_ADD_MEMBERSHIP,

@@ -182,11 +182,41 @@ fn what_is_not_one_whole_query_passes() {
     for flags in ["S", "R", "P"] {
         engines.passes(&whole.then(flags, &whole.payload), Reason::TcpSegment);
     }
-    // A second query behind the first one is confirmed with it: the connection is over.
-    let two = whole.then(
-        "AP",
-        &[whole.payload.clone(), whole.payload.clone()].concat(),
-    );
-    let answer = engines.becomes(&two, Reason::NxDomain);
-    assert_eq!(answer.ack, two.seq.wrapping_add(two.payload.len() as u32));
+}
+
+#[test]
+fn a_query_behind_another_one_is_left_for_its_sender_to_repeat() {
+    for is_ipv6 in [false, true] {
+        let mut engines = Engines::new();
+        let whole = query("blocked.test", is_ipv6);
+        let first_len = whole.payload.len() as u32;
+        let two = whole.then(
+            "AP",
+            &[whole.payload.clone(), whole.payload.clone()].concat(),
+        );
+        let first = engines.becomes(&two, Reason::NxDomain);
+        assert_eq!(first.flags, "AP");
+        assert_eq!(first.ack, whole.seq.wrapping_add(first_len));
+
+        // The server is told of the first one, at the number it waits for.
+        let heard = first.seq.wrapping_add(first.payload.len() as u32);
+        let confirmed = Segment {
+            seq: two.seq.wrapping_add(2 * first_len),
+            ack: heard,
+            ..two.then("A", &[])
+        };
+        let reset = engines.becomes(&confirmed, Reason::TcpReset);
+        assert_eq!(reset.seq, whole.seq);
+
+        let again = Segment {
+            seq: first.ack,
+            ack: heard,
+            ..whole.clone()
+        };
+        let second = engines.becomes(&again, Reason::NxDomain);
+        assert_eq!((second.flags, second.seq), ("AFP", heard));
+        assert_eq!(second.ack, confirmed.seq);
+        // The server has gone already.
+        engines.passes(&confirmed, Reason::TcpQuiet);
+    }
 }

@@ -25,7 +25,7 @@ pub fn judge<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -
     if !path.is_tcp || !tcp::can_be_refused(scratch, path) {
         return Reason::BypassDropped;
     }
-    match client::admit(steps, Source::of(&scratch.asker.source)) {
+    match client::admit(steps, scratch, Source::of(&scratch.asker.source)) {
         Ok(()) => {
             tcp::refuse(scratch, path);
             Reason::BypassReset

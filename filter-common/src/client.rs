@@ -5,7 +5,7 @@
 //! interface itself.
 
 use crate::{
-    layout::{CLIENT_ANSWERED, Control},
+    layout::{CLIENT_ANSWERED, CONTROL_UNTAGGED, Control, INTERFACE_UNTAGGED},
     limit::{self, Admission},
     maps::Address,
     net::Path,
@@ -77,8 +77,14 @@ pub fn source(scratch: &Scratch, path: &Path) -> Source {
 }
 
 /// Whether `source` may be sent an answer now; [`Reason::Slipped`] asks for a truncated one.
+///
+/// The asker in `scratch` is looked at if [`CONTROL_UNTAGGED`] is set.
 #[inline(always)]
-pub fn admit<S: Steps + ?Sized>(steps: &S, source: Source) -> Result<(), Reason> {
+pub fn admit<S: Steps + ?Sized>(
+    steps: &S,
+    scratch: &Scratch,
+    source: Source,
+) -> Result<(), Reason> {
     let is_client = is_private(source) || steps.client(&source.address()).0 & CLIENT_ANSWERED != 0;
     if !is_client {
         return Err(Reason::NotClient);
@@ -87,6 +93,11 @@ pub fn admit<S: Steps + ?Sized>(steps: &S, source: Source) -> Result<(), Reason>
         .record(0)
         .map(Control::of)
         .ok_or(Reason::Inconsistent)?;
+    if control.flags & CONTROL_UNTAGGED != 0
+        && steps.interface(scratch.asker.interface).0 & INTERFACE_UNTAGGED != 0
+    {
+        return Err(Reason::Untagged);
+    }
     match limit::spend(steps, control, source) {
         Admission::Send => Ok(()),
         Admission::Slip => Err(Reason::Slipped),

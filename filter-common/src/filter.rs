@@ -3,7 +3,7 @@
 use crate::{
     answer, bypass, client, dns, emit, event,
     frame::Frame,
-    layout::{CONTROL_OVERRIDES, Control},
+    layout::{CONTROL_OVERRIDES, CONTROL_UNTAGGED, Control},
     net,
     reason::Reason,
     rule::AnswerKind,
@@ -164,7 +164,7 @@ fn decide<F: Frame, S: Stages>(
     }
     let flags = stages.flags();
     stages.scratch().flags = flags;
-    if flags & (event::TOLD | CONTROL_OVERRIDES) != 0 {
+    if flags & (event::TOLD | CONTROL_OVERRIDES | CONTROL_UNTAGGED) != 0 {
         stages
             .scratch()
             .asker
@@ -249,7 +249,11 @@ impl<T: Steps> Stages for Host<'_, T> {
 
     fn admit(&mut self, path: &net::Path) -> Result<(), Reason> {
         answer::sum_question(self.scratch);
-        client::admit(self.tables, client::source(self.scratch, path))
+        client::admit(
+            self.tables,
+            self.scratch,
+            client::source(self.scratch, path),
+        )
     }
 
     fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason> {

@@ -79,6 +79,8 @@ pub const CONTROL_LOG_BLOCKED: u32 = 64;
 pub const CONTROL_LOG_ALL: u32 = 128;
 /// Some client is paused.
 pub const CONTROL_PAUSES: u32 = 256;
+/// On some interface answers would leave without the VLAN tag of their query.
+pub const CONTROL_UNTAGGED: u32 = 512;
 /// The flags by which a policy other than the default one is chosen.
 pub const CONTROL_BY_ANY: u32 = CONTROL_BY_MAC
     | CONTROL_BY_SOURCE
@@ -244,6 +246,15 @@ pub struct ClientRecord(pub u32);
 
 /// Addresses of the prefix may be answered.
 pub const CLIENT_ANSWERED: u32 = 1 << 31;
+
+/// What is known of an interface: bits 0 to 15 are the number of its policy (0: none), and
+/// [`INTERFACE_UNTAGGED`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct InterfaceRecord(pub u32);
+
+/// The interface takes VLAN tags off frames before the program sees them.
+pub const INTERFACE_UNTAGGED: u32 = 1 << 31;
 
 /// What the operator said of one name, for everybody or for one subject.
 ///

@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    layout::{ClientRecord, OverrideRecord, PolicyRecord, RuleRecord},
+    layout::{ClientRecord, InterfaceRecord, OverrideRecord, PolicyRecord, RuleRecord},
     reason::Reason,
     scratch::Scratch,
 };
@@ -36,9 +36,9 @@ pub trait Maps {
         0
     }
 
-    /// Number of the policy for this interface; 0 if there is none.
-    fn policy_of_interface(&self, _interface: u32) -> u32 {
-        0
+    /// What is known of this interface.
+    fn interface(&self, _interface: u32) -> InterfaceRecord {
+        InterfaceRecord(0)
     }
 
     /// Number of the policy for this destination; 0 if there is none.

@@ -88,7 +88,7 @@ pub fn select<M: Maps + ?Sized>(maps: &M, flags: u32, asker: &Asker) -> u32 {
         }
     }
     if flags & CONTROL_BY_INTERFACE != 0 {
-        let policy = maps.policy_of_interface(asker.interface);
+        let policy = maps.interface(asker.interface).0 & 0xffff;
         if policy != 0 {
             return policy;
         }

@@ -152,6 +152,8 @@ reasons! {
     BypassDropped = 44, "drop_bypass", Drop;
     /// Whether a blocked name is signed (DS): not the name itself but the zone above it answers.
     Delegation = 45, "pass_delegation", Pass;
+    /// Blocked, but the interface takes VLAN tags off: the answer could leave in another VLAN.
+    Untagged = 46, "pass_tag_offload", Pass;
 }
 
 /// Counters a CPU: one for every number that a reason's byte can have, so that

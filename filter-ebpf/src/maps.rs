@@ -13,8 +13,8 @@ use filter_common::{
     event,
     layout::{
         CLIENT_PREFIX_MAX, ClientRecord, Control, DESTINATION_MAX, Event, Header, INTERFACE_MAX,
-        LIST_TALLY_MAX, MAC_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX, PolicyRecord,
-        PolicyTally, RESOLVER_MAX, Record, RuleRecord,
+        InterfaceRecord, LIST_TALLY_MAX, MAC_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX,
+        PolicyRecord, PolicyTally, RESOLVER_MAX, Record, RuleRecord,
     },
     limit,
     maps::{Address, Flow, Mac, Maps},
@@ -164,9 +164,9 @@ impl Maps for Table {
     }
 
     #[inline(always)]
-    fn policy_of_interface(&self, interface: u32) -> u32 {
+    fn interface(&self, interface: u32) -> InterfaceRecord {
         // SAFETY: as in `policy_of_mac`.
-        unsafe { INTERFACES.get(interface) }.map_or(0, |policy| *policy)
+        InterfaceRecord(unsafe { INTERFACES.get(interface) }.map_or(0, |record| *record))
     }
 
     #[inline(always)]

@@ -219,7 +219,7 @@ pub extern "C" fn nxdp_admit(scratch: *mut Scratch, path: u32) -> u32 {
         return Reason::Inconsistent as u32;
     };
     answer::sum_question(scratch);
-    match client::admit(&Table, client::source(scratch, &unpacked(path))) {
+    match client::admit(&Table, scratch, client::source(scratch, &unpacked(path))) {
         Ok(()) => DONE,
         Err(reason) => reason as u32,
     }

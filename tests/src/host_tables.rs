@@ -7,8 +7,8 @@ use std::{
 
 use filter_common::{
     layout::{
-        CLIENT_ANSWERED, ClientRecord, Control, Event, OverrideRecord, POLICY_MAX, PolicyRecord,
-        Record, RuleRecord,
+        CLIENT_ANSWERED, ClientRecord, Control, Event, InterfaceRecord, OverrideRecord, POLICY_MAX,
+        PolicyRecord, Record, RuleRecord,
     },
     maps::{Address, Flow, Mac, Maps},
     reason::Reason,
@@ -33,8 +33,8 @@ pub struct HostTables {
     pub macs: HashMap<Mac, u32>,
     /// Policies by VLAN.
     pub vlans: HashMap<u16, u32>,
-    /// Policies by interface.
-    pub interfaces: HashMap<u32, u32>,
+    /// What is known of interfaces.
+    pub interfaces: HashMap<u32, InterfaceRecord>,
     /// Policies by destination.
     pub destinations: HashMap<Address, u32>,
     /// Resolvers that answer over HTTPS.
@@ -150,8 +150,8 @@ impl Maps for HostTables {
         self.vlans.get(&vlan).copied().unwrap_or(0)
     }
 
-    fn policy_of_interface(&self, interface: u32) -> u32 {
-        self.interfaces.get(&interface).copied().unwrap_or(0)
+    fn interface(&self, interface: u32) -> InterfaceRecord {
+        self.interfaces.get(&interface).copied().unwrap_or_default()
     }
 
     fn policy_of_destination(&self, address: &Address) -> u32 {

@@ -12,6 +12,7 @@ mod kernel;
 mod link;
 mod netlink;
 mod render;
+mod tags;
 mod xdp;
 
 use std::io;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use self::{advice::advise, ethtool::Ethtool, link::Link};
 pub use self::{
     kernel::Kernel,
+    tags::untagged,
     xdp::{AttachedProgram, Expectation, Mode, XdpAbility},
 };
 

@@ -13,7 +13,8 @@ use aya::{
 use filter_common::{
     layout::{
         CONTROL_BY_ANY, CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC,
-        CONTROL_BY_SOURCE, CONTROL_BY_VLAN, ClientRecord,
+        CONTROL_BY_SOURCE, CONTROL_BY_VLAN, CONTROL_UNTAGGED, ClientRecord, INTERFACE_UNTAGGED,
+        InterfaceRecord,
     },
     maps::{Address, Mac},
 };
@@ -31,14 +32,14 @@ pub struct Assignments {
     /// By VLAN.
     pub vlans: BTreeMap<u16, u32>,
     /// By index of the interface.
-    pub interfaces: BTreeMap<u32, u32>,
+    pub interfaces: BTreeMap<u32, InterfaceRecord>,
     /// By destination address.
     pub destinations: BTreeMap<Address, u32>,
     /// Resolvers that answer over HTTPS, in order and each once.
     pub resolvers: Vec<Prefix>,
 }
 
-/// The bits of a [`ClientRecord`] that tell the policy.
+/// The bits of a [`ClientRecord`] and of an [`InterfaceRecord`] that tell the policy.
 const POLICY_BITS: u32 = 0xffff;
 
 impl Assignments {
@@ -49,11 +50,17 @@ impl Assignments {
             (!self.macs.is_empty(), CONTROL_BY_MAC),
             (self.prefixes.iter().any(has_policy), CONTROL_BY_SOURCE),
             (!self.vlans.is_empty(), CONTROL_BY_VLAN),
-            (!self.interfaces.is_empty(), CONTROL_BY_INTERFACE),
+            (self.has_interface(POLICY_BITS), CONTROL_BY_INTERFACE),
+            (self.has_interface(INTERFACE_UNTAGGED), CONTROL_UNTAGGED),
             (!self.destinations.is_empty(), CONTROL_BY_DESTINATION),
         ];
         let used = flags.iter().filter(|(is_used, _)| *is_used);
         used.fold(0, |all, (_, flag)| all | flag)
+    }
+
+    fn has_interface(&self, bits: u32) -> bool {
+        let mut records = self.interfaces.values();
+        records.any(|record| record.0 & bits != 0)
     }
 
     fn vlan(&self, number: u16) -> u32 {
@@ -80,7 +87,7 @@ impl Maps {
         }
         let flags = new.control_flags();
         self.put_flags(flags, flags);
-        self.put_flags(CONTROL_BY_ANY, flags);
+        self.put_flags(CONTROL_BY_ANY | CONTROL_UNTAGGED, flags);
         self.remove_old(&old, &new)?;
         self.assignments = Some(new);
         Ok(())
@@ -99,7 +106,9 @@ impl Maps {
                 .map(|(prefix, record)| (prefix, ClientRecord(record)))
                 .collect(),
             vlans: vlans(self.map("VLANS")?)?,
-            interfaces: hashed(self.map("INTERFACES")?)?,
+            interfaces: (hashed(self.map("INTERFACES")?)?.into_iter())
+                .map(|(index, record)| (index, InterfaceRecord(record)))
+                .collect(),
             destinations: hashed(self.map("DESTINATIONS")?)?,
             resolvers: prefixes::<u8>(self.map("RESOLVERS")?)?
                 .into_keys()
@@ -122,7 +131,10 @@ impl Maps {
             prefixes.map(|(prefix, record)| (prefix, record.0)),
         )?;
         let interfaces = added(pairs(&old.interfaces), pairs(&new.interfaces));
-        put_hashed(self.map_mut("INTERFACES")?, interfaces)?;
+        put_hashed(
+            self.map_mut("INTERFACES")?,
+            interfaces.map(|(index, record)| (index, record.0)),
+        )?;
         let destinations = added(pairs(&old.destinations), pairs(&new.destinations));
         put_hashed(self.map_mut("DESTINATIONS")?, destinations)?;
         let resolvers = added(keys(&old.resolvers), keys(&new.resolvers));

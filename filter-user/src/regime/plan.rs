@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use filter_common::layout::CLIENT_PREFIX_MAX;
+use filter_common::layout::{CLIENT_PREFIX_MAX, INTERFACE_UNTAGGED, InterfaceRecord};
 
 use super::{Error, resolvers};
 use crate::{
@@ -43,6 +43,8 @@ pub struct Links {
     pub answered: BTreeSet<Prefix>,
     /// Indexes of interfaces by name.
     pub indexes: BTreeMap<String, u32>,
+    /// Interfaces on which answers would leave without their VLAN tag, and the way out of that.
+    pub untagged: BTreeMap<u32, String>,
 }
 
 impl Plan {
@@ -78,15 +80,20 @@ pub(super) fn assignments(plan: &Plan, links: &Links) -> Result<Arc<Assignments>
         let count = prefixes.len();
         return Err(Error::PrefixesFull { count, max });
     }
-    let interfaces = clients.interfaces.iter().filter_map(|(name, policy)| {
-        let index = links.indexes.get(name)?;
-        Some((*index, *policy))
-    });
+    let untagged = links.untagged.keys();
+    let mut interfaces: BTreeMap<u32, InterfaceRecord> = untagged
+        .map(|index| (*index, InterfaceRecord(INTERFACE_UNTAGGED)))
+        .collect();
+    for (name, policy) in &clients.interfaces {
+        if let Some(index) = links.indexes.get(name) {
+            interfaces.entry(*index).or_default().0 |= policy;
+        }
+    }
     Ok(Arc::new(Assignments {
         macs: clients.macs.clone(),
         prefixes,
         vlans: clients.vlans.clone(),
-        interfaces: interfaces.collect(),
+        interfaces,
         destinations: clients.destinations.clone(),
         resolvers: plan.resolvers.clone(),
     }))

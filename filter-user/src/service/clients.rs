@@ -4,7 +4,7 @@
 //! The latter change when a provider renumbers; they are read again every second.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -16,7 +16,8 @@ use nix::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, ModeChoice},
+    features,
     policy::{Policies, Prefix},
     regime::Links,
 };
@@ -32,6 +33,16 @@ pub(super) fn links(config: &Config, policies: &Policies) -> Links {
     Links {
         answered: answered(config),
         indexes: indexes.collect(),
+        untagged: untagged(config),
+    }
+}
+
+/// Interfaces on which answers would leave without their VLAN tag; generic mode sees every tag.
+fn untagged(config: &Config) -> BTreeMap<u32, String> {
+    match config.mode {
+        // A kernel that tells nothing of its interfaces is told of where they are looked at.
+        ModeChoice::Native => features::untagged(&config.interfaces).unwrap_or_default(),
+        ModeChoice::Skb => BTreeMap::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! are plain lines, written when something changed.
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal as _, Write as _},
     time::Duration,
 };
@@ -33,6 +34,8 @@ pub struct Display {
     shown: Option<Counters>,
     /// Counters are asked for, not shown.
     is_daemon: bool,
+    /// Interfaces that take VLAN tags off, as it was told.
+    untagged: BTreeMap<u32, String>,
 }
 
 impl Display {
@@ -107,6 +110,19 @@ impl Display {
         };
         let names = generation.map_or(0, |header| header.name_count);
         eprintln!("loaded over {maps}: {names} names are active");
+    }
+
+    /// Tells, once, which interfaces take VLAN tags off.
+    pub(super) fn untagged(&mut self, remedies: &BTreeMap<u32, String>) {
+        for (index, remedy) in remedies {
+            if !self.untagged.contains_key(index) {
+                self.trouble(&format!(
+                    "the interface with index {index} takes VLAN tags off: answers could leave in another VLAN, so \
+                     blocked queries pass there (pass_tag_offload) until `{remedy}`"
+                ));
+            }
+        }
+        self.untagged.clone_from(remedies);
     }
 
     /// Tells that something is not as it should be, or changed by itself.

@@ -295,6 +295,7 @@ impl Service {
         if self.side.is_replaced() {
             self.side.change(|maps| self.regime.install(maps))?;
         }
+        self.display.untagged(&links.untagged);
         if self.regime.is_due(&links) {
             // What is in force stays where this fails; the next second tries again.
             self.side.change(|maps| self.regime.keep(links, maps))?;

@@ -137,6 +137,24 @@ impl Records for Table {
     }
 }
 
+/// The key of an address, placed so that the address is aligned: LLVM copies it by words, and the
+/// verifier takes only aligned ones on the stack.
+#[repr(C, align(8))]
+struct AlignedKey {
+    padding: u32,
+    key: Key<Address>,
+}
+
+impl AlignedKey {
+    #[inline(always)]
+    fn of(address: &Address) -> Self {
+        Self {
+            padding: 0,
+            key: Key::new(128, *address),
+        }
+    }
+}
+
 impl Maps for Table {
     #[inline(always)]
     fn policy(&self, number: u32) -> Option<&PolicyRecord> {
@@ -145,7 +163,8 @@ impl Maps for Table {
 
     #[inline(always)]
     fn client(&self, address: &Address) -> ClientRecord {
-        match CLIENTS.get(Key::new(128, *address)) {
+        let AlignedKey { key, .. } = &AlignedKey::of(address);
+        match CLIENTS.get(key) {
             Some(client) => *client,
             None => ClientRecord(0),
         }
@@ -179,7 +198,7 @@ impl Maps for Table {
 
     #[inline(always)]
     fn is_resolver(&self, address: &Address) -> bool {
-        RESOLVERS.get(Key::new(128, *address)).is_some()
+        RESOLVERS.get(&AlignedKey::of(address).key).is_some()
     }
 
     #[inline(always)]

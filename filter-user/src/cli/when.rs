@@ -20,10 +20,11 @@ pub(super) fn at(text: &str, now: &Zoned) -> anyhow::Result<Timestamp> {
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(timestamp);
     }
-    let local = if let Ok(time) = text.parse::<civil::Time>() {
-        now.date().to_datetime(time)
-    } else if let Ok(local) = text.parse::<civil::DateTime>() {
+    // In this order: of a date with a time, jiff takes the time alone, too.
+    let local = if let Ok(local) = text.parse::<civil::DateTime>() {
         local
+    } else if let Ok(time) = text.parse::<civil::Time>() {
+        now.date().to_datetime(time)
     } else {
         bail!("read time '{text}': write 18:00, 2026-02-01, 2026-02-01T18:00 or 2026-02-01T18:00Z");
     };
@@ -36,7 +37,8 @@ pub(super) fn at(text: &str, now: &Zoned) -> anyhow::Result<Timestamp> {
 /// The next time that it is so late: `18:00` is tomorrow's if today's is past.
 pub(super) fn until(text: &str, now: &Zoned) -> anyhow::Result<Timestamp> {
     let end = at(text, now)?;
-    if end > now.timestamp() || text.parse::<civil::Time>().is_err() {
+    let is_dated = text.parse::<Timestamp>().is_ok() || text.parse::<civil::DateTime>().is_ok();
+    if end > now.timestamp() || is_dated {
         return Ok(end);
     }
     at(text, &now.tomorrow()?)
@@ -98,6 +100,8 @@ mod tests {
             at("18:00", &now()).unwrap(),
             instant("2026-01-05T17:00:00Z")
         );
+        let past = until("2025-07-01T18:00", &now()).unwrap();
+        assert_eq!(past, instant("2025-07-01T16:00:00Z"));
         assert!(until("tonight", &now()).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::{cell::Cell, fmt, net::IpAddr};
 use filter_common::{
     layout::{
         CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
-        CONTROL_BY_VLAN, ClientRecord, PolicyRecord,
+        CONTROL_BY_VLAN, ClientRecord, InterfaceRecord, PolicyRecord,
     },
     maps::{Address, Mac, Maps},
     policy::{Asker, select},
@@ -145,12 +145,12 @@ impl Maps for Lookup<'_> {
         self.clients.vlans.get(&vlan).copied().unwrap_or(0)
     }
 
-    fn policy_of_interface(&self, interface: u32) -> u32 {
+    fn interface(&self, interface: u32) -> InterfaceRecord {
         let mut numbers = self.clients.interfaces.values();
         let policy = (interface as usize)
             .checked_sub(1)
             .and_then(|i| numbers.nth(i));
-        policy.copied().unwrap_or(0)
+        InterfaceRecord(policy.copied().unwrap_or(0))
     }
 
     fn policy_of_destination(&self, address: &Address) -> u32 {

@@ -12,7 +12,7 @@ use std::{
 use filter_common::{
     layout::{
         CLIENT_ANSWERED, CONTROL_BY_SOURCE, CONTROL_OVERRIDES, ClientRecord, Control, Header,
-        OverrideRecord, POLICY_UNFILTERED, PolicyRecord, Record,
+        InterfaceRecord, OverrideRecord, POLICY_UNFILTERED, PolicyRecord, Record,
     },
     maps::{Address, Maps},
     reason::Reason,
@@ -219,7 +219,9 @@ fn assignments(seed: u32) -> Assignments {
         vlans: (1..40)
             .map(|vlan| (vlan * (seed as u16 % 3 + 1), policy))
             .collect(),
-        interfaces: (1..9).map(|index| (index + seed, policy)).collect(),
+        interfaces: (1..9)
+            .map(|index| (index + seed, InterfaceRecord(policy)))
+            .collect(),
         destinations: (0..30).map(|i| ([i; 16], policy)).collect(),
         resolvers: vec![prefix(format!("192.0.2.{seed}/32"))],
     }

@@ -68,7 +68,8 @@ const UNREACHABLE: &[Reason] = &[
     Reason::Observed,
     Reason::Inconsistent,
     Reason::NoRoom,
-    // There is one policy, and nothing is limited or overridden.
+    // There is one policy, nothing is limited or overridden, and tags stay on; see policy_cases.
+    Reason::Untagged,
     Reason::Unfiltered,
     Reason::Paused,
     Reason::Overridden,

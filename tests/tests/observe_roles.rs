@@ -106,7 +106,7 @@ fn a_daemon_tells_of_queries_and_one_that_was_killed_of_those_in_between() {
     let text = told(&roles, &["metrics"]);
     for sample in [
         "nxdp_packets_total{reason=\"answer_nxdomain\",action=\"answer\"} 3",
-        "nxdp_list_blocked_total{list=\"list\"} 1",
+        "nxdp_list_blocked_total{list=\"list\"} 3",
         "nxdp_interface_attached{interface=\"lan0\",mode=\"native\"} 1",
         "nxdp_log_queries_total 2",
     ] {

@@ -26,7 +26,9 @@ use nxdp_tests::{
     engines::{HostEngine, KernelEngine, Verdict},
     frame::UdpFrame,
     host_tables::HostTables,
-    policy_cases::{self, CLIENTS, Case, Client, LISTS, POLICIES, SAID, SERVERS, Said},
+    policy_cases::{
+        self, CLIENTS, Case, Client, INTERFACE_POLICY, LISTS, POLICIES, SAID, SERVERS, Said,
+    },
     segment::Segment,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
@@ -66,10 +68,7 @@ impl World {
         let compiled = compiled.unwrap();
         let mut kernel = KernelEngine::new(&compiled.image).unwrap();
         let plan = Plan::of(&config, &compiled.categories, &Numbers::new()).unwrap();
-        let links = Links {
-            indexes: BTreeMap::from([("lo".to_owned(), 1)]),
-            ..Links::default()
-        };
+        let links = links();
         let journal = Journal::open(config.overrides()).unwrap();
         let maps = &mut kernel.filter().maps;
         let mut regime = Regime::start(plan, links, journal, maps).unwrap();
@@ -80,6 +79,16 @@ impl World {
             regime,
             _folder: folder,
         }
+    }
+
+    /// The interface by which every frame of TEST_RUN comes takes VLAN tags off from now on.
+    fn take_tags_off(&mut self) {
+        let links = Links {
+            untagged: BTreeMap::from([(1, "a command".to_owned())]),
+            ..links()
+        };
+        let maps = &mut self.kernel.filter().maps;
+        self.regime.keep(links, maps).unwrap();
     }
 
     fn obey(&mut self, request: Request) {
@@ -137,6 +146,13 @@ impl World {
             }
         }
         reasons
+    }
+}
+
+fn links() -> Links {
+    Links {
+        indexes: BTreeMap::from([("lo".to_owned(), 1)]),
+        ..Links::default()
     }
 }
 
@@ -218,6 +234,22 @@ fn names() -> Vec<String> {
 }
 
 #[test]
+fn what_would_be_answered_passes_where_tags_are_taken_off() {
+    for policies in [POLICIES.to_owned(), format!("{POLICIES}{INTERFACE_POLICY}")] {
+        let mut world = World::new(&policies);
+        let before = world.compare(&names());
+        world.take_tags_off();
+        let mut after = world.compare(&names());
+        let passed = after.remove("pass_tag_offload").unwrap();
+        let (answered, others): (BTreeMap<_, _>, BTreeMap<_, _>) = before
+            .into_iter()
+            .partition(|(name, _)| name.starts_with("answer_"));
+        assert_eq!(passed, answered.values().sum::<u32>());
+        assert!(passed > 0 && others == after, "{others:?} became {after:?}");
+    }
+}
+
+#[test]
 fn every_case_before_and_after_the_end_of_what_ends() {
     let cases = policy_cases::all();
     let mut world = World::new(POLICIES);
@@ -242,7 +274,7 @@ fn every_case_before_and_after_the_end_of_what_ends() {
 
 #[test]
 fn every_case_with_a_policy_for_the_interface() {
-    let policies = [POLICIES, policy_cases::INTERFACE_POLICY].concat();
+    let policies = [POLICIES, INTERFACE_POLICY].concat();
     let mut world = World::new(&policies);
     let wrong = world.check(&policy_cases::by_interface(), 0);
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -57,10 +57,19 @@ fn blocked_queries_pass_where_tags_are_taken_off_until_they_are_not() {
     let router = lab.router();
     router
         .ip_batch(&format!(
-            "link add {NEAR} type veth peer name {FAR}\nlink set {NEAR} up\nlink set {FAR} up\n\
-             link add link {NEAR} name {NEAR}.10 type vlan id 10\n"
+            "link add {NEAR} type veth peer name {FAR}\nlink set {NEAR} up\nlink set {FAR} up\n"
         ))
         .unwrap();
+    let vlan = format!("link add link {NEAR} name {NEAR}.10 type vlan id 10\n");
+    if let Err(error) = router.ip_batch(&vlan) {
+        // `tests/tests/policy_cases.rs` shows what the core does, `features::tags` what it is told.
+        assert!(
+            format!("{error:#}").contains("Unknown device type"),
+            "{error:#}"
+        );
+        eprintln!("skipped: this kernel has no VLAN devices (8021q)");
+        return;
+    }
     let _stub = XdpStub::attach(router, FAR, StubAction::Pass, XdpMode::Driver).unwrap();
     let socket = RawSocket::open(router, FAR).unwrap();
     let folder = tempfile::tempdir().unwrap();

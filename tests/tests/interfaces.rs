@@ -7,7 +7,7 @@ use hickory_proto::{op::ResponseCode, rr::RecordType};
 use nxdp_tests::{
     filter::Filter,
     guest::{GUEST_INTERFACE, Guest},
-    lab::{LAN_INTERFACE, Lab},
+    lab::{LAN_INTERFACE, Lab, WAN_INTERFACE},
     process::{Process, Stream},
     query::Query,
     roles::{Roles, wait_for},
@@ -78,6 +78,29 @@ fn a_renamed_interface_stays_filtered_and_is_told() {
     assert_eq!(lab.ask_v4(&query).unwrap().rcode(), ResponseCode::NXDomain);
     let expected = named(&[("garden0", "attached"), (LAN_INTERFACE, "absent")]);
     assert_eq!(states(&filter.status().unwrap()), expected);
+}
+
+#[test]
+fn clients_that_other_packets_reach_by_another_way_are_told() {
+    let lab = Lab::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("list.txt"), LIST).unwrap();
+    lab.router()
+        .ip_batch(&format!(
+            "route add 198.51.100.0/24 dev {WAN_INTERFACE}\nroute add 203.0.113.0/24 dev {LAN_INTERFACE}\n"
+        ))
+        .unwrap();
+    let config = folder.path().join("nxdp.toml");
+    let clients = "clients = ['198.51.100.0/24', '203.0.113.0/24']";
+    std::fs::write(&config, format!("{clients}\n[[list]]\npath = 'list.txt'\n")).unwrap();
+    let arguments = ["--config", config.to_str().unwrap()];
+    let filter = Filter::start(&lab, folder.path(), &arguments).unwrap();
+    let err = filter.process().text(Stream::Err);
+    let said = format!("packets to clients in 198.51.100.0/24 leave by {WAN_INTERFACE}");
+    assert!(
+        err.contains(&said) && !err.contains("in 203.0.113.0/24"),
+        "{err}"
+    );
 }
 
 fn keeper(lab: &Lab, roles: &Roles<'_>) -> Process {

@@ -12,6 +12,7 @@ mod kernel;
 mod link;
 mod netlink;
 mod render;
+mod route;
 mod tags;
 mod xdp;
 
@@ -22,6 +23,7 @@ use serde::Serialize;
 use self::{advice::advise, ethtool::Ethtool, link::Link};
 pub use self::{
     kernel::Kernel,
+    route::other_ways,
     tags::untagged,
     xdp::{AttachedProgram, Expectation, Mode, XdpAbility},
 };

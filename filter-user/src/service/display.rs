@@ -14,6 +14,8 @@ use filter_common::{
     reason::{Action, Reason},
 };
 
+use ipnet::IpNet;
+
 use crate::{
     fetch::{ListAccount, told_span},
     kernel::Counters,
@@ -123,6 +125,16 @@ impl Display {
             }
         }
         self.untagged.clone_from(remedies);
+    }
+
+    /// Tells which clients are sent answers by another way than other packets.
+    pub(super) fn other_ways(&self, ways: &[(IpNet, String)]) {
+        for (prefix, way) in ways {
+            self.trouble(&format!(
+                "packets to clients in {prefix} leave by {way}, which is not filtered: answers to them leave by the \
+                 interface that their queries come by"
+            ));
+        }
     }
 
     /// Tells that something is not as it should be, or changed by itself.

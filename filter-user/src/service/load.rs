@@ -173,6 +173,9 @@ fn attach(
     load: &mut Load,
     display: &Display,
 ) -> Result<(), LoadError> {
+    // What cannot be found out stands in nobody's way.
+    let ways = features::other_ways(&config.interfaces, &config.clients);
+    display.other_ways(&ways.unwrap_or_default());
     let mut failed = Vec::new();
     for interface in &config.interfaces {
         match load.filter.attach_once(interface, mode(config)) {

@@ -241,6 +241,8 @@ impl Service {
 
     fn attach(&mut self) -> Result<(), Error> {
         let mode = mode(&self.config);
+        let ways = features::other_ways(&self.config.interfaces, &self.config.clients)?;
+        self.display.other_ways(&ways);
         if let Side::Own(filter) = &mut self.side {
             for interface in &self.config.interfaces {
                 filter.attach(interface, mode)?;

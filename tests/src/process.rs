@@ -1,6 +1,7 @@
 //! A child process whose lines can be waited for and that never outlives its value.
 
 use std::{
+    fs,
     io::{self, BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -139,6 +140,31 @@ impl Process {
                 self.text(Stream::Err),
                 self.text(Stream::Out)
             ),
+        }
+    }
+
+    /// Stops every thread with SIGSTOP, and returns when that is so.
+    ///
+    /// # Errors
+    /// When it has ended, or does not stop in time.
+    pub fn stop(&self, timeout: Duration) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        let end = Instant::now() + timeout;
+        let is_stopped = |task: &Path| {
+            let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+            // proc_pid_stat(5): the state is behind the name in parentheses.
+            let state = stat.rsplit(')').next().unwrap_or_default();
+            state.trim_start().starts_with('T')
+        };
+        loop {
+            let mut tasks = fs::read_dir(format!("/proc/{}/task", self.id()))?.flatten();
+            if tasks.all(|task| is_stopped(&task.path())) {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                bail!("{} does not stop within {timeout:?}", self.name);
+            }
+            thread::sleep(Duration::from_millis(1));
         }
     }
 

@@ -321,7 +321,7 @@ fn what_the_ring_could_not_take_is_counted_and_told_and_verdicts_do_not_depend_o
     follow
         .wait_for_line(0, "first.blocked.example", SOON)
         .unwrap();
-    show.filter.process().signal(Signal::SIGSTOP).unwrap();
+    show.filter.process().stop(SOON).unwrap();
     show.flood("flood.blocked.example", QUERIES);
     // The kernel judges on while the process is stopped.
     show.ask("stopped.blocked.example");
@@ -334,7 +334,7 @@ fn what_the_ring_could_not_take_is_counted_and_told_and_verdicts_do_not_depend_o
         let log = show.filter.stats().unwrap()["log"].clone();
         let (told, lost) = (log["told"].as_u64().unwrap(), log["lost"].as_u64().unwrap());
         if told + lost == blocked {
-            assert!(lost > 1000 && told > 1000, "{log}");
+            assert!(lost > 0 && told > 0, "{log}");
             break;
         }
         assert!(Instant::now() < end, "{log} of {blocked}");

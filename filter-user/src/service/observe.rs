@@ -83,12 +83,13 @@ impl Observer {
             key: active.map(|header| header.key),
         };
         let before = self.place;
-        if before.map(|before| before.ring) != Some(place.ring) {
-            self.read(side)?;
-        }
+        // Named before the first event is read.
         let active = active.filter(|active| active.key == image.header().key);
         if let Some(active) = active.filter(|_| before != Some(place)) {
             self.announce(&active, policies, image);
+        }
+        if before.map(|before| before.ring) != Some(place.ring) {
+            self.read(side)?;
         }
         self.place = Some(place);
         self.log.note_lost(side.maps().counters()?.events_lost());

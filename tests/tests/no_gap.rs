@@ -22,7 +22,7 @@ use nxdp_tests::{
     query::Query,
     responder::Responder,
     roles::{Roles, wait_for},
-    steady::{Names, Tally, while_asking},
+    steady::{Names, REPEATED_MAX, Tally, while_asking},
     steps::{Call, End, kill_when},
 };
 
@@ -140,19 +140,23 @@ impl<'a> Show<'a> {
     /// Prints the table; fails if anything was lost or wrong.
     fn conclude(self) {
         eprintln!(
-            "\n{:<58} {:>7} {:>5} {:>6}",
-            "event", "sent", "lost", "wrong"
+            "\n{:<58} {:>7} {:>8} {:>5} {:>6}",
+            "event", "sent", "repeated", "lost", "wrong"
         );
         for (what, tally) in &self.rows {
             eprintln!(
-                "{what:<58} {:>7} {:>5} {:>6}",
-                tally.sent, tally.lost, tally.wrong
+                "{what:<58} {:>7} {:>8} {:>5} {:>6}",
+                tally.sent, tally.repeated, tally.lost, tally.wrong
             );
         }
         for (what, tally) in &self.rows {
             assert!(
                 tally.sent >= SENT_LEAST,
                 "{what}: too few queries to tell: {tally:?}"
+            );
+            assert!(
+                tally.repeated <= REPEATED_MAX,
+                "{what}: datagrams are lost: {tally:?}"
             );
             assert_eq!(
                 (tally.lost, tally.wrong),

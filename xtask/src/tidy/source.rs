@@ -180,7 +180,8 @@ mod tests {
             assert_eq!(found.len(), 1, "{a}{b}");
             assert_eq!(found[0].line, 2);
         }
-        assert_eq!(check(&sample("run", "mktemp nxdp.XXXXXX\n")), []);
+        let template = format!("mktemp nxdp.{}\n", "X".repeat(6));
+        assert_eq!(check(&sample("run", &template)), []);
     }
 
     #[test]

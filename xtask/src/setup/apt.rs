@@ -35,6 +35,16 @@ pub(crate) fn install(packages: &[&str], because: &str) -> Result<()> {
     })
 }
 
+/// Fetches the package lists anew.
+///
+/// Errors: without root the message is the command to type.
+pub(crate) fn refresh() -> Result<()> {
+    match crate::privilege::prefix() {
+        Some(privilege) => update(&privilege),
+        None => bail!("the package lists may be old; run: sudo apt-get update"),
+    }
+}
+
 fn lists_are_here() -> bool {
     let Ok(entries) = Path::new("/var/lib/apt/lists").read_dir() else {
         return false;

@@ -54,7 +54,12 @@ pub(crate) fn ensure() -> Result<Compiler> {
     }
     let because = format!("no compiler here can build for {TARGET}");
     eprintln!("setup: {because}:{}", listed(&rejected));
-    for install in [install_with_rustup, install_with_apt] {
+    let ways = [
+        install_with_rustup,
+        install_with_apt,
+        install_with_refreshed_apt,
+    ];
+    for install in ways {
         match install(&because) {
             Ok(()) => {
                 rejected.clear();
@@ -270,6 +275,14 @@ fn install_with_apt(because: &str) -> Result<()> {
         );
     }
     apt::install(&DEBIAN_PACKAGES, because)
+}
+
+/// What old package lists name may be there and yet be too old.
+fn install_with_refreshed_apt(because: &str) -> Result<()> {
+    if apt::is_here() {
+        apt::refresh()?;
+    }
+    install_with_apt(because)
 }
 
 #[cfg(test)]

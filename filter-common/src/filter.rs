@@ -42,9 +42,18 @@ pub trait Stages {
 }
 
 /// Judges one frame and, if its answer is to be sent, replaces it with the answer.
+///
+/// `stages` is asked for what a query needs once there is one: most packets are none.
 #[inline(always)]
-pub fn filter<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Reason {
-    match judge(frame, stages) {
+pub fn filter<F: Frame, S: Stages>(frame: &mut F, stages: impl FnOnce() -> Option<S>) -> Reason {
+    let path = match net::locate(frame) {
+        Ok(path) => path,
+        Err(reason) => return reason,
+    };
+    let Some(stages) = &mut stages() else {
+        return Reason::Inconsistent;
+    };
+    match judge(frame, stages, &path) {
         Ok(reason) | Err(reason) => {
             if reason.is_of_query() && stages.scratch().flags & event::TOLD != 0 {
                 stages.tell(reason);
@@ -55,19 +64,22 @@ pub fn filter<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Reason {
 }
 
 #[inline(always)]
-fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, Reason> {
-    let path = net::locate(frame)?;
+fn judge<F: Frame, S: Stages>(
+    frame: &mut F,
+    stages: &mut S,
+    path: &net::Path,
+) -> Result<Reason, Reason> {
     if path.destination_port != net::DNS_PORT {
-        return judge_bypass(frame, stages, &path);
+        return judge_bypass(frame, stages, path);
     }
     if path.is_tcp {
-        return judge_tcp(frame, stages, &path);
+        return judge_tcp(frame, stages, path);
     }
     if path.payload_len < dns::QUERY_MIN_BYTES {
         return Err(Reason::ShortMessage);
     }
-    let kind = decide(frame, stages, &path, path.payload_len)?;
-    let reason = match stages.admit(&path) {
+    let kind = decide(frame, stages, path, path.payload_len)?;
+    let reason = match stages.admit(path) {
         Ok(()) => stages.compose(kind)?,
         Err(Reason::Slipped) => {
             stages.compose(AnswerKind::Truncate)?;
@@ -75,9 +87,9 @@ fn judge<F: Frame, S: Stages>(frame: &mut F, stages: &mut S) -> Result<Reason, R
         }
         Err(reason) => return Err(reason),
     };
-    stages.rewrite(&path);
+    stages.rewrite(path);
     let len = path.dns_at() + stages.scratch().message_len as usize;
-    emit::replace(frame, &path, stages.scratch(), len).ok_or(Reason::NoRoom)?;
+    emit::replace(frame, path, stages.scratch(), len).ok_or(Reason::NoRoom)?;
     Ok(reason)
 }
 

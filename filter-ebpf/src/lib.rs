@@ -14,10 +14,7 @@ mod packet;
 mod stages;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
-use filter_common::{
-    filter,
-    reason::{Action, Reason},
-};
+use filter_common::{filter, reason::Action};
 
 use crate::{packet::Packet, stages::Kernel};
 
@@ -25,10 +22,7 @@ use crate::{packet::Packet, stages::Kernel};
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> u32 {
     let mut packet = Packet::new(ctx);
-    let reason = match Kernel::new() {
-        Some(mut stages) => filter::filter(&mut packet, &mut stages),
-        None => Reason::Inconsistent,
-    };
+    let reason = filter::filter(&mut packet, Kernel::new);
     maps::count(reason);
     #[cfg(feature = "log")]
     aya_log_ebpf::info!(ctx, "{}", reason.name());

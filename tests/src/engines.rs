@@ -96,7 +96,9 @@ impl HostEngine {
         if self.watches_bypasses {
             frame = frame.watching_bypasses();
         }
-        let reason = filter(&mut frame, &mut Host::new(&self.tables, &mut self.scratch));
+        let reason = filter(&mut frame, || {
+            Some(Host::new(&self.tables, &mut self.scratch))
+        });
         Verdict {
             reason,
             frame: frame.bytes().to_vec(),

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use crate::process;
 
 /// How long a machine may run.
-pub(super) const LIMIT: Duration = Duration::from_secs(90);
+pub(super) const LIMIT: Duration = Duration::from_secs(240);
 
 /// A processor of 2013, without what the emulator would warn that it lacks.
 const MODEL: &str = "Haswell-noTSX,pcid=off,x2apic=off,tsc-deadline=off,invpcid=off";

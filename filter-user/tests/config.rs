@@ -6,10 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use filter_common::{layout::Settings, name::Name, rule::AnswerKind, table::Records as _};
 use filter_user::{
-    config::{
-        CACHE_DEFAULT, Config, Error, OVERRIDES_DEFAULT, REFRESH_DEFAULT, SOCKET_DEFAULT,
-        TTL_DEFAULT_S,
-    },
+    config::{Config, EdeCode, Error, REFRESH_DEFAULT, TTL_DEFAULT_S},
     image::Image,
     pipeline::{Request, Sources},
     policy::Categories,
@@ -127,60 +124,165 @@ fn the_example_is_valid_and_has_every_key() {
     );
 }
 
+/// Sections of the page, and how a table of each is written: its head and what else it must have.
+const SECTIONS: [(&str, &str, &str); 13] = [
+    ("The filter", "", ""),
+    ("`[control]`", "[control]", ""),
+    ("`[limit]`", "[limit]", ""),
+    ("`[[list]]`", "[[list]]", "path = 'l.txt'"),
+    ("`[policy.NAME]`", "[policy.x]", ""),
+    ("`[policy.NAME.schedule]`", "[policy.x.schedule]", ""),
+    (
+        "`[[policy.NAME.schedule.span]]`",
+        "[[policy.x.schedule.span]]",
+        "from = '20:00'\nto = '21:00'",
+    ),
+    ("`[bypass]`", "[bypass]", ""),
+    ("`[fetch]`", "[fetch]", ""),
+    ("`[guard]`", "[guard]", ""),
+    (
+        "`[[guard.allow]]`",
+        "[[guard.allow]]",
+        "name = 'n'\nreason = 'r'",
+    ),
+    ("`[metrics]`", "[metrics]", ""),
+    ("`[log]`", "[log]", ""),
+];
+
 #[test]
-fn the_documented_defaults_are_the_defaults() {
-    let default = Config::default();
-    let of = |section: &str, key: &str| {
-        let rows = documented(section);
-        let (_, text) = rows.into_iter().find(|(known, _)| known == key).unwrap();
-        text.trim_matches('"').to_owned()
-    };
-    assert_eq!(of("The filter", "answer"), default.answer.to_string());
-    let limit = default.limit;
-    assert_eq!(
-        of("`[limit]`", "answers_per_s"),
-        limit.answers_per_s.to_string()
-    );
-    assert_eq!(of("`[limit]`", "burst"), limit.burst.to_string());
-    assert_eq!(of("The filter", "mode"), "native");
-    assert_eq!(of("The filter", "ttl_s"), TTL_DEFAULT_S.to_string());
-    assert_eq!(of("The filter", "socket"), SOCKET_DEFAULT);
-    assert_eq!(of("The filter", "overrides"), OVERRIDES_DEFAULT);
-    let guard = default.guard;
-    assert_eq!(
-        of("`[guard]`", "max_shrink_percent"),
-        guard.max_shrink_percent.to_string()
-    );
-    assert_eq!(
-        of("`[guard]`", "max_growth_percent"),
-        guard.max_growth_percent.to_string()
-    );
-    let log = default.log;
-    for (key, value) in [
-        ("queries", log.queries.to_string()),
-        ("sample", log.sample.to_string()),
-        ("truncate_ipv4", log.truncate_ipv4.to_string()),
-        ("truncate_ipv6", log.truncate_ipv6.to_string()),
-        ("dnstap_file_mib", log.dnstap_file_mib.to_string()),
-    ] {
-        assert_eq!(of("`[log]`", key), value, "{key}");
+fn every_table_of_the_page_is_a_section_here() {
+    let with_keys = DOCUMENT
+        .split("\n## ")
+        .skip(1)
+        .filter(|part| part.contains("| key |"));
+    let titles: Vec<&str> = with_keys.map(|part| part.lines().next().unwrap()).collect();
+    assert_eq!(titles, SECTIONS.map(|(title, _, _)| title));
+}
+
+/// What a configuration amounts to: defaults stand where nothing was written.
+fn effective(toml: &str) -> String {
+    let mut config: Config = toml::from_str(toml).unwrap_or_else(|error| panic!("{toml}: {error}"));
+    config.ttl_s = Some(config.ttl_s.unwrap_or(TTL_DEFAULT_S));
+    config.ede = Some(config.ede.unwrap_or(EdeCode::BLOCKED));
+    config.socket = Some(config.socket().to_owned());
+    config.overrides = Some(config.overrides().to_owned());
+    for list in &mut config.lists {
+        list.scope = Some(list.scope.unwrap_or_default());
+        list.refresh = Some(list.refresh.unwrap_or(REFRESH_DEFAULT));
     }
-    assert_eq!(of("`[[list]]`", "refresh"), REFRESH_DEFAULT.to_string());
-    let fetch = default.fetch;
-    for (key, value) in [
-        ("cache", CACHE_DEFAULT.to_owned()),
-        ("timeout", fetch.timeout.to_string()),
-        ("max_transfer_mib", fetch.max_transfer_mib.to_string()),
-        ("max_text_mib", fetch.max_text_mib.to_string()),
-        ("max_ratio", fetch.max_ratio.to_string()),
-        ("max_lines", fetch.max_lines.to_string()),
-        ("max_rules", fetch.max_rules.to_string()),
-        ("allow_http", fetch.allow_http.to_string()),
-    ] {
-        assert_eq!(of("`[fetch]`", key), value, "{key}");
+    format!("{config:?}")
+}
+
+/// Defaults in words: nothing is there, or something else says it.
+const WORDS: [&str; 12] = [
+    "none",
+    "",
+    "the service's own group",
+    "the filter's",
+    "file name without its ending",
+    "detected",
+    "every category but bypass",
+    "what the line says, else the filter's",
+    "the list's name",
+    "the machine's",
+    "every day",
+    "as above",
+];
+
+#[test]
+fn a_default_that_is_written_out_changes_nothing() {
+    let mut written = 0;
+    for (title, head, must) in SECTIONS {
+        let without = format!("{head}\n{must}\n");
+        for (key, default) in documented(title) {
+            if WORDS.contains(&&*default) {
+                continue;
+            }
+            let with = format!("{without}{key} = {default}\n");
+            assert_eq!(effective(&with), effective(&without), "{title} {key}");
+            written += 1;
+        }
     }
+    // The test can fail: as many defaults are values.
+    assert_eq!(written, DEFAULTS_WRITTEN);
+    assert_ne!(effective("ttl_s = 61"), effective(""));
     let parsed: Config = toml::from_str("").unwrap();
     assert_eq!(parsed, Config::default());
+}
+
+/// Keys of the page whose default is a value.
+const DEFAULTS_WRITTEN: usize = 29;
+
+#[test]
+fn answers_are_what_the_page_says_where_nothing_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.txt"), "a.example\n").unwrap();
+    let image = compile(folder.path(), "[[list]]\npath = \"a.txt\"\n");
+    let settings = *Settings::of(image.records().record(1).unwrap());
+    assert_eq!((settings.ttl_s, settings.ede_code), (60, 15));
+    assert_eq!(settings.answer, AnswerKind::NxDomain as u8);
+}
+
+#[test]
+fn a_default_in_words_leaves_the_key_empty() {
+    let empty = |toml: &str, keys: &[&str]| {
+        let shown = format!("{:?}", toml::from_str::<Config>(toml).unwrap());
+        for key in keys {
+            let is_empty = ["None", "[]"]
+                .iter()
+                .any(|nothing| shown.contains(&format!("{key}: {nothing}")));
+            assert!(is_empty, "{key}: {shown}");
+        }
+    };
+    for (title, head, must) in SECTIONS {
+        let rows = documented(title);
+        let of_nothing = rows.iter().filter(|(_, default)| default == "none");
+        let keys: Vec<&str> = of_nothing.map(|(key, _)| key.as_str()).collect();
+        // Tables of tables are called by what there are many of.
+        let keys: Vec<&str> = keys
+            .iter()
+            .map(|key| if *key == "span" { "spans" } else { *key })
+            .collect();
+        empty(&format!("{head}\n{must}\n"), &keys);
+    }
+}
+
+#[test]
+fn a_misspelt_key_of_any_table_is_refused_with_the_one_that_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nxdp.toml");
+    let mut refused = 0;
+    for (title, head, must) in SECTIONS {
+        for (key, _) in documented(title) {
+            // A letter too many.
+            let (start, end) = key.split_at(key.len() / 2);
+            let wrong = format!("{start}z{end}");
+            fs::write(&path, format!("{head}\n{must}\n{wrong} = 1\n")).unwrap();
+            let error = Config::read(&path).unwrap_err().to_string();
+            let told = format!("unknown field `{wrong}`");
+            let meant = format!("did you mean `{key}`?");
+            assert!(
+                error.contains(&told) && error.contains(&meant),
+                "{title}: {error}"
+            );
+            refused += 1;
+        }
+    }
+    assert!(refused > 60, "{refused}");
+    for (text, meant) in [
+        ("[polcy.x]", "`policy`"),
+        ("[[lsit]]", "`list`"),
+        ("[policy.x.shedule]", "`schedule`"),
+        ("[[policy.x.schedule.spann]]", "`span`"),
+        (
+            "[guard]\nmust_block = [{ file = 'f', categry = 'c' }]",
+            "`category`",
+        ),
+    ] {
+        fs::write(&path, text).unwrap();
+        let error = Config::read(&path).unwrap_err().to_string();
+        assert!(error.contains(&format!("did you mean {meant}?")), "{error}");
+    }
 }
 
 fn compile(folder: &Path, toml: &str) -> std::sync::Arc<Image> {

@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test panics")]
 
-use std::fs;
+use std::{fs, net::Ipv4Addr};
 
+use filter_common::layout::CLIENT_PREFIX_MAX;
 use filter_user::{
     config::Config,
     policy::{Asking, Categories, Numbers, Policies},
@@ -320,4 +321,64 @@ fn four_thousand_and_ninety_six_policies_fit_and_one_more_does_not() {
     let (all, _) = policies(&tables(4096));
     assert_eq!(all.iter().count(), 4097);
     assert!(error(&tables(4097)).contains("4097 policies, at most 4096"));
+}
+
+/// A policy whose clients are in a file of as many lines.
+fn with_file(lines: impl Iterator<Item = String>) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clients.txt");
+    let text: String = lines.map(|line| line + "\n").collect();
+    fs::write(&path, text).unwrap();
+    let config = format!("[policy.subscribers]\nclient_files = [{path:?}]\n");
+    (folder, config)
+}
+
+#[test]
+fn a_million_prefixes_of_a_file_fit_and_one_more_than_the_table_holds_does_not() {
+    let prefix = |number: u32| Ipv4Addr::from(0x6440_0000 + number).to_string();
+    let lines = |count: u32| (0..count).map(prefix);
+    let (_folder, config) = with_file(lines(CLIENT_PREFIX_MAX));
+    let (all, _) = policies(&config);
+    assert!(all.clients().prefixes.len() > 1_000_000);
+    for (client, policy) in [
+        ("100.64.0.0", "subscribers"),
+        ("100.79.255.255", "subscribers"),
+        ("100.80.0.0", "default"),
+    ] {
+        let chosen = all.chosen(&asking(client, "", 0, "", ""));
+        assert_eq!(chosen.policy.name, policy, "{client}");
+    }
+    let (_folder, config) = with_file(lines(CLIENT_PREFIX_MAX + 1));
+    let told = error(&config);
+    assert!(
+        told.contains("1048577 client prefixes, at most 1048576 fit: join some"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_hundred_thousand_macs_of_a_file_fit_and_one_more_does_not() {
+    let mac = |number: u32| {
+        let [_, a, b, c] = number.to_be_bytes();
+        format!("02:00:00:{a:02x}:{b:02x}:{c:02x}")
+    };
+    let (_folder, config) = with_file((0..100_000).map(mac));
+    let (all, _) = policies(&config);
+    assert_eq!(all.clients().macs.len(), 100_000);
+    let chosen = all.chosen(&asking("", "02-00-00-01-86-9F", 0, "", ""));
+    assert_eq!(chosen.policy.name, "subscribers");
+    let (_folder, config) = with_file((0..100_001).map(mac));
+    assert!(error(&config).contains("100001 MAC addresses, at most 100000"));
+}
+
+#[test]
+fn four_thousand_and_ninety_six_destinations_fit_and_one_more_does_not() {
+    let config = |count: u32| {
+        let addresses: Vec<String> = (0..count)
+            .map(|number| format!("'{}'", Ipv4Addr::from(0x0a00_0000 + number)))
+            .collect();
+        format!("[policy.x]\ndestinations = [{}]", addresses.join(", "))
+    };
+    assert_eq!(policies(&config(4096)).0.clients().destinations.len(), 4096);
+    assert!(error(&config(4097)).contains("4097 destinations, at most 4096"));
 }

@@ -3,12 +3,11 @@
 // tidy: long because each case is a list, a command and what it must say.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    fs,
-    io::Write as _,
-    process::{Command, Output},
-    time::Duration,
-};
+mod folder;
+
+use std::{fs, io::Write as _, process::Command, time::Duration};
+
+use folder::Folder;
 
 use nix::sys::signal::Signal;
 use nxdp_tests::{
@@ -16,72 +15,6 @@ use nxdp_tests::{
     lab::{LAN_INTERFACE, Lab},
 };
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// A folder with files, in which commands run.
-struct Folder(TempDir);
-
-impl Folder {
-    fn with(files: &[(&str, &str)]) -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
-        for (name, text) in files {
-            folder.write(name, text.as_bytes());
-        }
-        folder
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.0.path().join(name), bytes).unwrap();
-    }
-
-    fn run(&self, arguments: &str) -> Ran {
-        let output = Command::new(binary().unwrap())
-            .args(arguments.split_whitespace())
-            .current_dir(self.0.path())
-            .output()
-            .unwrap();
-        Ran::of(&output)
-    }
-}
-
-/// What a command did.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self {
-            code: output.status.code(),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
-    }
-
-    #[track_caller]
-    fn ended(&self, code: i32) -> &Self {
-        assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
-        self
-    }
-
-    #[track_caller]
-    fn says(&self, parts: &[&str]) -> &Self {
-        for part in parts {
-            let found = self.out.contains(part) || self.err.contains(part);
-            assert!(found, "no '{part}' in\n{}\n{}", self.out, self.err);
-        }
-        self
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        self.ended(0);
-        serde_json::from_str(&self.out).unwrap()
-    }
-}
 
 const ADS: &str = "||ads.example^\n||tracker.example^\n@@||good.ads.example^\n";
 

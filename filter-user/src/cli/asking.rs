@@ -134,7 +134,12 @@ pub(super) fn policy_text(judgement: &Judgement<'_>) -> Option<String> {
     } else {
         ""
     };
-    Some(format!("policy {name}{observes}: {because}"))
+    let scheduled = if judgement.is_scheduled() {
+        ", at a time of its schedule"
+    } else {
+        ""
+    };
+    Some(format!("policy {name}{observes}: {because}{scheduled}"))
 }
 
 /// The same for programs.
@@ -143,6 +148,7 @@ pub(super) fn add_json(object: &mut serde_json::Value, judgement: &Judgement<'_>
     object["policy"] = json!(chosen.policy.name);
     object["policy_because"] = json!(chosen.because.to_string());
     object["observed"] = json!(judgement.observes);
+    object["scheduled"] = json!(judgement.is_scheduled());
     match judgement.by {
         Decider::Lists => {}
         Decider::Unfiltered => object["unfiltered"] = json!(true),

@@ -15,7 +15,7 @@ use filter_user::{
     overrides::{Action, Audience, Order, Override, OverrideScope},
     regime::{Outcome, Request},
 };
-use jiff::{Timestamp, Zoned};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use super::{Failure, SocketArgument, when};
 
@@ -293,10 +293,11 @@ impl AuthorArgument {
 
 impl EndArguments {
     fn expires(&self) -> anyhow::Result<Option<Timestamp>> {
-        let now = Zoned::now();
         match (&self.lasts, &self.until) {
-            (Some(duration), _) => when::after(duration, &now).map(Some),
-            (None, Some(time)) => when::until(time, &now).map(Some),
+            (Some(duration), _) => {
+                when::after(duration, Timestamp::now(), TimeZone::system).map(Some)
+            }
+            (None, Some(time)) => when::until(time, &Zoned::now()).map(Some),
             (None, None) => Ok(None),
         }
     }

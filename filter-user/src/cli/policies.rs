@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
 };
 
+use filter_common::layout::POLICY_REFUSE_BYPASS;
 use filter_user::{
     config::{Config, DEFAULT_POLICY, PolicyConfig},
     policy::{Categories, Clients, Numbers, Policies, Policy},
@@ -19,15 +20,18 @@ pub(super) struct PolicyTable<'a> {
     config: &'a Config,
     categories: &'a Categories,
     policies: Policies,
+    clients: BTreeMap<u32, Counts>,
 }
 
 impl<'a> PolicyTable<'a> {
     pub(super) fn new(config: &'a Config, categories: &'a Categories) -> Result<Self, Failure> {
         let policies = Policies::resolve(config, categories, &Numbers::new());
+        let policies = policies.map_err(Failure::usage)?;
         Ok(Self {
             config,
             categories,
-            policies: policies.map_err(Failure::usage)?,
+            clients: counts(policies.clients()),
+            policies,
         })
     }
 
@@ -64,19 +68,25 @@ impl<'a> PolicyTable<'a> {
         let policies = self.policies.iter();
         let rows = policies.map(|policy| {
             let names = |mask| self.categories.names_of(mask);
-            let counts = counts(self.policies.clients(), policy.number);
             json!({
                 "name": policy.name,
                 "number": policy.number,
-                "clients": counts.into_iter().collect::<BTreeMap<_, _>>(),
+                "clients": self.clients_of(policy).into_iter().collect::<BTreeMap<_, _>>(),
                 "every_category": self.is_every(policy.categories),
                 "blocks": names(policy.categories),
                 "blocks_now": names(policy.categories_at(now)),
+                "answer": self.answer(policy),
                 "unfiltered": policy.is_unfiltered(),
+                "block_bypass": policy.flags & POLICY_REFUSE_BYPASS != 0,
                 "next_switch": policy.schedule.next_switch(now),
             })
         });
         rows.collect()
+    }
+
+    fn clients_of(&self, policy: &Policy) -> Counts {
+        let counts = self.clients.get(&policy.number);
+        counts.copied().unwrap_or(NOBODY)
     }
 
     fn config_of(&self, policy: &Policy) -> Option<&PolicyConfig> {
@@ -99,7 +109,7 @@ impl<'a> PolicyTable<'a> {
         if policy.name == DEFAULT_POLICY {
             return "everybody else".to_owned();
         }
-        let counts = counts(self.policies.clients(), policy.number).into_iter();
+        let counts = self.clients_of(policy).into_iter();
         let counts = counts.filter(|(_, count)| *count > 0);
         let words: Vec<String> = counts.map(|(what, count)| counted(count, what)).collect();
         if words.is_empty() {
@@ -136,19 +146,32 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { what })
 }
 
-/// How many clients of each kind have the policy with this number.
-fn counts(clients: &Clients, number: u32) -> [(&'static str, usize); 5] {
-    let count = |policies: &mut dyn Iterator<Item = &u32>| {
-        policies.filter(|policy| **policy == number).count()
-    };
-    [
-        ("MACs", count(&mut clients.macs.values())),
-        (
-            "prefixes",
-            count(&mut clients.prefixes.iter().map(|(_, policy)| policy)),
-        ),
-        ("VLANs", count(&mut clients.vlans.values())),
-        ("interfaces", count(&mut clients.interfaces.values())),
-        ("destinations", count(&mut clients.destinations.values())),
-    ]
+/// What a policy tells clients by, and how many of each kind it has.
+type Counts = [(&'static str, usize); 5];
+
+const NOBODY: Counts = [
+    ("MACs", 0),
+    ("prefixes", 0),
+    ("VLANs", 0),
+    ("interfaces", 0),
+    ("destinations", 0),
+];
+
+/// The clients of every policy, by its number: there may be a million of them.
+fn counts(clients: &Clients) -> BTreeMap<u32, Counts> {
+    let prefixes = clients.prefixes.iter().map(|(_, policy)| policy);
+    let kinds: [Vec<&u32>; 5] = [
+        clients.macs.values().collect(),
+        prefixes.collect(),
+        clients.vlans.values().collect(),
+        clients.interfaces.values().collect(),
+        clients.destinations.values().collect(),
+    ];
+    let mut counts = BTreeMap::new();
+    for (kind, numbers) in kinds.iter().enumerate() {
+        for number in numbers {
+            counts.entry(**number).or_insert(NOBODY)[kind].1 += 1;
+        }
+    }
+    counts
 }

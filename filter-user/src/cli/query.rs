@@ -195,7 +195,9 @@ fn print_verdict(
     if asked.json {
         writeln!(out, "{}", verdict_json(asked, &verdict))?;
     } else {
-        writeln!(out, "{}", verdict_text(asked, &verdict, place))?;
+        let policy = asked.judgement.as_ref().and_then(asking::policy_text);
+        let policy = policy.map_or_else(String::new, |policy| format!("  [{policy}]"));
+        writeln!(out, "{}{policy}", verdict_text(asked, &verdict, place))?;
     }
     Ok(())
 }

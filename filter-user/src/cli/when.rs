@@ -1,18 +1,27 @@
 //! Times and durations as people write them on a command line.
 
 use anyhow::{Context as _, bail, ensure};
-use jiff::{Span, Timestamp, Zoned, civil};
+use jiff::{Span, Timestamp, Zoned, civil, tz::TimeZone};
 
 /// When something ends that lasts so long from now: `90s`, `10m`, `2h`, `1d12h`, `2 weeks`.
-pub(super) fn after(text: &str, now: &Zoned) -> anyhow::Result<Timestamp> {
+///
+/// Days are those of the clock in `zone`. It is asked for only then: to find the machine's takes
+/// longer than all else that a command like `nxdp allow` does.
+pub(super) fn after(
+    text: &str,
+    now: Timestamp,
+    zone: impl FnOnce() -> TimeZone,
+) -> anyhow::Result<Timestamp> {
     let span: Span = text
         .parse()
         .with_context(|| format!("read duration '{text}': write 90s, 10m, 2h, 1d or 1w"))?;
-    let end = now
-        .checked_add(span)
-        .with_context(|| format!("read duration '{text}'"))?;
-    ensure!(end > *now, "read duration '{text}': it must lie ahead");
-    Ok(end.timestamp())
+    let end = now.checked_add(span).or_else(|_| {
+        let end = now.to_zoned(zone()).checked_add(span)?;
+        Ok::<_, jiff::Error>(end.timestamp())
+    });
+    let end = end.with_context(|| format!("read duration '{text}'"))?;
+    ensure!(end > now, "read duration '{text}': it must lie ahead");
+    Ok(end)
 }
 
 /// An instant: `18:00` of that day, `2026-02-01`, `2026-02-01T18:00`, all local, or with an offset.
@@ -46,7 +55,7 @@ pub(super) fn until(text: &str, now: &Zoned) -> anyhow::Result<Timestamp> {
 
 /// An instant in the local zone, to the minute unless it has seconds.
 pub(super) fn local(when: Timestamp) -> String {
-    let zoned = when.to_zoned(jiff::tz::TimeZone::system());
+    let zoned = when.to_zoned(TimeZone::system());
     let format = if zoned.second() == 0 {
         "%F %H:%M"
     } else {
@@ -63,6 +72,10 @@ mod tests {
         "2026-01-05T20:30:00+01:00[Europe/Berlin]".parse().unwrap()
     }
 
+    fn zone() -> TimeZone {
+        now().time_zone().clone()
+    }
+
     fn instant(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
@@ -76,11 +89,18 @@ mod tests {
             ("1d12h", "2026-01-07T07:30:00Z"),
             ("2 weeks", "2026-01-19T19:30:00Z"),
         ] {
-            assert_eq!(after(text, &now()).unwrap(), instant(end), "{text}");
+            let end_of = after(text, now().timestamp(), zone).unwrap();
+            assert_eq!(end_of, instant(end), "{text}");
         }
-        for wrong in ["", "2", "-2h", "0s", "soon"] {
-            assert!(after(wrong, &now()).is_err(), "{wrong}");
+        for wrong in ["", "2", "-2h", "0s", "soon", "-1d"] {
+            assert!(after(wrong, now().timestamp(), zone).is_err(), "{wrong}");
         }
+        let unasked = || -> TimeZone { panic!("hours are the same everywhere") };
+        assert!(after("36h", now().timestamp(), unasked).is_ok());
+        // Clocks are put forward in between: the day has 23 hours.
+        let evening = instant("2026-03-28T19:30:00Z");
+        let next_evening = after("1d", evening, zone).unwrap();
+        assert_eq!(next_evening, instant("2026-03-29T18:30:00Z"));
     }
 
     #[test]

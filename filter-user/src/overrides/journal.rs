@@ -6,7 +6,8 @@
 //! last whole line, everything is cut off. A line that is damaged with whole lines
 //! behind it was not left by a crash, and is an error.
 //!
-//! The file is written anew, beside the old one, when most of it is of no use any more.
+//! The file is written anew, beside the old one, when most of it is of no use any more: that
+//! waits for the disk several times, and is put off while changes come one after another.
 
 mod line;
 
@@ -22,8 +23,10 @@ use super::{Book, Change};
 
 /// A file that is no longer than that is not worth being written anew.
 const SMALL_BYTES: u64 = 64 * 1024;
-/// Written anew when it is more than so many times as long as it was then.
+/// Most of a file is of no use that is more than so many times as long as when it was written anew.
 const GROWTH: u64 = 4;
+/// A file of so many times those lengths is written anew however busy we are.
+const PATIENCE: u64 = 16;
 
 /// Why overrides cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -130,17 +133,31 @@ impl Journal {
         &self.path
     }
 
-    /// Writes a change that is to be made to `book`; it is not safe before [`Self::sync`].
+    /// Whether a change can be appended, which takes no longer than a write.
+    ///
+    /// Otherwise there is no file yet, somebody took it away, or it is far too long.
+    pub fn is_ready(&self) -> bool {
+        self.is_in_place() && !self.is_longer_than(PATIENCE)
+    }
+
+    /// Whether [`Self::write_anew`] would make the file much shorter.
+    pub fn is_long(&self) -> bool {
+        self.is_longer_than(1)
+    }
+
+    fn is_longer_than(&self, times: u64) -> bool {
+        let usual = SMALL_BYTES.max(self.len_anew.saturating_mul(GROWTH));
+        self.len > usual.saturating_mul(times)
+    }
+
+    /// Writes a change at the end of a file that [`Self::is_ready`]; it is not safe before
+    /// [`Self::sync`].
     ///
     /// # Errors
     ///
     /// When it cannot be written; the file says what it said before.
-    pub fn append(&mut self, change: &Change, book: &Book) -> Result<(), Error> {
+    pub fn append(&mut self, change: &Change) -> Result<(), Error> {
         let line = line::encode(change);
-        let is_long = self.len > SMALL_BYTES.max(self.len_anew.saturating_mul(GROWTH));
-        if !self.is_in_place() || is_long {
-            self.write_anew(book)?;
-        }
         let mut file = self.locked()?;
         let written = file.write_all(&line);
         self.len_before = self.len;
@@ -241,8 +258,13 @@ impl Journal {
         Ok(file)
     }
 
-    /// Writes the whole book into a new file, which takes the place of the old one.
-    fn write_anew(&mut self, book: &Book) -> Result<(), Error> {
+    /// Writes the whole book into a new file, which takes the place of the old one, and waits
+    /// until it would survive a crash of the machine.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; the old file stays, or is found out to be another one.
+    pub fn write_anew(&mut self, book: &Book) -> Result<(), Error> {
         if self.file.is_none() && self.is_in_place() {
             // Nobody else may be writing to the one that is replaced.
             self.locked()?;

@@ -128,13 +128,11 @@ impl Maps for Lookup<'_> {
     }
 
     fn client(&self, address: &Address) -> ClientRecord {
-        let covering = self.clients.prefixes.iter();
-        let covering = covering.filter(|(prefix, _)| prefix.covers(address));
-        let Some((prefix, policy)) = covering.max_by_key(|(prefix, _)| prefix.len) else {
+        let Some((prefix, policy)) = self.clients.longest(address) else {
             return ClientRecord(0);
         };
-        self.prefix.set(Some(*prefix));
-        ClientRecord(*policy)
+        self.prefix.set(Some(prefix));
+        ClientRecord(policy)
     }
 
     fn policy_of_mac(&self, mac: &Mac) -> u32 {

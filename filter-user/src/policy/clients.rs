@@ -59,6 +59,26 @@ impl Clients {
         used.fold(0, |all, (_, flag)| all | flag)
     }
 
+    /// The longest prefix that covers an address, and its policy.
+    ///
+    /// They are in order: between one that covers the address and the address itself are only
+    /// prefixes inside it.
+    pub fn longest(&self, address: &Address) -> Option<(Prefix, u32)> {
+        let mut bits = Prefix::BITS;
+        loop {
+            let wanted = Prefix::of(address, bits);
+            let end = self
+                .prefixes
+                .partition_point(|(prefix, _)| *prefix <= wanted);
+            let (prefix, policy) = *self.prefixes[..end].last()?;
+            if prefix.covers(address) {
+                return Some((prefix, policy));
+            }
+            // One that covers the address covers the one that was found, too.
+            bits = prefix.bits_shared_with(address);
+        }
+    }
+
     fn collect(&mut self, policy: &PolicyConfig, owner: Owner<'_>) -> Result<(), Error> {
         for client in &policy.clients {
             self.add(client, owner)?;

@@ -24,10 +24,28 @@ pub struct Prefix {
 const MAPPED_BITS: u32 = 96;
 
 impl Prefix {
+    /// Bits of an address.
+    pub const BITS: u32 = 128;
+
+    /// The prefix of this length around an address.
+    pub fn of(address: &Address, len: u32) -> Self {
+        let hidden = Self::BITS.saturating_sub(len);
+        let mask = u128::MAX.checked_shl(hidden).unwrap_or(0);
+        Self {
+            address: (u128::from_be_bytes(*address) & mask).to_be_bytes(),
+            len,
+        }
+    }
+
     /// Whether an address is inside.
     pub fn covers(&self, address: &Address) -> bool {
+        self.bits_shared_with(address) >= self.len
+    }
+
+    /// Bits at the start that its first address and another one have in common.
+    pub fn bits_shared_with(&self, address: &Address) -> u32 {
         let differing = u128::from_be_bytes(self.address) ^ u128::from_be_bytes(*address);
-        differing.leading_zeros() >= self.len
+        differing.leading_zeros()
     }
 
     fn contains(&self, other: &Self) -> bool {
@@ -98,6 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::policy::Clients;
 
     fn prefix(text: &str) -> Prefix {
         text.parse::<IpNet>().unwrap().into()
@@ -136,14 +155,11 @@ mod tests {
 
     fn any_prefix() -> impl Strategy<Value = Prefix> {
         // Few distinct bits, so that prefixes meet and nest.
-        (any::<u8>(), 120u32..=128).prop_map(|(last, len)| {
+        let len = prop_oneof![4 => 120u32..=128, 1 => 0u32..120];
+        (any::<u8>(), len).prop_map(|(last, len)| {
             let mut address = mapped([192, 0, 2, 0]);
             address[15] = last;
-            let bits = u128::from_be_bytes(address) & (u128::MAX << (128 - len));
-            Prefix {
-                address: bits.to_be_bytes(),
-                len,
-            }
+            Prefix::of(&address, len)
         })
     }
 
@@ -155,6 +171,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_longest_prefix_is_found_among_those_in_order(
+            prefixes in proptest::collection::btree_map(any_prefix(), 1u32..100, 0..24),
+        ) {
+            let clients = Clients {
+                prefixes: prefixes.into_iter().collect(),
+                ..Clients::default()
+            };
+            for last in 0..=u8::MAX {
+                for first in [192, 193] {
+                    let address = mapped([first, 0, 2, last]);
+                    let found = clients.longest(&address).map(|(_, policy)| policy);
+                    prop_assert_eq!(found, longest(&clients.prefixes, &address));
+                }
+            }
+        }
+
         #[test]
         fn the_longest_prefix_says_what_all_of_them_say(
             answered in proptest::collection::vec(any_prefix(), 0..12),

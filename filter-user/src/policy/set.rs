@@ -1,6 +1,6 @@
 //! The policies of a configuration, as the kernel wants them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use filter_common::{
     layout::{POLICY_MAX, POLICY_OBSERVE, POLICY_REFUSE_BYPASS, POLICY_UNFILTERED, PolicyRecord},
@@ -235,19 +235,12 @@ fn numbers_after(config: &Config, former: &Numbers) -> Result<Numbers, Error> {
     let mut numbers: Numbers = former.clone();
     numbers.retain(|name, _| config.policies.contains_key(name));
     numbers.insert(DEFAULT_POLICY.to_owned(), 0);
-    let taken = |numbers: &Numbers, number: &u32| {
-        let mut all = former.values().chain(numbers.values());
-        all.any(|taken| taken == number)
-    };
-    let mut next = 1;
+    let taken: BTreeSet<u32> = former.values().copied().collect();
+    let mut free = (1..).filter(|number| !taken.contains(number));
     for name in names() {
-        if numbers.contains_key(name) {
-            continue;
+        if !numbers.contains_key(name) {
+            numbers.extend(free.next().map(|number| (name.clone(), number)));
         }
-        while taken(&numbers, &next) {
-            next += 1;
-        }
-        numbers.insert(name.clone(), next);
     }
     if numbers.values().any(|number| *number > POLICY_MAX) {
         // Numbers of policies that are gone are used again only when there is no other way.

@@ -1,6 +1,6 @@
 //! How a regime gets into the kernel's maps, and back out when something fails.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use filter_common::{
     hash::HashKey,
@@ -18,26 +18,56 @@ use crate::{
     policy::{Policies, Policy, address_of},
 };
 
+/// As long after the last change the next one is not expected.
+const QUIET_NS: u64 = 2_000_000_000;
+
 impl Regime {
     /// Makes a change that survives a crash once this returns, or none at all.
+    ///
+    /// Nothing that waits for the disk comes before its effect. Tells what it took away, and
+    /// when it was in force.
     pub(super) fn carry_out(
         &mut self,
         change: &Change,
         tables: &mut Tables,
-    ) -> Result<Vec<Override>, Error> {
-        self.journal.append(change, &self.book)?;
+    ) -> Result<(Vec<Override>, Instant), Error> {
+        let is_appended = self.journal.is_ready();
+        if is_appended {
+            self.journal.append(change)?;
+        }
         let removed = self.book.apply(change);
         if let Err(error) = self.enforce(&removed, &change.added, tables) {
             self.book.apply(&inverse(change, &removed));
-            self.journal.take_back()?;
+            if is_appended {
+                self.journal.take_back()?;
+            }
             return Err(error);
         }
-        if let Err(error) = self.journal.sync() {
+        let in_force = Instant::now();
+        let kept = if is_appended {
+            self.journal.sync()
+        } else {
+            self.journal.write_anew(&self.book)
+        };
+        if let Err(error) = kept {
             self.book.apply(&inverse(change, &removed));
             self.enforce(&change.added, &removed, tables)?;
             return Err(error.into());
         }
-        Ok(removed)
+        Ok((removed, in_force))
+    }
+
+    /// Makes the journal short when nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; the long one stays.
+    pub fn tidy_journal(&mut self) -> Result<(), Error> {
+        let since_change = Clock::now().boot_ns.saturating_sub(self.clock.boot_ns);
+        if self.journal.is_long() && since_change > QUIET_NS {
+            self.journal.write_anew(&self.book)?;
+        }
+        Ok(())
     }
 
     /// Puts a change of the book in force, or nothing of it.

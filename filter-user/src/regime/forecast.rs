@@ -42,6 +42,13 @@ pub struct Judgement<'a> {
     pub is_chosen: bool,
 }
 
+impl Judgement<'_> {
+    /// Whether the policy blocks something else then than it usually does.
+    pub fn is_scheduled(&self) -> bool {
+        self.categories != self.chosen.policy.categories
+    }
+}
+
 /// What decides a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decider<'a> {

@@ -16,21 +16,21 @@ mod plan;
 mod resolvers;
 mod standing;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use filter_common::layout::{OverrideRecord, POLICY_MAX, PolicyRecord};
 use jiff::Timestamp;
 
-use self::plan::assignments;
 pub use self::{
     clock::Clock,
     error::Error,
     forecast::{Decider, Forecast, Judgement},
     ledger::{Ledger, Names},
-    orders::{Outcome, Request},
+    orders::{Outcome, Request, Took},
     plan::{Links, Plan, Staged},
     standing::{OverridesStanding, PolicyStanding, Standing},
 };
+use self::{orders::us, plan::assignments};
 use crate::{
     config::Config,
     kernel::{self, Assignments},
@@ -272,15 +272,21 @@ impl Regime {
             return Ok(Outcome {
                 version: OUTCOME_VERSION,
                 overrides: self.book.iter().cloned().collect(),
-                removed: Vec::new(),
+                ..Outcome::default()
             });
         }
+        let begun = Instant::now();
         let change = self.plan(request, self.clock.now)?;
-        let removed = self.carry_out(&change, tables)?;
+        let (removed, in_force) = self.carry_out(&change, tables)?;
         Ok(Outcome {
             version: OUTCOME_VERSION,
             overrides: change.added,
             removed,
+            took: Some(Took {
+                begun_us: 0,
+                in_force_us: us(in_force - begun),
+                on_disk_us: us(begun.elapsed()),
+            }),
         })
     }
 

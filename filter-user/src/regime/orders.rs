@@ -1,5 +1,7 @@
 //! What an operator asks for, and what came of it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Regime};
@@ -30,6 +32,37 @@ pub struct Outcome {
     /// What is not in force any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<Override>,
+    /// How long it took, if anything was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<Took>,
+}
+
+/// How long a change took, in microseconds since the request was accepted.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Took {
+    /// Until there was time for it.
+    pub begun_us: u64,
+    /// Until the next packet saw it.
+    pub in_force_us: u64,
+    /// Until it was on disk.
+    pub on_disk_us: u64,
+}
+
+impl Took {
+    /// The same where the request had waited before.
+    pub fn after(self, waited: Duration) -> Self {
+        let waited_us = us(waited);
+        Self {
+            begun_us: self.begun_us + waited_us,
+            in_force_us: self.in_force_us + waited_us,
+            on_disk_us: self.on_disk_us + waited_us,
+        }
+    }
+}
+
+/// Whole microseconds; no wait is longer than they can count.
+pub(super) fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Regime {

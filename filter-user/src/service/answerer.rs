@@ -1,5 +1,7 @@
 //! What the service says of itself on the control socket.
 
+use std::time::Instant;
+
 use filter_common::layout::RECORD_BYTES;
 use jiff::Timestamp;
 
@@ -11,7 +13,7 @@ use crate::{
     control::{ListStatus, PROTOCOL_VERSION, PolicyStats, Response, Stats, Status, Verb},
     fetch::Accounts,
     kernel, metrics, querylog,
-    regime::Request,
+    regime::{Outcome, Request},
 };
 
 /// Answers a client on the control socket.
@@ -21,7 +23,7 @@ pub(super) fn reply(service: &mut Service, asked: Asked) {
             let log = service.observer.log.clone();
             tokio::spawn(log.tell(stream, request));
         }
-        Err(asked) => Socket::reply(asked, |verb| answer(service, verb)),
+        Err(asked) => Socket::reply(asked, |verb, accepted| answer(service, verb, accepted)),
     }
 }
 
@@ -34,7 +36,7 @@ pub(super) fn scrape(service: &mut Service, asked: metrics::Asked) {
     }
 }
 
-fn answer(service: &mut Service, verb: Verb) -> Response {
+fn answer(service: &mut Service, verb: Verb, accepted: Instant) -> Response {
     let answered = match verb {
         Verb::Reload => {
             service.start_reload(Cause::Asked);
@@ -45,7 +47,7 @@ fn answer(service: &mut Service, verb: Verb) -> Response {
         Verb::Metrics => metrics(service).map(Response::Metrics),
         // Handed to the log before it comes here.
         Verb::Log(_) => Ok(Response::Error(querylog::Error::Off.to_string())),
-        Verb::Overrides(request) => overrides(service, request),
+        Verb::Overrides(request) => overrides(service, request, accepted),
         Verb::Lists => Ok(Response::Lists(lists(service))),
         Verb::Update { list } => Ok(update(service, list.as_deref())),
     };
@@ -67,10 +69,18 @@ fn metrics(service: &mut Service) -> Result<String, kernel::Error> {
     Ok(metrics::encode(status(service), stats, lists(service)))
 }
 
-fn overrides(service: &mut Service, request: Request) -> Result<Response, kernel::Error> {
+fn overrides(
+    service: &mut Service,
+    request: Request,
+    accepted: Instant,
+) -> Result<Response, kernel::Error> {
     let Service { side, regime, .. } = service;
+    let waited = accepted.elapsed();
     match side.change(|maps| regime.obey(request, maps)) {
-        Ok(outcome) => Ok(Response::Overrides(outcome)),
+        Ok(outcome) => Ok(Response::Overrides(Outcome {
+            took: outcome.took.map(|took| took.after(waited)),
+            ..outcome
+        })),
         Err(error) => Ok(Response::Error(error_chain(&error))),
     }
 }

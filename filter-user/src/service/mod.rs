@@ -348,7 +348,8 @@ impl Service {
         self.side.flush_log();
         self.keep_regime()?;
         self.observe()?;
-        self.look_at_interfaces()
+        self.look_at_interfaces()?;
+        Ok(self.regime.tidy_journal()?)
     }
 
     fn look_at_interfaces(&mut self) -> Result<(), Error> {

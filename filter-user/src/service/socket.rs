@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -68,6 +68,8 @@ pub(super) struct Socket {
 pub(super) struct Asked {
     stream: UnixStream,
     verb: Result<Verb, String>,
+    /// When its connection was accepted.
+    accepted: Instant,
 }
 
 impl Asked {
@@ -109,8 +111,9 @@ impl Socket {
     }
 
     /// Answers what was accepted.
-    pub(super) fn reply(asked: Asked, answer: impl FnOnce(Verb) -> Response) {
+    pub(super) fn reply(asked: Asked, answer: impl FnOnce(Verb, Instant) -> Response) {
         let mut stream = asked.stream;
+        let answer = |verb| answer(verb, asked.accepted);
         let response = asked.verb.map_or_else(Response::Error, answer);
         tokio::spawn(async move {
             let Ok(mut line) = serde_json::to_vec(&response) else {
@@ -145,10 +148,16 @@ async fn listen(listener: UnixListener, peers: Arc<Peers>, asked: mpsc::Sender<A
 
 /// Reads one request and hands it on; who does not finish its line in time is cut off.
 async fn read(mut stream: UnixStream, peers: Arc<Peers>, asked: mpsc::Sender<Asked>) {
+    let accepted = Instant::now();
     if let Ok(verb) = tokio::time::timeout(PATIENCE, request(&mut stream)).await {
         let verb = verb.and_then(|verb| admit(&peers, &stream, verb));
+        let asking = Asked {
+            stream,
+            verb,
+            accepted,
+        };
         // The service that would have answered may have ended.
-        let _ = asked.send(Asked { stream, verb }).await;
+        let _ = asked.send(asking).await;
     }
 }
 

@@ -4,6 +4,10 @@
 //! for other blocked names. Each repetition notes when the command started, when
 //! the first allowed answer came, when the command returned, and whether any query
 //! that was sent after that was still blocked.
+//!
+//! What part of that is ours is told by what nxdp measures itself, and by two controls under
+//! the same load: a process of the same binary that asks nobody, and a request on a connection
+//! of this process that changes nothing.
 
 use std::{
     fs,
@@ -20,7 +24,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use filter_user::{
     control::{self, Response, Verb},
-    regime::{Outcome, Request},
+    regime::{Outcome, Request, Took},
 };
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use nxdp_tests::{
@@ -64,6 +68,12 @@ struct Repetition {
     command: Duration,
     /// Blocked answers to queries that were sent after the return.
     blocked_after: usize,
+    /// What the filter measured.
+    took: Took,
+    /// A process that asks nobody.
+    bare_process: Duration,
+    /// A request that changes nothing.
+    bare_request: Duration,
 }
 
 /// Measures and prints.
@@ -126,14 +136,18 @@ fn ask_on(stop: &AtomicBool, seen: &Mutex<Vec<Seen>>) -> Result<()> {
 
 fn repeat(filter: &Filter, seen: &Mutex<Vec<Seen>>) -> Result<Repetition> {
     wait_until(seen, true)?;
+    let bare = Instant::now();
+    finish(Command::new(filter::binary()?).arg("--version"))?;
+    let bare_process = bare.elapsed();
+    let bare = Instant::now();
+    ask(filter, Request::List)?;
+    let bare_request = bare.elapsed();
     let start = Instant::now();
-    let status = Command::new(filter::binary()?)
-        .args(["allow", NAME, "--reason", "measured", "--socket"])
-        .arg(filter.socket())
-        .stdout(Stdio::null())
-        .status()?;
+    let mut allow = Command::new(filter::binary()?);
+    allow.args(["allow", NAME, "--reason", "measured", "--json", "--socket"]);
+    let told = finish(allow.arg(filter.socket()))?;
     let end = Instant::now();
-    ensure!(status.success(), "nxdp allow failed");
+    let told: Outcome = serde_json::from_slice(&told)?;
     let answers = wait_until(seen, false)?;
     // A few more: a late blocked one would be among them.
     thread::sleep(Duration::from_millis(2));
@@ -152,9 +166,19 @@ fn repeat(filter: &Filter, seen: &Mutex<Vec<Seen>>) -> Result<Repetition> {
         effect: first - start,
         command: end - start,
         blocked_after: late.count(),
+        took: told.took.context("nothing was changed")?,
+        bare_process,
+        bare_request,
     };
     remove_all(filter)?;
     Ok(repetition)
+}
+
+/// Standard output of a command that succeeds.
+fn finish(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "{command:?} failed");
+    Ok(output.stdout)
 }
 
 /// Waits for an answer that is blocked or not; all answers that came so far.
@@ -192,16 +216,19 @@ fn ask(filter: &Filter, request: Request) -> Result<Outcome> {
 }
 
 fn print(repetitions: &[Repetition]) {
-    let effects = repetitions
-        .iter()
-        .map(|repetition| repetition.effect)
-        .collect();
-    print_percentiles("override_first_allowed", effects);
-    let commands = repetitions
-        .iter()
-        .map(|repetition| repetition.command)
-        .collect();
-    print_percentiles("override_command", commands);
+    let us = |us: u64| Duration::from_micros(us);
+    let figures: [(&str, &dyn Fn(&Repetition) -> Duration); 7] = [
+        ("override_first_allowed", &|one| one.effect),
+        ("override_command", &|one| one.command),
+        ("override_begun", &|one| us(one.took.begun_us)),
+        ("override_in_force", &|one| us(one.took.in_force_us)),
+        ("override_on_disk", &|one| us(one.took.on_disk_us)),
+        ("override_bare_process", &|one| one.bare_process),
+        ("override_bare_request", &|one| one.bare_request),
+    ];
+    for (name, of) in figures {
+        print_percentiles(name, repetitions.iter().map(of).collect());
+    }
     let late: usize = repetitions
         .iter()
         .map(|repetition| repetition.blocked_after)
@@ -212,8 +239,8 @@ fn print(repetitions: &[Repetition]) {
 
 fn print_percentiles(name: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
-    for (what, share) in [("p50", 50), ("p99", 99), ("max", 100)] {
-        let at = (times.len() * share).div_ceil(100).saturating_sub(1);
+    for (what, share) in [("p50", 500), ("p99", 990), ("p999", 999), ("max", 1000)] {
+        let at = (times.len() * share).div_ceil(1000).saturating_sub(1);
         let time = times.get(at).copied().unwrap_or_default();
         println!("{name}_{what} {:.3} ms", time.as_secs_f64() * 1e3);
     }

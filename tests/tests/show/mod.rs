@@ -40,17 +40,23 @@ impl Show {
     /// Starts with a configuration and the list `list.txt`; overrides are kept in `state/overrides`.
     pub fn start(mode: &str, config: &str, list: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("list.txt"), list).unwrap();
+        let mut show = Self::in_folder(folder, mode, config);
+        show.begin();
+        show
+    }
+
+    /// With a configuration, beside what is in the folder; nothing runs yet.
+    pub fn in_folder(folder: TempDir, mode: &str, config: &str) -> Self {
         let lab = Lab::new().unwrap();
         let responder = lab.start_responder().unwrap();
-        fs::write(folder.path().join("list.txt"), list).unwrap();
-        let mut show = Self {
+        let show = Self {
             filter: None,
             lab,
             _responder: responder,
             folder,
         };
         show.configure(mode, config);
-        show.begin();
         show
     }
 

@@ -11,7 +11,9 @@ mod daemon;
 mod overrides;
 mod packet;
 mod policy;
+mod rig;
 mod sample;
+mod wire;
 mod worst;
 
 use std::process::ExitCode;
@@ -39,6 +41,8 @@ enum Part {
     Packet(packet::Arguments),
     /// Nanoseconds that policies, clients and overrides add to a packet
     Policy(policy::Arguments),
+    /// Queries a second a core through a veth pair, beside a bare reflector
+    Wire(wire::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +67,7 @@ fn run(part: &Part) -> Result<()> {
         Part::Override(arguments) => overrides::run(arguments),
         Part::Packet(arguments) => packet::run(arguments),
         Part::Policy(arguments) => policy::run(arguments),
+        Part::Wire(arguments) => wire::run(arguments),
     }
 }
 

@@ -53,7 +53,9 @@ impl Clock {
     }
 
     fn read(&self) -> BTreeMap<PathBuf, u64> {
-        let processes = [self.napi].into_iter().chain(self.processes.iter().copied());
+        let processes = [self.napi]
+            .into_iter()
+            .chain(self.processes.iter().copied());
         processes.flat_map(threads).collect()
     }
 }

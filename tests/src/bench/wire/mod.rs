@@ -48,7 +48,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "# server on core 0, generator on core 1: live frames of BPF_PROG_TEST_RUN; {} names",
         arguments.names
     );
-    println!("# _core: received a second of the time that the core was in use; each ratio within its round");
+    println!(
+        "# _core: received a second of the time that the core was in use; each ratio within its round"
+    );
     let results = race(&mut rig, arguments, &mut contestants)?;
     for (contestant, result) in contestants.iter().zip(&results) {
         result.print(contestant);

@@ -14,7 +14,9 @@ const TIME: Duration = Duration::from_millis(500);
 pub(super) fn print(rig: &mut Rig, contestants: &mut [Contestant]) -> Result<()> {
     // In force as long as the file is open, whatever becomes of this process.
     let _stats = enable_stats(Stats::RunTime).context("measure programs' run time")?;
-    println!("# the programs' own time, in a round of its own: two clock readings of it are in each");
+    println!(
+        "# the programs' own time, in a round of its own: two clock readings of it are in each"
+    );
     for at in 0..contestants.len() {
         hand_over(contestants, at.saturating_sub(1), at)?;
         rig.aim(&contestants[at].frames)?;

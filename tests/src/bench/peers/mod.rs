@@ -5,6 +5,7 @@
 //! is reported, and the others go on.
 
 mod bind;
+mod buffers;
 mod catalogue;
 mod dnsdist;
 mod resolvers;
@@ -18,14 +19,12 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::rig::Rig;
+use buffers::Buffers;
 use catalogue::Peer;
 use row::Row;
 
 /// The contestant that the others are compared with.
 const OWN: &str = "nxdp";
-/// Receive buffers of all servers that do not ask for one: live frames take a page each in them.
-const RECEIVE_BUFFER_BYTES: &str = "4194304";
-
 /// Flags of the part.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
@@ -47,7 +46,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let peers = chosen(arguments)?;
     let mut rig = Rig::new()?;
-    buffers(&rig);
+    let _buffers = Buffers::widen();
     println!(
         "# {} names, all queries blocked, every server on core 0, generator on core 1",
         arguments.names
@@ -92,20 +91,6 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Peer>> {
     };
     peers.retain(is_chosen);
     Ok(peers)
-}
-
-fn buffers(rig: &Rig) {
-    for key in ["net/core/rmem_max", "net/core/rmem_default"] {
-        if rig
-            .server()
-            .write_sysctl(key, RECEIVE_BUFFER_BYTES)
-            .is_err()
-        {
-            println!(
-                "# {key} is not this namespace's own: servers have the machine's receive buffers"
-            );
-        }
-    }
 }
 
 fn print_ratios(rows: &[Row]) {

@@ -158,6 +158,8 @@ pub(super) fn recursor_rpz() -> Peer {
             command.args(["--allow-from=0.0.0.0/0", "--daemon=no", "--write-pid=no"]);
             command.args(["--disable-syslog=yes", "--threads=1", "--hint-file=no"]);
             command.args(["--pdns-distributes-queries=no", "--security-poll-suffix="]);
+            // What it could not resolve before a reload is no answer after it.
+            command.arg("--packetcache-servfail-ttl=0");
             Ok(command)
         },
         reload: Reload::Command(|site| {

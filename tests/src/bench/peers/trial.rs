@@ -63,7 +63,9 @@ pub(super) fn measure(rig: &mut Rig, peer: &Peer, arguments: &Arguments) -> Resu
             Row::new(peer, load, &memory, &outcomes, reloaded)
         })
         .with_context(|| last_words(&server));
-    server.end(Signal::SIGTERM, END_PATIENCE)?;
+    if let Err(error) = server.end(Signal::SIGTERM, END_PATIENCE) {
+        println!("# {}: killed: {error:#}", peer.name);
+    }
     result
 }
 

@@ -63,6 +63,9 @@ pub(crate) fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     let purpose = "load programs and send packets through them";
     let mut bench = match &args.part {
         Some(part) => {
+            if part == "peers" {
+                setup::peers();
+            }
             let mut bench = privilege::as_root(&binary, purpose)?;
             bench.arg(part).args(&args.args);
             bench

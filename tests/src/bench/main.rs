@@ -10,8 +10,11 @@ mod compile;
 mod daemon;
 mod overrides;
 mod packet;
+mod peers;
 mod policy;
+mod rig;
 mod sample;
+mod wire;
 mod worst;
 
 use std::process::ExitCode;
@@ -37,8 +40,12 @@ enum Part {
     Override(overrides::Arguments),
     /// Nanoseconds a packet in the kernel, by BPF_PROG_TEST_RUN
     Packet(packet::Arguments),
+    /// nxdp beside other DNS filters: rate, CPU time, memory, load and reload
+    Peers(peers::Arguments),
     /// Nanoseconds that policies, clients and overrides add to a packet
     Policy(policy::Arguments),
+    /// Queries a second a core through a veth pair, beside a bare reflector
+    Wire(wire::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -62,7 +69,9 @@ fn run(part: &Part) -> Result<()> {
         Part::Daemon(arguments) => daemon::run(arguments),
         Part::Override(arguments) => overrides::run(arguments),
         Part::Packet(arguments) => packet::run(arguments),
+        Part::Peers(arguments) => peers::run(arguments),
         Part::Policy(arguments) => policy::run(arguments),
+        Part::Wire(arguments) => wire::run(arguments),
     }
 }
 

@@ -51,6 +51,11 @@ pub(crate) fn lab_tools() -> Result<()> {
     tools::ensure()
 }
 
+/// The nameservers that nxdp is measured beside, as far as they can be had.
+pub(crate) fn peers() {
+    tools::peers();
+}
+
 /// What builds the kernel side: the remembered choice, or a new one.
 pub(crate) fn toolchain(workspace: &Workspace) -> Result<Toolchain> {
     if let Some(toolchain) = stamp::load(workspace) {

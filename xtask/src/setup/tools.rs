@@ -28,6 +28,36 @@ const CLIENTS: [(&str, &str); 3] = [
 ];
 /// Its package starts a nameserver on machines that start services.
 const UNBOUND: &str = "/usr/sbin/unbound";
+/// Where systemd runs, packages start their services.
+const SYSTEMD: &str = "/run/systemd/system";
+
+/// What nxdp is measured beside: program and Debian package.
+const PEERS: [(&str, &str); 6] = [
+    ("dnsdist", "dnsdist"),
+    ("unbound", "unbound"),
+    ("named", "bind9"),
+    ("kresd", "knot-resolver"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("pdns_recursor", "pdns-recursor"),
+];
+
+/// Installs the nameservers that a measurement starts; it says itself which are missing.
+///
+/// Their packages start services on machines that start services: there nothing is installed.
+pub(crate) fn peers() {
+    let missing = PEERS
+        .into_iter()
+        .filter(|(program, _)| process::find(program).is_none());
+    for (program, package) in missing {
+        if Path::new(SYSTEMD).exists() {
+            eprintln!(
+                "setup: {program} is not here and is not installed, because {package} would start a nameserver"
+            );
+        } else if let Err(error) = apt::install(&[package], "nxdp is measured beside it") {
+            eprintln!("setup: without {program}: {error:#}");
+        }
+    }
+}
 
 /// Installs what is missing.
 pub(crate) fn ensure() -> Result<()> {
@@ -51,7 +81,7 @@ pub(crate) fn ensure() -> Result<()> {
 
 /// Installs the clients that do no harm; a test whose client is missing says that it is skipped.
 fn clients() {
-    let starts_services = Path::new("/run/systemd/system").exists();
+    let starts_services = Path::new(SYSTEMD).exists();
     let missing = CLIENTS
         .into_iter()
         .filter(|(file, _)| !Path::new(file).exists());

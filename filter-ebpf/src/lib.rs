@@ -11,6 +11,7 @@
 
 mod maps;
 mod packet;
+pub mod sections;
 mod stages;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
@@ -29,9 +30,15 @@ pub fn run(ctx: &XdpContext) -> u32 {
         Some(mut stages) => filter::filter(&mut packet, &mut stages),
         None => Reason::Inconsistent,
     };
+    conclude(ctx, reason)
+}
+
+/// Counts the frame of `_ctx` and tells what becomes of it.
+#[inline(always)]
+fn conclude(_ctx: &XdpContext, reason: Reason) -> u32 {
     maps::count(reason);
     #[cfg(feature = "log")]
-    aya_log_ebpf::info!(ctx, "{}", reason.name());
+    aya_log_ebpf::info!(_ctx, "{}", reason.name());
     match reason.action() {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,

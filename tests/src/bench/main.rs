@@ -8,16 +8,24 @@
 
 mod compile;
 mod daemon;
+mod growth;
+mod labels;
 mod overrides;
 mod packet;
+mod page;
+mod plot;
 mod policy;
+mod report;
+mod rig;
 mod sample;
-mod worst;
+mod sections;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::report::Head;
 
 /// Measures nxdp
 #[derive(Debug, Parser)]
@@ -25,6 +33,15 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     part: Option<Part>,
+    /// Write head and figures to this file too, as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Put the part's table in its place on this page, for example docs/performance.md
+    #[arg(long, global = true, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Draw the part's curves as SVG files in this folder
+    #[arg(long, global = true, value_name = "FOLDER")]
+    svg: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -33,20 +50,22 @@ enum Part {
     Compile(compile::Arguments),
     /// Memory of the daemon at rest, and milliseconds a swap
     Daemon(daemon::Arguments),
+    /// What a query costs as the list grows, with the table in the caches and without
+    Growth(growth::Arguments),
+    /// What a query costs as its name has more labels
+    Labels(labels::Arguments),
     /// Milliseconds until `nxdp allow` is in force, under load
     Override(overrides::Arguments),
     /// Nanoseconds a packet in the kernel, by BPF_PROG_TEST_RUN
     Packet(packet::Arguments),
     /// Nanoseconds that policies, clients and overrides add to a packet
     Policy(policy::Arguments),
+    /// Nanoseconds of each section of a packet's way
+    Sections(sections::Arguments),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let part = arguments
-        .part
-        .unwrap_or(Part::Packet(packet::Arguments::default()));
-    match run(&part) {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("nxdp-bench: {error:#}");
@@ -55,29 +74,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(part: &Part) -> Result<()> {
-    print_machine();
-    match part {
-        Part::Compile(arguments) => compile::run(arguments),
-        Part::Daemon(arguments) => daemon::run(arguments),
-        Part::Override(arguments) => overrides::run(arguments),
-        Part::Packet(arguments) => packet::run(arguments),
-        Part::Policy(arguments) => policy::run(arguments),
+fn run(arguments: Arguments) -> Result<()> {
+    let head = Head::new();
+    head.print();
+    if let Some(folder) = &arguments.svg {
+        plot::write_to(folder)?;
+    }
+    let part = (arguments.part).unwrap_or(Part::Packet(packet::Arguments::default()));
+    measure(&part)?;
+    if let Some(path) = &arguments.json {
+        report::write_json(path, &head)?;
+    }
+    match &arguments.page {
+        Some(path) => page::fill(path, &head),
+        None => Ok(()),
     }
 }
 
-fn print_machine() {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpuinfo = read("/proc/cpuinfo");
-    let cpu = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown CPU", |rest| {
-            rest.trim_start_matches(['\t', ' ', ':'])
-        });
-    println!(
-        "# {}, Linux {}",
-        cpu,
-        read("/proc/sys/kernel/osrelease").trim()
-    );
+fn measure(part: &Part) -> Result<()> {
+    match part {
+        Part::Compile(arguments) => compile::run(arguments),
+        Part::Daemon(arguments) => daemon::run(arguments),
+        Part::Growth(arguments) => growth::run(arguments),
+        Part::Labels(arguments) => labels::run(arguments),
+        Part::Override(arguments) => overrides::run(arguments),
+        Part::Packet(arguments) => packet::run(arguments),
+        Part::Policy(arguments) => policy::run(arguments),
+        Part::Sections(arguments) => sections::run(arguments),
+    }
 }

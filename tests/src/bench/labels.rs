@@ -67,7 +67,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             curve.costs.push(cost);
         }
     }
-    page::put("labels", table(&curves));
     let points = |curve: &Curve| {
         let medians = curve.costs.iter().map(Sample::median);
         COUNTS
@@ -76,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .zip(medians)
             .collect()
     };
-    plot::draw(&Plot {
+    let plot = Plot {
         file: "labels",
         title: "Cost of a query by the labels of its name, one million names, warm",
         x: "labels",
@@ -85,7 +84,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .iter()
             .map(|curve| (curve.what, points(curve)))
             .collect(),
-    })
+    };
+    page::put("labels", table(&curves) + &plot::on_page(&plot));
+    plot::draw(&plot)
 }
 
 impl Curve {

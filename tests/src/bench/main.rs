@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod compile;
 mod daemon;
 mod growth;
@@ -19,6 +20,7 @@ mod report;
 mod rig;
 mod sample;
 mod sections;
+mod swap;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -46,6 +48,8 @@ struct Arguments {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Part {
+    /// Hold instructions, sizes and ratios against those of the repository
+    Check(check::Arguments),
     /// Seconds, memory and bytes a name from lists to an image; needs no root
     Compile(compile::Arguments),
     /// Memory of the daemon at rest, and milliseconds a swap
@@ -62,6 +66,8 @@ enum Part {
     Policy(policy::Arguments),
     /// Nanoseconds of each section of a packet's way
     Sections(sections::Arguments),
+    /// Milliseconds of a swap under load, its steps, and what the load noticed
+    Swap(swap::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -93,6 +99,7 @@ fn run(arguments: Arguments) -> Result<()> {
 
 fn measure(part: &Part) -> Result<()> {
     match part {
+        Part::Check(arguments) => check::run(arguments),
         Part::Compile(arguments) => compile::run(arguments),
         Part::Daemon(arguments) => daemon::run(arguments),
         Part::Growth(arguments) => growth::run(arguments),
@@ -101,5 +108,6 @@ fn measure(part: &Part) -> Result<()> {
         Part::Packet(arguments) => packet::run(arguments),
         Part::Policy(arguments) => policy::run(arguments),
         Part::Sections(arguments) => sections::run(arguments),
+        Part::Swap(arguments) => swap::run(arguments),
     }
 }

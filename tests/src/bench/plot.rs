@@ -14,6 +14,8 @@ use plotters::prelude::*;
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
 const SIZE: (u32, u32) = (840, 480);
+/// Height of the plot above the highest point, for the legend.
+const HEADROOM: f64 = 1.45;
 const FONT: &str = "sans-serif";
 /// Told apart also by those who see few colours (after Okabe and Ito).
 const COLOURS: [RGBColor; 4] = [
@@ -52,6 +54,14 @@ pub(crate) fn draw(plot: &Plot<'_>) -> Result<()> {
     draw_to(plot, &path).map_err(|error| anyhow!("write {}: {error}", path.display()))
 }
 
+/// What shows the plot on a page beside the folder `plots`; nothing if none is drawn.
+pub(crate) fn on_page(plot: &Plot<'_>) -> String {
+    match FOLDER.get() {
+        Some(_) => format!("\n![{}](plots/{}.svg)\n", plot.title, plot.file),
+        None => String::new(),
+    }
+}
+
 fn draw_to(plot: &Plot<'_>, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let scaled = |x: f64| if plot.is_logarithmic { x.log10() } else { x };
     let points = || plot.curves.iter().flat_map(|(_, points)| points);
@@ -63,9 +73,10 @@ fn draw_to(plot: &Plot<'_>, path: &Path) -> Result<(), Box<dyn std::error::Error
     let mut chart = ChartBuilder::on(&root)
         .caption(plot.title, (FONT, 20))
         .margin(16)
+        .margin_right(40)
         .x_label_area_size(48)
         .y_label_area_size(64)
-        .build_cartesian_2d(scaled(first)..scaled(last), 0.0..highest * 1.25)?;
+        .build_cartesian_2d(scaled(first)..scaled(last), 0.0..highest * HEADROOM)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -103,11 +114,10 @@ fn draw_to(plot: &Plot<'_>, path: &Path) -> Result<(), Box<dyn std::error::Error
 
 /// A number as axes show it.
 fn short(value: f64) -> String {
-    let value = value.round();
     match value {
-        millions if millions >= 1e6 => format!("{} M", millions / 1e6),
-        thousands if thousands >= 1e3 => format!("{} k", thousands / 1e3),
-        _ => format!("{value}"),
+        millions if millions > 999_999.0 => format!("{:.0} M", millions / 1e6),
+        thousands if thousands > 999.0 => format!("{:.0} k", thousands / 1e3),
+        _ => format!("{value:.0}"),
     }
 }
 

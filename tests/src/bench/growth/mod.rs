@@ -137,23 +137,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     print(&all);
     memory::print(all.iter().map(|size| size.table_bytes))?;
-    page::put("growth", table(&all));
-    plot(&all)
+    show(&all)
 }
 
-fn plot(all: &[Size]) -> Result<()> {
+fn show(all: &[Size]) -> Result<()> {
     let points = |at: usize| {
         let point = |size: &Size| (size.names as f64, size.costs[at].median());
         all.iter().map(point).collect()
     };
     let curves = KINDS.iter().enumerate();
-    plot::draw(&Plot {
+    let plot = Plot {
         file: "growth",
         title: "Cost of a query by the size of the list",
         x: "names in the list",
         is_logarithmic: true,
         curves: curves.map(|(at, kind)| (kind.what, points(at))).collect(),
-    })
+    };
+    page::put("growth", table(all) + &plot::on_page(&plot));
+    plot::draw(&plot)
 }
 
 /// The query; clean ones have no EDNS, blocked ones are answered with an extended error.

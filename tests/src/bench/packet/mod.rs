@@ -27,6 +27,13 @@ use crate::{
 
 /// The class that is searched for, not written down.
 const WORST: &str = "worst";
+/// Nanoseconds that a class may take.
+const BARS: [(&str, u32); 4] = [
+    ("non_dns", 5),
+    ("clean", 60),
+    ("blocked", 120),
+    (WORST, 2000),
+];
 /// Runs and rounds of the first look at each frame of the worst case.
 const QUICK: Rounds = Rounds {
     repeat: 2_000,
@@ -145,13 +152,16 @@ fn set(rig: &mut Rig, setting: Setting) -> Result<()> {
 }
 
 fn table(rows: &[(&str, String, Sample)]) -> String {
-    let mut text = "| class | packet | ns | of all rounds |\n|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| class | packet | ns | of all rounds | bar |\n|---|---|---:|---|---:|\n".to_owned();
     for (name, what, sample) in rows {
         let (median, min, max) = sample.spread();
+        let bar = BARS.iter().find(|(class, _)| class == name);
+        let bar = bar.map_or_else(String::new, |(_, bar)| format!("{bar}"));
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "| `{name}` | {what} | {median:.0} | {min:.0} to {max:.0} |"
+            "| `{name}` | {what} | {median:.0} | {min:.0} to {max:.0} | {bar} |"
         );
     }
     text

@@ -11,10 +11,14 @@
 
 mod maps;
 mod packet;
+pub mod sections;
 mod stages;
 
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
-use filter_common::{filter, reason::Action};
+use filter_common::{
+    filter,
+    reason::{Action, Reason},
+};
 
 use crate::{packet::Packet, stages::Kernel};
 
@@ -22,10 +26,15 @@ use crate::{packet::Packet, stages::Kernel};
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> u32 {
     let mut packet = Packet::new(ctx);
-    let reason = filter::filter(&mut packet, Kernel::new);
+    conclude(ctx, filter::filter(&mut packet, Kernel::new))
+}
+
+/// Counts the frame of `_ctx` and tells what becomes of it.
+#[inline(always)]
+fn conclude(_ctx: &XdpContext, reason: Reason) -> u32 {
     maps::count(reason);
     #[cfg(feature = "log")]
-    aya_log_ebpf::info!(ctx, "{}", reason.name());
+    aya_log_ebpf::info!(_ctx, "{}", reason.name());
     match reason.action() {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,

@@ -25,6 +25,12 @@ pub(crate) struct BenchArgs {
     /// The part to measure, for example `packet`; without it the measurements are listed
     #[arg(value_name = "PART")]
     part: Option<String>,
+    /// Judge instructions, sizes and ratios by verifier/bench.toml; measures nothing else
+    #[arg(long, conflicts_with = "part")]
+    check: bool,
+    /// With --check: write what was found to the file, because it is meant
+    #[arg(long, requires = "check")]
+    accept: bool,
     /// Arguments for that part
     #[arg(
         trailing_var_arg = true,
@@ -61,20 +67,18 @@ pub(crate) fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     setup::lab_tools()?;
     let binary = workspace.release_binary("nxdp-bench");
     let purpose = "load programs and send packets through them";
-    let mut bench = match &args.part {
-        Some(part) => {
-            if part == "peers" {
-                setup::peers();
-            }
-            let mut bench = privilege::as_root(&binary, purpose)?;
-            bench.arg(part).args(&args.args);
-            bench
-        }
-        None => {
-            let mut bench = process::outer(&binary);
-            bench.arg("--help");
-            bench
-        }
+    let part = match (&args.part, args.check) {
+        (Some(part), _) => part.as_str(),
+        (None, true) => "check",
+        (None, false) => return process::exec(process::outer(&binary).arg("--help")),
     };
+    if part == "peers" {
+        setup::peers();
+    }
+    let mut bench = privilege::as_root(&binary, purpose)?;
+    bench.arg(part).args(&args.args);
+    if args.accept {
+        bench.arg("--accept");
+    }
     process::exec(&mut bench)
 }

@@ -178,19 +178,27 @@ impl Filter {
         })
     }
 
-    /// Gives the measuring programs the frame that they put back before each run.
+    /// Gives the measuring programs the frame that they put back before each run; an empty one is not.
     pub fn set_original(&mut self, frame: &[u8]) -> Result<(), Error> {
-        const NAME: &str = "ORIGINAL";
-        let mut map: Array<&mut MapData, [u8; ORIGINAL_BYTES]> = self
-            .maps
-            .map_mut(NAME)?
-            .try_into()
-            .map_err(Error::Counters)?;
         let mut original = [0; ORIGINAL_BYTES];
         let (len, bytes) = original.split_at_mut(4);
         len.copy_from_slice(&(frame.len() as u32).to_ne_bytes());
         bytes[..frame.len()].copy_from_slice(frame);
-        map.set(0, original, 0).map_err(Error::Counters)
+        self.set_only_value("ORIGINAL", original)
+    }
+
+    /// Sets the one value of a measuring program's map.
+    pub fn set_only_value<const N: usize>(
+        &mut self,
+        map: &'static str,
+        value: [u8; N],
+    ) -> Result<(), Error> {
+        let mut map: Array<&mut MapData, [u8; N]> = self
+            .maps
+            .map_mut(map)?
+            .try_into()
+            .map_err(Error::Counters)?;
+        map.set(0, value, 0).map_err(Error::Counters)
     }
 
     /// Instructions that the verifier looked at, of the million it allows.
@@ -200,6 +208,14 @@ impl Filter {
             .info()
             .ok()?
             .verified_instruction_count()
+    }
+
+    /// Bytes of the program as the kernel keeps it, and as machine code.
+    pub fn program_bytes(&mut self) -> Result<(u32, u32), Error> {
+        let info = program(&mut self.ebpf, self.program_name)?
+            .info()
+            .map_err(|error| Error::load(error.into()))?;
+        Ok((info.size_translated().unwrap_or(0), info.size_jitted()))
     }
 }
 

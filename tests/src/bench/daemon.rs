@@ -13,6 +13,8 @@ use nxdp_tests::{
     roles::{Roles, wait_for},
 };
 
+use crate::{report, sample::Sample};
+
 /// What is measured.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Arguments {
@@ -33,17 +35,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     roles.load(&["--names", &names])?;
     let daemon = roles.daemon()?;
     fill_log(&lab, &roles)?;
+    let (mut swaps, mut resident) = (Sample::default(), Sample::default());
     for round in 1..=arguments.rounds {
         let swapped = wait_until_kept(&roles, &daemon, u64::from(round))?;
-        println!("daemon_swap_round_{round} {swapped} ms");
-        println!(
-            "daemon_rss_round_{round} {} KiB",
-            status_kib(&daemon, "VmRSS:")?
-        );
+        swaps.push(swapped);
+        resident.push(status_kib(&daemon, "VmRSS:")?);
         roles.write_list(&list(arguments.names, round))?;
         daemon.signal(Signal::SIGHUP)?;
     }
-    println!("daemon_rss_peak {} KiB", status_kib(&daemon, "VmHWM:")?);
+    swaps.print("daemon_swap", "ms");
+    resident.print("daemon_rss", "KiB");
+    report::value("daemon_rss_peak", status_kib(&daemon, "VmHWM:")?, "KiB");
     Ok(())
 }
 
@@ -75,7 +77,7 @@ fn list(names: u32, serial: u32) -> String {
 
 /// Waits until the daemon has swapped so many times and kept its image; the milliseconds that
 /// the last swap took.
-fn wait_until_kept(roles: &Roles<'_>, daemon: &Process, swaps: u64) -> Result<String> {
+pub(super) fn wait_until_kept(roles: &Roles<'_>, daemon: &Process, swaps: u64) -> Result<f64> {
     let mut line = None;
     wait_for("the swap", || {
         let lines = daemon.lines();
@@ -98,10 +100,10 @@ fn wait_until_kept(roles: &Roles<'_>, daemon: &Process, swaps: u64) -> Result<St
     std::thread::sleep(std::time::Duration::from_millis(500));
     let line = line.context("no swap")?;
     let words = line.split_once(", swapped in ").context("no time")?.1;
-    Ok(words.trim_end_matches(" ms").to_owned())
+    words.trim_end_matches(" ms").parse().context("no number")
 }
 
-fn status_kib(process: &Process, key: &str) -> Result<u64> {
+fn status_kib(process: &Process, key: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()))?;
     let line = status.lines().find_map(|line| line.strip_prefix(key));
     let number = line.and_then(|line| line.split_whitespace().next());

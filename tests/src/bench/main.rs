@@ -6,21 +6,31 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod compile;
 mod daemon;
+mod growth;
+mod labels;
 mod overrides;
 mod packet;
+mod page;
 mod peers;
+mod plot;
 mod policy;
+mod programs;
+mod report;
 mod rig;
 mod sample;
+mod sections;
+mod swap;
 mod wire;
-mod worst;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::report::Head;
 
 /// Measures nxdp
 #[derive(Debug, Parser)]
@@ -28,14 +38,29 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     part: Option<Part>,
+    /// Write head and figures to this file too, as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Put the part's table in its place on this page, for example docs/performance.md
+    #[arg(long, global = true, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Draw the part's curves as SVG files in this folder
+    #[arg(long, global = true, value_name = "FOLDER")]
+    svg: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
 enum Part {
+    /// Hold instructions, sizes and ratios against those of the repository
+    Check(check::Arguments),
     /// Seconds, memory and bytes a name from lists to an image; needs no root
     Compile(compile::Arguments),
     /// Memory of the daemon at rest, and milliseconds a swap
     Daemon(daemon::Arguments),
+    /// What a query costs as the list grows, with the table in the caches and without
+    Growth(growth::Arguments),
+    /// What a query costs as its name has more labels
+    Labels(labels::Arguments),
     /// Milliseconds until `nxdp allow` is in force, under load
     Override(overrides::Arguments),
     /// Nanoseconds a packet in the kernel, by BPF_PROG_TEST_RUN
@@ -44,16 +69,16 @@ enum Part {
     Peers(peers::Arguments),
     /// Nanoseconds that policies, clients and overrides add to a packet
     Policy(policy::Arguments),
+    /// Nanoseconds of each section of a packet's way
+    Sections(sections::Arguments),
+    /// Milliseconds of a swap under load, its steps, and what the load noticed
+    Swap(swap::Arguments),
     /// Queries a second a core through a veth pair, beside a bare reflector
     Wire(wire::Arguments),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let part = arguments
-        .part
-        .unwrap_or(Part::Packet(packet::Arguments::default()));
-    match run(&part) {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("nxdp-bench: {error:#}");
@@ -62,31 +87,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(part: &Part) -> Result<()> {
-    print_machine();
+fn run(arguments: Arguments) -> Result<()> {
+    let head = Head::new();
+    head.print();
+    if let Some(folder) = &arguments.svg {
+        plot::write_to(folder)?;
+    }
+    let part = (arguments.part).unwrap_or(Part::Packet(packet::Arguments::default()));
+    measure(&part)?;
+    if let Some(path) = &arguments.json {
+        report::write_json(path, &head)?;
+    }
+    match &arguments.page {
+        Some(path) => page::fill(path, &head),
+        None => Ok(()),
+    }
+}
+
+fn measure(part: &Part) -> Result<()> {
     match part {
+        Part::Check(arguments) => check::run(arguments),
         Part::Compile(arguments) => compile::run(arguments),
         Part::Daemon(arguments) => daemon::run(arguments),
+        Part::Growth(arguments) => growth::run(arguments),
+        Part::Labels(arguments) => labels::run(arguments),
         Part::Override(arguments) => overrides::run(arguments),
         Part::Packet(arguments) => packet::run(arguments),
         Part::Peers(arguments) => peers::run(arguments),
         Part::Policy(arguments) => policy::run(arguments),
+        Part::Sections(arguments) => sections::run(arguments),
+        Part::Swap(arguments) => swap::run(arguments),
         Part::Wire(arguments) => wire::run(arguments),
     }
-}
-
-fn print_machine() {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpuinfo = read("/proc/cpuinfo");
-    let cpu = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or("unknown CPU", |rest| {
-            rest.trim_start_matches(['\t', ' ', ':'])
-        });
-    println!(
-        "# {}, Linux {}",
-        cpu,
-        read("/proc/sys/kernel/osrelease").trim()
-    );
 }

@@ -33,6 +33,8 @@ use nxdp_tests::{
     query::Query,
 };
 
+use crate::report;
+
 const NAME: &str = "wanted.nxdp-show.example";
 const LIST: &str = "||nxdp-show.example^\n";
 /// How long an answer may take before something is broken.
@@ -233,7 +235,7 @@ fn print(repetitions: &[Repetition]) {
         .iter()
         .map(|repetition| repetition.blocked_after)
         .sum();
-    println!("override_blocked_after_return {late} answers");
+    report::value("override_blocked_after_return", late as f64, "answers");
     println!("# in {} repetitions", repetitions.len());
 }
 
@@ -242,6 +244,6 @@ fn print_percentiles(name: &str, mut times: Vec<Duration>) {
     for (what, share) in [("p50", 500), ("p99", 990), ("p999", 999), ("max", 1000)] {
         let at = (times.len() * share).div_ceil(1000).saturating_sub(1);
         let time = times.get(at).copied().unwrap_or_default();
-        println!("{name}_{what} {:.3} ms", time.as_secs_f64() * 1e3);
+        report::value(&format!("{name}_{what}"), time.as_secs_f64() * 1e3, "ms");
     }
 }

@@ -25,7 +25,8 @@ use filter_user::{
 use nxdp_tests::{cases::Message, lab::CLIENT_MAC};
 
 use crate::{
-    packet::{image, object, query},
+    packet::{image, query},
+    programs::{Rounds, object},
     sample::Sample,
 };
 
@@ -40,12 +41,8 @@ pub(crate) struct Arguments {
     /// Names in the table
     #[arg(long, default_value_t = 1_000_000)]
     names: u32,
-    /// Runs of the program a round
-    #[arg(long, default_value_t = 500_000)]
-    repeat: u32,
-    /// Rounds
-    #[arg(long, default_value_t = 11)]
-    rounds: u32,
+    #[command(flatten)]
+    rounds: Rounds,
 }
 
 /// A filter that differs from the plain one.
@@ -74,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ];
     let frame = query(&Message::new(CLEAN));
     let mut clean = Sample::default();
-    for _ in 0..arguments.rounds {
+    for _ in 0..arguments.rounds.rounds {
         let floor = run_once(&mut floor, &frame, arguments)?;
         let base = run_once(&mut plain, &frame, arguments)?;
         clean.push(base - floor);
@@ -120,7 +117,7 @@ fn load(image: &Image) -> Result<Filter> {
 }
 
 fn run_once(filter: &mut Filter, frame: &[u8], arguments: &Arguments) -> Result<f64> {
-    let outcome = filter.test_run(frame, arguments.repeat)?;
+    let outcome = filter.test_run(frame, arguments.rounds.repeat)?;
     ensure!(outcome.action == XDP_PASS, "the frame does not pass");
     Ok(outcome.duration_ns as f64)
 }

@@ -1,5 +1,7 @@
 //! Rounds and their median.
 
+use crate::report::{self, Figure};
+
 /// Values of several rounds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample(Vec<f64>);
@@ -19,10 +21,26 @@ impl Sample {
         }
     }
 
-    /// Prints `name median unit`, and the spread as a comment.
+    /// Number of rounds.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The median.
+    pub(crate) fn median(&self) -> f64 {
+        self.spread().0
+    }
+
+    /// Reports the median, and the spread beside it.
     pub(crate) fn print(&self, name: &str, unit: &str) {
         let (median, min, max) = self.spread();
-        println!("{name} {median:.1} {unit}");
-        println!("# {name}: {min:.1} to {max:.1} in {} rounds", self.0.len());
+        report::figure(Figure {
+            name: name.to_owned(),
+            median,
+            min,
+            max,
+            rounds: self.0.len(),
+            unit: unit.to_owned(),
+        });
     }
 }

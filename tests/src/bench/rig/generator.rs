@@ -14,7 +14,7 @@ use aya::{
 use filter_user::kernel::interface_index;
 use nxdp_tests::namespace::Namespace;
 
-use crate::packet::object;
+use crate::programs::object;
 
 /// `QUERY_COUNT` and `QUERY_MAX_BYTES` of the kernel side.
 const QUERY_COUNT: usize = 1 << 16;

@@ -6,7 +6,7 @@ use filter_user::kernel::Filter;
 use nxdp_tests::engines;
 
 use crate::{
-    packet::object,
+    programs::object,
     rig::{
         NOBODY,
         traffic::{blocked_name, clean_name, frames, spread_over},

@@ -5,10 +5,13 @@
 //! nothing.
 
 pub(crate) mod apt;
+mod cargo_deb;
 pub(crate) mod compiler;
 mod linker;
 mod stamp;
 mod tools;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -49,6 +52,11 @@ pub(crate) fn all(workspace: &Workspace) -> Result<()> {
 /// The programs that the lab, the tests and the measurements start.
 pub(crate) fn lab_tools() -> Result<()> {
     tools::ensure()
+}
+
+/// What makes the Debian package.
+pub(crate) fn cargo_deb(workspace: &Workspace) -> Result<PathBuf> {
+    cargo_deb::ensure(workspace)
 }
 
 /// What builds the kernel side: the remembered choice, or a new one.

@@ -17,7 +17,7 @@ use filter_common::{
 
 use crate::{conclude, packet::Packet, stages::Kernel};
 
-/// Finds its working memory and counts.
+/// Counts.
 pub const ENTRY: u8 = 0;
 /// Reads the headers.
 pub const LOCATE: u8 = 1;
@@ -43,11 +43,8 @@ const STOPPED: Reason = Reason::Inconsistent;
 #[inline(always)]
 pub fn run_until<const LAST: u8>(ctx: &XdpContext) -> u32 {
     let mut packet = Until::<_, LAST>(Packet::new(ctx));
-    let reason = match Kernel::new() {
-        Some(stages) => filter::filter(&mut packet, &mut Until::<_, LAST>(stages)),
-        None => STOPPED,
-    };
-    conclude(ctx, reason)
+    let stages = || Kernel::new().map(Until::<_, LAST>);
+    conclude(ctx, filter::filter(&mut packet, stages))
 }
 
 /// A frame or stages that end behind the section `LAST`.

@@ -5,6 +5,7 @@
 mod build;
 mod fuzz;
 mod launch;
+mod package;
 mod privilege;
 mod process;
 mod setup;
@@ -63,6 +64,11 @@ enum Task {
     /// Fetches the kernels once, through apt but without installing them. Prints one line a kernel
     /// and fails if a step failed or a program outgrew verifier/budget.toml.
     Vm(vm::VmArgs),
+    /// Make what users install: a static binary in a tarball, and a Debian package
+    ///
+    /// They lie in target/package/ then. With --verify the Debian package is installed in fresh
+    /// systems, one of which boots and runs the units.
+    Package(package::PackageArgs),
 }
 
 fn main() -> ExitCode {
@@ -86,5 +92,6 @@ fn carry_out(task: Task, workspace: &Workspace) -> Result<()> {
         Task::Bench(args) => launch::bench(workspace, &args),
         Task::Fuzz(args) => fuzz::run(workspace, &args),
         Task::Vm(args) => vm::run(workspace, &args),
+        Task::Package(args) => package::run(workspace, &args),
     }
 }

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::workspace::Workspace;
-use crate::{build, privilege, process, setup, tidy, vm};
+use crate::{build, package, privilege, process, setup, tidy, vm};
 use tally::Tally;
 
 /// Which tests.
@@ -36,6 +36,9 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     if built {
         if args.filter.is_none() {
             lints(workspace, &mut report);
+            report.step("packaging", |_| {
+                package::check_units(workspace, &workspace.release_binary("nxdp"))
+            });
             report.step("verifier budget", |_| vm::check_this_kernel(workspace));
         }
         report.step("tests", |tally| tests(workspace, args, tally));

@@ -44,7 +44,7 @@ use filter_user::{
 /// before the network stack sees them; everything else passes untouched.
 #[derive(Debug, Parser)]
 #[command(name = "nxdp", version, max_term_width = 100)]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }

@@ -5,10 +5,13 @@
 //! nothing.
 
 pub(crate) mod apt;
+mod cargo_deb;
 pub(crate) mod compiler;
 mod linker;
 mod stamp;
 mod tools;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -54,6 +57,11 @@ pub(crate) fn lab_tools() -> Result<()> {
 /// The nameservers that nxdp is measured beside, as far as they can be had.
 pub(crate) fn peers() {
     tools::peers();
+}
+
+/// What makes the Debian package.
+pub(crate) fn cargo_deb(workspace: &Workspace) -> Result<PathBuf> {
+    cargo_deb::ensure(workspace)
 }
 
 /// What builds the kernel side: the remembered choice, or a new one.

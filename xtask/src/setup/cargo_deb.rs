@@ -1,0 +1,43 @@
+//! cargo-deb, which makes the Debian package.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::process;
+use crate::workspace::Workspace;
+
+/// The version that is installed when there is none; others of the same series are used.
+const VERSION: &str = "3.8.0";
+const SERIES: &str = "3.";
+
+/// Finds it, or installs it beside the build: nothing else of the machine wants it.
+pub(super) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
+    let tools = workspace.toolchain().join("tools");
+    let own = tools.join("bin/cargo-deb");
+    let mut candidates = vec![own.clone()];
+    candidates.extend(process::find("cargo-deb"));
+    if let Some(found) = candidates.into_iter().find(fits) {
+        return Ok(found);
+    }
+    eprintln!(
+        "setup: installing cargo-deb {VERSION} into {} (two minutes): it makes the Debian package",
+        tools.display()
+    );
+    let mut cargo = process::hermetic(process::cargo_binary());
+    cargo
+        .current_dir(workspace.root())
+        .args(["install", "cargo-deb", "--version", VERSION])
+        .args(["--locked", "--quiet", "--force", "--root"])
+        .arg(&tools);
+    process::run(&mut cargo)
+        .context("install cargo-deb; without a network, put its binary into PATH")?;
+    Ok(own)
+}
+
+#[expect(clippy::ptr_arg, reason = "what an iterator over paths hands over")]
+fn fits(binary: &PathBuf) -> bool {
+    process::is_executable(binary)
+        && process::output(process::hermetic(binary).arg("--version"))
+            .is_ok_and(|version| version.trim().starts_with(SERIES))
+}

@@ -1,7 +1,8 @@
 //! The service's side of the control socket.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     sync::Arc,
@@ -98,6 +99,12 @@ impl Socket {
     pub(super) fn open(config: &Config) -> Result<Self, Error> {
         let path = config.socket();
         let peers = Peers::of(&config.control).map_err(Error::NoGroup)?;
+        // A longer path could be opened by way of its folder, but no client could name it.
+        let open = |source| Error::Open {
+            path: path.to_owned(),
+            source,
+        };
+        std::os::unix::net::SocketAddr::from_pathname(path).map_err(open)?;
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(Error::InUse(path.to_owned()));
         }
@@ -105,10 +112,7 @@ impl Socket {
         if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
             return Err(Error::Taken(path.to_owned()));
         }
-        let listener = bind(path, peers.group()).map_err(|source| Error::Open {
-            path: path.to_owned(),
-            source,
-        })?;
+        let listener = bind(path, peers.group()).map_err(open)?;
         let (sender, asked) = mpsc::channel(WAITING_MAX);
         Ok(Self {
             asked,
@@ -166,7 +170,7 @@ async fn listen(listener: UnixListener, peers: Arc<Peers>, asked: mpsc::Sender<A
                 Ok(place) => {
                     tokio::spawn(read(stream, place, Arc::clone(&peers), asked.clone()));
                 }
-                Err(why) => turn_away(&stream, why),
+                Err(why) => turn_away(stream, why),
             },
             // Mostly no descriptor is free; one will be.
             Err(_) => tokio::time::sleep(PAUSE).await,
@@ -175,10 +179,13 @@ async fn listen(listener: UnixListener, peers: Arc<Peers>, asked: mpsc::Sender<A
 }
 
 /// Says why, if that takes no time.
-fn turn_away(stream: &UnixStream, why: String) {
+fn turn_away(stream: UnixStream, why: String) {
     if let Ok(mut line) = serde_json::to_vec(&Response::Error(why)) {
         line.push(b'\n');
-        let _ = stream.try_write(&line);
+        // Not by tokio, which does not know yet that there is room. The client may have left.
+        let _ = stream
+            .into_std()
+            .and_then(|mut stream| stream.write_all(&line));
     }
 }
 

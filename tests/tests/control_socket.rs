@@ -104,7 +104,8 @@ fn a_thousand_silent_clients_of_one_user_keep_out_nobody_else() {
     let show = Show::start("group = \"bin\"\n");
     let before = show.descriptors();
     let silent: Vec<UnixStream> = (0..1000).map(|_| show.connect()).collect();
-    // One that was turned away is told so, and at once.
+    // Those that were turned away are told so, and at once.
+    thread::sleep(Duration::from_secs(1));
     let mut turned_away = 0;
     for mut stream in &silent {
         stream.set_nonblocking(true).unwrap();
@@ -151,7 +152,7 @@ fn garbage_is_answered_with_what_is_wrong_with_it() {
         ),
         (b"{\"version\":1,\"verb\":\"explode\"}\n", "unknown variant"),
         (b"{\"verb\":\"status\"}\n", "missing field"),
-        (deep.as_bytes(), "recursion limit"),
+        (deep.as_bytes(), "parse the request"),
     ];
     for (request, needle) in cases {
         let answer = show.answer_to(request);
@@ -170,21 +171,11 @@ fn a_request_without_end_is_cut_where_its_sender_has_no_more_room() {
     assert!(answer.contains("longer than 33554432 bytes"), "{answer}");
     // Who may only read has nothing long to say.
     let mut command = Command::new("setpriv");
-    command.args([
-        "--reuid",
-        "games",
-        "--regid",
-        "bin",
-        "--clear-groups",
-        "python3",
-        "-c",
-    ]);
+    command.args(["--reuid", "games", "--regid", "bin", "--clear-groups"]);
+    command.args(["perl", "-MIO::Socket::UNIX", "-e"]);
     command.arg(
-        "import socket,sys\n\
-         s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(20)\n\
-         try: s.sendall(b'x' * 1000000)\n\
-         except BrokenPipeError: pass\n\
-         print(s.makefile().readline())",
+        "$SIG{PIPE} = 'IGNORE'; $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die $!; \
+         syswrite($s, 'x' x 1_000_000); print scalar <$s>;",
     );
     let output = command.arg(show.filter.socket()).output().unwrap();
     let answer = String::from_utf8_lossy(&output.stdout);

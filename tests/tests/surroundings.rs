@@ -105,7 +105,7 @@ fn a_list_that_turns_into_something_else_keeps_no_other_from_being_read() {
     fs::remove_file(&list).unwrap();
     fs::create_dir(&list).unwrap();
     show.hang_up();
-    show.fails("directory");
+    show.fails("it is a folder");
     fs::remove_dir(&list).unwrap();
     show.recovers("after-folder.example");
 
@@ -200,7 +200,14 @@ fn a_daemon_whose_state_cannot_be_written_filters_all_the_same() {
     let mut command = roles.command("", &[]);
     command = std::process::Command::new(command.get_program());
     let output = command
-        .args(["allow", "second.example", "--socket", socket])
+        .args([
+            "allow",
+            "second.example",
+            "--reason",
+            "test",
+            "--socket",
+            socket,
+        ])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

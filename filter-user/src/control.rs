@@ -320,9 +320,14 @@ fn exchange(reader: &mut BufReader<UnixStream>, verb: Verb) -> io::Result<String
     };
     let mut bytes = serde_json::to_vec(&request)?;
     bytes.push(b'\n');
-    stream.write_all(&bytes)?;
+    // Who refuses does not read to the end, but says why.
+    let sent = stream.write_all(&bytes);
     let mut line = String::new();
-    reader.read_line(&mut line)?;
+    let read = reader.read_line(&mut line);
+    if !line.ends_with('\n') {
+        sent?;
+        read?;
+    }
     Ok(line)
 }
 

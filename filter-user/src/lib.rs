@@ -13,6 +13,7 @@ pub mod features;
 pub mod fetch;
 pub mod guard;
 pub mod image;
+mod input;
 pub mod kernel;
 pub mod list;
 mod memory;

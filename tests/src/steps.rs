@@ -36,7 +36,7 @@ pub fn kill_when(process: &Process, mut kill_now: impl FnMut(Call) -> bool) -> R
         match waitpid(pid, None)? {
             WaitStatus::PtraceSyscall(_) => {
                 let call = sys::entered_call(pid)?;
-                let call = call.and_then(|(number, first)| Call::of(number, first));
+                let call = call.and_then(|(number, [first, ..])| Call::of(number, first));
                 if let Some(call) = call.filter(|call| kill_now(*call)) {
                     kill(pid, Signal::SIGKILL)?;
                     return Ok(End::Killed(call));

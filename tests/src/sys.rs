@@ -26,16 +26,16 @@ pub(crate) fn end_with_parent(command: &mut Command) {
     }
 }
 
-/// Number and first argument of the system call that a traced process is about to make; `None`
+/// Number and arguments of the system call that a traced thread is about to make; `None`
 /// if it stopped for another reason.
-pub(crate) fn entered_call(process: Pid) -> nix::Result<Option<(u64, u64)>> {
+pub(crate) fn entered_call(process: Pid) -> nix::Result<Option<(u64, [u64; 6])>> {
     let info = ptrace::syscall_info(process)?;
     if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
         return Ok(None);
     }
     // SAFETY: the kernel says that it filled this field of the union.
     let entry = unsafe { info.u.entry };
-    Ok(Some((entry.nr, entry.args[0])))
+    Ok(Some((entry.nr, entry.args)))
 }
 
 /// Opens a socket that sees and sends the whole frames of one interface of the

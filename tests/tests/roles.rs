@@ -282,6 +282,22 @@ fn a_list_that_does_not_fit_names_the_load_that_makes_room() {
     );
 }
 
+/// The kernel's numbers of the pinned maps.
+fn pinned_maps(roles: &Roles<'_>) -> Vec<u32> {
+    let pins = roles.pinned().into_iter();
+    let maps = pins.filter(|pin| pin.contains("/maps/"));
+    maps.map(|pin| {
+        let map = aya::maps::MapData::from_pin(roles.pins().join(pin)).unwrap();
+        map.info().unwrap().id()
+    })
+    .collect()
+}
+
+fn still_there(maps: &[u32]) -> Vec<u32> {
+    let loaded = aya::maps::loaded_maps().flatten().map(|map| map.id());
+    loaded.filter(|id| maps.contains(id)).collect()
+}
+
 #[test]
 fn unload_leaves_nothing_and_can_be_said_twice() {
     let (lab, _responder) = lab();
@@ -289,6 +305,8 @@ fn unload_leaves_nothing_and_can_be_said_twice() {
     roles.load(&[]).unwrap();
     let program = attached_program(&lab).unwrap();
     assert!(roles.pinned().iter().any(|pin| pin.ends_with("maps/TABLE")));
+    let maps = pinned_maps(&roles);
+    assert!(maps.len() > 5, "{maps:?}");
     let (code, text) = roles.run("unload", &[]).unwrap();
     assert_eq!(
         (code, text.contains("nothing is left")),
@@ -303,6 +321,7 @@ fn unload_leaves_nothing_and_can_be_said_twice() {
             .map(|found| u64::from(found.id()))
             .all(|id| id != program)
     );
+    assert_eq!(still_there(&maps), Vec::<u32>::new());
     assert_eq!(rcode(&lab, "a.nxdp-show.example"), ResponseCode::NoError);
     assert_eq!(roles.run("unload", &[]).unwrap().0, 0);
 }
@@ -313,14 +332,21 @@ fn a_daemon_outlives_unload_and_follows_the_next_load() {
     let roles = roles(&lab, "||a.nxdp-show.example^\n");
     roles.load(&[]).unwrap();
     let daemon = roles.daemon().unwrap();
+    let maps = pinned_maps(&roles);
     let (code, text) = roles.run("unload", &[]).unwrap();
     assert_eq!(code, 0, "{text}");
+    let are_held = text.contains("maps that the running daemon has open");
+    assert!(are_held && !still_there(&maps).is_empty(), "{text}");
     daemon.wait_for_line(0, "nothing is loaded", SOON).unwrap();
     roles.load(&[]).unwrap();
     roles.write_list("||b.nxdp-show.example^\n").unwrap();
     daemon.signal(Signal::SIGHUP).unwrap();
     wait_for("the swap", || {
         Ok(rcode(&lab, "b.nxdp-show.example") == ResponseCode::NXDomain)
+    })
+    .unwrap();
+    wait_for("the end of the maps before", || {
+        Ok(still_there(&maps).is_empty())
     })
     .unwrap();
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use filter_user::{
     config::{self, Config},
-    service::{self, LoadOptions, Room},
+    service::{self, LoadOptions, Room, Unloaded},
 };
 
 use super::{Failure, ModeFlag, PinsArgument, StateArgument};
@@ -100,8 +100,12 @@ pub(super) struct UnloadArguments {
 
 impl UnloadArguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        service::unload(&self.pins.pins)?;
-        eprintln!("unloaded: nothing is left");
+        match service::unload(&self.pins.pins)? {
+            Unloaded::Everything => eprintln!("unloaded: nothing is left"),
+            Unloaded::ButForDaemon => eprintln!(
+                "unloaded: nothing is filtered, nothing is left but the maps that the running daemon has open; end it too"
+            ),
+        }
         Ok(())
     }
 }

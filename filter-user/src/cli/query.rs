@@ -25,6 +25,9 @@ use super::{
     asking::{self, AskingArguments},
 };
 
+/// Version of the objects that `--json` prints.
+const JSON_VERSION: u32 = 1;
+
 /// Flags of `nxdp query` and `nxdp explain`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -204,6 +207,7 @@ fn print_verdict(
 
 fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
     let mut object = origin_json(verdict.winner.as_ref());
+    object["version"] = json!(JSON_VERSION);
     object["name"] = json!(asked.text);
     object["type"] = json!(qtype_text(asked.qtype));
     object["verdict"] = json!(verdict.decision.as_str());

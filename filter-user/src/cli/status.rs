@@ -14,6 +14,7 @@ use filter_user::{
     querylog::LogStats,
     regime::PolicyStanding,
 };
+use serde_json::json;
 
 use super::{Failure, SocketArgument, when};
 
@@ -82,15 +83,27 @@ impl StatsArguments {
         };
         match (json, self.by) {
             (true, None) => print_json(&stats)?,
-            (true, Some(By::Policy)) => print_json(&stats.policies)?,
-            (true, Some(By::Category)) => print_json(&stats.categories)?,
-            (true, Some(By::List)) => print_json(&stats.lists)?,
+            (true, Some(by)) => print_json(&part(&stats, by))?,
             (false, None) => print_stats(&stats)?,
             (false, Some(By::Policy)) => print_policies(&stats.policies)?,
             (false, Some(By::Category)) => print_blocked("category", &stats.categories)?,
             (false, Some(By::List)) => print_blocked("list", &stats.lists)?,
         }
         Ok(())
+    }
+}
+
+/// The counters by something else than the reason, as they are called among all of them.
+fn part(stats: &Stats, by: By) -> serde_json::Value {
+    let (version, generation) = (stats.version, stats.generation);
+    match by {
+        By::Policy => {
+            json!({ "version": version, "generation": generation, "policies": stats.policies })
+        }
+        By::Category => {
+            json!({ "version": version, "generation": generation, "categories": stats.categories })
+        }
+        By::List => json!({ "version": version, "generation": generation, "lists": stats.lists }),
     }
 }
 

@@ -1,9 +1,6 @@
 //! What must hold before lists go live, in the configuration's words.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use filter_common::name::Name;
 use serde::Deserialize;
@@ -11,6 +8,7 @@ use serde::Deserialize;
 use super::{Config, Error};
 use crate::{
     guard::{GuardedName, Guards, Override, SizeLimits},
+    input::Input,
     list,
     policy::Categories,
 };
@@ -187,7 +185,7 @@ fn guarded(path: &Path, category_mask: u64) -> Result<Vec<GuardedName>, Error> {
 }
 
 fn read_names(path: &Path, each: impl FnMut(u32, Result<Name, String>)) -> Result<(), Error> {
-    let file = File::open(path).map_err(|source| Error::OpenNames {
+    let file = Input::open(path).map_err(|source| Error::OpenNames {
         path: path.to_owned(),
         source,
     })?;

@@ -33,6 +33,7 @@ pub use self::{
 };
 use crate::{
     compile::CATEGORY_MAX,
+    input,
     list::{self, Format, ScopePolicy},
 };
 
@@ -186,7 +187,7 @@ impl ListConfig {
 impl Config {
     /// Reads a file; paths in it become relative to its folder.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+        let text = input::text(path).map_err(|source| Error::Read {
             path: path.to_owned(),
             source,
         })?;

@@ -27,7 +27,10 @@ use super::{
     meta::{ListForm, Meta, ShapeForm},
     validate::validate,
 };
-use crate::provenance::{Provenance, Row};
+use crate::{
+    input::open_regular,
+    provenance::{Provenance, Row},
+};
 
 /// Version of the file's format; a reader refuses every other one.
 pub const FORMAT_VERSION: u32 = 1;
@@ -130,7 +133,8 @@ impl Image {
             path: path.to_owned(),
             source,
         };
-        let mut file = File::open(path).map_err(failed)?;
+        // Whoever keeps the image must not be able to keep a load that starts from it waiting.
+        let mut file = open_regular(path).map_err(failed)?;
         let len = file.metadata().map_err(failed)?.len();
         Self::read_from(&mut file, len).map_err(|error| error.in_file(path))
     }

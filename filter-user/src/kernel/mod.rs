@@ -38,7 +38,7 @@ pub use self::{
     load::{Load, Loaded, loaded},
     maps::{Counters, Maps},
     pinned::Pinned,
-    pins::{Lock, Owner, PINS_DEFAULT, Pins},
+    pins::{Lock, Owner, PINS_DEFAULT, Pins, Removed},
     tallies::{InUse, Tallies},
 };
 
@@ -243,6 +243,12 @@ pub fn program_name(id: u32) -> Option<String> {
 pub fn is_loaded(id: u32) -> bool {
     let mut programs = aya::programs::loaded_programs().flatten();
     programs.any(|program| program.id() == id)
+}
+
+/// Whether there is a map with this id; one that cannot be asked for is not.
+pub fn has_map(id: u32) -> bool {
+    let mut maps = aya::maps::loaded_maps().flatten();
+    maps.any(|map| map.id() == id)
 }
 
 fn id_of(program: &Xdp) -> Result<u32, Error> {

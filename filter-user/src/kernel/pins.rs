@@ -45,6 +45,17 @@ pub struct Owner {
     pub group: u32,
 }
 
+/// What was removed, by the kernel's numbers: it is gone when these are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The programs.
+    pub programs: Vec<u32>,
+    /// The maps.
+    pub maps: Vec<u32>,
+    /// A daemon runs, which has the maps open for as long as it does.
+    pub has_daemon: bool,
+}
+
 /// A lock that is held while the value lives, and goes with the process.
 #[derive(Debug)]
 pub struct Lock {
@@ -142,16 +153,21 @@ impl Pins {
         try_lock(&self.daemon())?.ok_or_else(|| Error::SecondDaemon(self.root.clone()))
     }
 
-    /// Removes everything, and tells the ids of the programs that end with it.
-    pub fn remove(&self) -> Result<Vec<u32>, Error> {
+    /// Removes everything, and tells what ends with it.
+    pub fn remove(&self) -> Result<Removed, Error> {
         let _lock = self.lock()?;
         let sets = self.others()?.into_iter().chain([self.set(), self.next()]);
         let sets: Vec<Set> = sets.filter(|set| set.path().exists()).collect();
-        let ids = sets
-            .iter()
-            .filter(|set| set.program().exists())
-            .map(|set| super::id_of(&set.open_program()?))
-            .collect::<Result<_, _>>()?;
+        let mut removed = Removed {
+            has_daemon: matches!(try_lock(&self.daemon()), Ok(None)),
+            ..Removed::default()
+        };
+        for set in &sets {
+            if set.program().exists() {
+                removed.programs.push(super::id_of(&set.open_program()?)?);
+            }
+            removed.maps.extend(set.map_ids()?);
+        }
         let links = self.links();
         for path in entries(&links)? {
             fs::remove_file(&path).map_err(|source| Error::pin("remove", &path, source))?;
@@ -160,7 +176,7 @@ impl Pins {
         for folder in [&links, &self.daemon(), &self.change(), &self.root] {
             remove_folder(folder)?;
         }
-        Ok(ids)
+        Ok(removed)
     }
 
     fn failed(&self, operation: &'static str) -> impl Fn(io::Error) -> Error {

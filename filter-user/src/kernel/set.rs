@@ -63,6 +63,17 @@ impl Set {
         Ok(maps)
     }
 
+    /// The numbers of the maps, whatever layout they have.
+    pub(super) fn map_ids(&self) -> Result<Vec<u32>, Error> {
+        let paths = entries(&self.0.join("maps"))?;
+        let id = |path: &PathBuf| {
+            let map = MapData::from_pin(path).and_then(|map| map.info());
+            let map = map.map_err(|error| Error::open_pin("open", path, &error));
+            Ok(map?.id())
+        };
+        paths.iter().map(id).collect()
+    }
+
     /// Opens the maps as those of a filter.
     pub(super) fn maps(&self) -> Result<Maps, Error> {
         Maps::of(self.open_maps()?)

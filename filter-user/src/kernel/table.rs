@@ -123,7 +123,9 @@ impl TableMap {
         Ok(if count < start {
             Some(1)
         } else if count <= self.capacity.saturating_sub(end) {
-            Some(end)
+            // As far from the start as it goes: the generation after it, if it is a little larger
+            // than the one before, has all the room in front of it.
+            Some(self.capacity - count)
         } else {
             None
         })

@@ -49,6 +49,7 @@ mod tests {
         control::{Attachment, AttachmentState, ListStatus, PolicyStats, Reloads},
         fetch::{LastTry, ListAccount, Outcome},
         querylog::{LogStats, TapStats},
+        regime::{OverridesStanding, PolicyStanding, Standing},
     };
 
     fn text() -> String {
@@ -71,6 +72,18 @@ mod tests {
                 done: 2,
                 failed: 1,
                 done_at_s: 1_700_000_001,
+            },
+            standing: Standing {
+                policies: vec![PolicyStanding {
+                    name: "kids".to_owned(),
+                    paused_until: Some(jiff::Timestamp::MAX),
+                    ..PolicyStanding::default()
+                }],
+                overrides: OverridesStanding {
+                    count: 3,
+                    records: 5,
+                    next_end: None,
+                },
             },
             ..Status::default()
         };
@@ -125,6 +138,9 @@ mod tests {
             "nxdp_packets_total{reason=\"answer_nxdomain\",action=\"answer\"} 5",
             "nxdp_policy_queries_total{policy=\"kids\"} 9",
             "nxdp_policy_blocked_total{policy=\"kids\"} 4",
+            "nxdp_policy_paused{policy=\"kids\"} 1",
+            "nxdp_overrides 3",
+            "nxdp_override_records 5",
             "nxdp_list_blocked_total{list=\"odd \\\"list\\\"\"} 4",
             "nxdp_list_rules{list=\"odd \\\"list\\\"\"} 3",
             "nxdp_list_modified_timestamp_seconds{list=\"odd \\\"list\\\"\"} 1700000000",

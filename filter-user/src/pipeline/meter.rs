@@ -1,14 +1,16 @@
 //! How far reading is, over all lists.
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::Progress;
-use crate::config::{Config, ListConfig};
+use crate::{
+    config::{Config, ListConfig},
+    input::Input,
+};
 
 /// Counts bytes over all lists and tells.
 pub(super) struct Meter<'a, P> {
@@ -43,7 +45,7 @@ impl<'a, P: Fn(Progress) + Sync> Meter<'a, P> {
 
 /// A file whose reading is counted.
 pub(super) struct Metered<'a, P> {
-    pub(super) file: File,
+    pub(super) file: Input,
     pub(super) meter: &'a Meter<'a, P>,
     pub(super) name: String,
 }

@@ -13,7 +13,6 @@ mod terms;
 
 use std::{
     collections::HashMap,
-    fs::File,
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -38,6 +37,7 @@ use crate::{
     config::{self, Config, ListConfig},
     guard::{Finding, Refusal},
     image::Image,
+    input::Input,
     list,
     policy::Categories,
 };
@@ -363,11 +363,8 @@ impl Sources {
                 error,
             },
         };
-        let file = File::open(path).map_err(open)?;
-        let metadata = file.metadata().map_err(open)?;
-        if metadata.is_dir() {
-            return Err(open(io::ErrorKind::IsADirectory.into()));
-        }
+        let file = Input::open(path).map_err(open)?;
+        let metadata = file.file().metadata().map_err(open)?;
         let stamp = stamp(&metadata);
         let known = self.known().get(&config.path).cloned();
         if let Some(known) = known
@@ -394,7 +391,7 @@ impl ReadList {
     fn read<P: Fn(Progress) + Sync>(
         config: &ListConfig,
         info: ListInfo,
-        file: File,
+        file: Input,
         stamp: Stamp,
         meter: &Meter<'_, P>,
     ) -> Result<Self, Error> {

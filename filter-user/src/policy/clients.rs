@@ -1,6 +1,6 @@
 //! Who has which policy, in the form of the kernel's maps.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use filter_common::{
     layout::{
@@ -11,7 +11,10 @@ use filter_common::{
 };
 
 use super::{Numbers, Prefix, address_of};
-use crate::config::{ClientMatch, Config, Error, PolicyConfig};
+use crate::{
+    config::{ClientMatch, Config, Error, PolicyConfig},
+    input,
+};
 
 /// Number of the policy by what tells a client, or the resolver that it asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,7 +98,7 @@ impl Clients {
 
     /// Adds the clients of a file, one a line, comments behind `#`.
     fn read(&mut self, path: &Path, owner: Owner<'_>) -> Result<(), Error> {
-        let text = fs::read_to_string(path).map_err(|source| Error::ReadClients {
+        let text = input::text(path).map_err(|source| Error::ReadClients {
             path: path.to_owned(),
             source,
         })?;

@@ -41,7 +41,7 @@ pub async fn daemon(
     let mut pinned = Pinned::open(Pins::at(options.pins))?;
     let mut socket = Socket::open(&config)?;
     let display = Display::of_daemon();
-    let mut refresh = open_refresh(&config, &display)?;
+    let mut refresh = open_refresh(&config, &display, pinned.maps.active().is_some())?;
     refresh.hurry_missing();
     let state = State::at(&options.state);
     let image = last_outline(&state, &display);

@@ -16,6 +16,7 @@ mod keep;
 mod load;
 mod observe;
 mod peers;
+mod places;
 mod refresh;
 mod reload;
 mod side;
@@ -42,7 +43,7 @@ pub use self::{
     load::{LoadError, LoadOptions, Room, load},
     reload::{PrepareError, Reread},
     state::STATE_DEFAULT,
-    unload::{Error as UnloadError, unload},
+    unload::{Error as UnloadError, Unloaded, unload},
     update::{lists, update},
 };
 use self::{
@@ -174,7 +175,7 @@ impl Service {
         let sources = Arc::new(Sources::default());
         let display = Display::default();
         let observer = Observer::start(&config).await?;
-        let mut refresh = open_refresh(&config, &display)?;
+        let mut refresh = open_refresh(&config, &display, false)?;
         for failed in refresh.fetch_missing().await {
             display.not_fetched(&failed);
         }

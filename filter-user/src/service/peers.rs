@@ -48,6 +48,11 @@ impl Peers {
         self.readers.map(Gid::as_raw)
     }
 
+    /// Whether a peer may ask for a change.
+    pub(super) fn may_change(&self, peer: &UCred) -> bool {
+        self.refuse(peer, &Verb::Reload).is_none()
+    }
+
     /// Says why a peer must not ask something, if so.
     pub(super) fn refuse(&self, peer: &UCred, verb: &Verb) -> Option<String> {
         let user = peer.uid();

@@ -326,14 +326,21 @@ impl Refresh {
 ///
 /// # Errors
 ///
-/// When the folder of the copies cannot be used and there is no copy to live on.
-pub(super) fn open_refresh(config: &Config, display: &Display) -> Result<Refresh, Error> {
+/// When the folder of the copies cannot be used and there is nothing to live on: no copy, no list
+/// of this machine, and nothing that is `in_force` already.
+pub(super) fn open_refresh(
+    config: &Config,
+    display: &Display,
+    in_force: bool,
+) -> Result<Refresh, Error> {
     let refresh = match Refresh::open(config) {
         Ok(refresh) => refresh,
         Err(error) => {
             let why = error_chain(&error);
             let refresh = Refresh::without_network(config, &why);
-            if !refresh.subscriptions.iter().any(Subscription::has_copy) {
+            let has_file = config.lists.iter().any(|list| list.url.is_none());
+            let has_copy = refresh.subscriptions.iter().any(Subscription::has_copy);
+            if !(has_file || has_copy || in_force) {
                 return Err(error);
             }
             display.no_refresh(&why);

@@ -1,8 +1,9 @@
 //! The service's side of the control socket.
 
 use std::{
-    fs, io,
-    os::unix::fs::{PermissionsExt as _, chown},
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -10,12 +11,15 @@ use std::{
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
+    net::{UnixListener, UnixStream, unix::UCred},
     sync::mpsc,
     task::JoinHandle,
 };
 
-use super::peers::Peers;
+use super::{
+    peers::Peers,
+    places::{Place, Places},
+};
 use crate::{
     config::Config,
     control::{PROTOCOL_VERSION, REQUEST_MAX_BYTES, Request, Response, Verb},
@@ -25,6 +29,8 @@ use crate::{
 /// How long a client may take for its line, and for the answer: thousands of overrides make
 /// long ones. Neither keeps the filter from its work.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest request, in bytes, of those who may change nothing: none of theirs is long.
+const QUESTION_MAX_BYTES: u64 = 16 * 1024;
 /// How long nobody is accepted when that failed.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Requests that wait for an answer; more clients wait with theirs.
@@ -38,6 +44,11 @@ pub enum Error {
         "open control socket '{0}': another nxdp is running; stop it or name another socket with `--socket`"
     )]
     InUse(PathBuf),
+    /// A file that is no socket is there.
+    #[error(
+        "open control socket '{0}': there is something that is no socket, and stays; name another one with `--socket`"
+    )]
+    Taken(PathBuf),
     /// A group of the configuration is not there.
     #[error(
         "open the control socket: there is no group '{0}'; `groupadd --system {0}`, or name another one in [control]"
@@ -70,10 +81,13 @@ pub(super) struct Asked {
     verb: Result<Verb, String>,
     /// When its connection was accepted.
     accepted: Instant,
+    /// Held until the answer is sent.
+    place: Place,
 }
 
 impl Asked {
-    /// A client that asked for the query log, which is told without end; any other one as it is.
+    /// A client that asked for the query log, which is told without end and counts its readers
+    /// itself; any other one as it is.
     pub(super) fn for_log(self) -> Result<(UnixStream, LogRequest), Self> {
         match self.verb {
             Ok(Verb::Log(request)) => Ok((self.stream, request)),
@@ -87,13 +101,20 @@ impl Socket {
     pub(super) fn open(config: &Config) -> Result<Self, Error> {
         let path = config.socket();
         let peers = Peers::of(&config.control).map_err(Error::NoGroup)?;
+        // A longer path could be opened by way of its folder, but no client could name it.
+        let open = |source| Error::Open {
+            path: path.to_owned(),
+            source,
+        };
+        std::os::unix::net::SocketAddr::from_pathname(path).map_err(open)?;
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(Error::InUse(path.to_owned()));
         }
-        let listener = bind(path, peers.group()).map_err(|source| Error::Open {
-            path: path.to_owned(),
-            source,
-        })?;
+        // A socket that nobody answers on is replaced; whatever else is there is somebody's.
+        if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+            return Err(Error::Taken(path.to_owned()));
+        }
+        let listener = bind(path, peers.group()).map_err(open)?;
         let (sender, asked) = mpsc::channel(WAITING_MAX);
         Ok(Self {
             asked,
@@ -112,18 +133,29 @@ impl Socket {
 
     /// Answers what was accepted.
     pub(super) fn reply(asked: Asked, answer: impl FnOnce(Verb, Instant) -> Response) {
-        let mut stream = asked.stream;
-        let answer = |verb| answer(verb, asked.accepted);
-        let response = asked.verb.map_or_else(Response::Error, answer);
+        let Asked {
+            mut stream,
+            verb,
+            accepted,
+            place,
+        } = asked;
+        let answer = |verb| answer(verb, accepted);
+        let response = verb.map_or_else(Response::Error, answer);
         tokio::spawn(async move {
-            let Ok(mut line) = serde_json::to_vec(&response) else {
-                return;
-            };
-            line.push(b'\n');
-            // A client that left does not concern the filter.
-            let _ = tokio::time::timeout(PATIENCE, stream.write_all(&line)).await;
+            say(&mut stream, &response).await;
+            drop(place);
         });
     }
+}
+
+/// Sends an answer to a client that takes it in time.
+async fn say(stream: &mut UnixStream, response: &Response) {
+    let Ok(mut line) = serde_json::to_vec(response) else {
+        return;
+    };
+    line.push(b'\n');
+    // A client that left does not concern the filter.
+    let _ = tokio::time::timeout(PATIENCE, stream.write_all(&line)).await;
 }
 
 impl Drop for Socket {
@@ -135,26 +167,47 @@ impl Drop for Socket {
 }
 
 async fn listen(listener: UnixListener, peers: Arc<Peers>, asked: mpsc::Sender<Asked>) {
+    let places = Places::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(read(stream, Arc::clone(&peers), asked.clone()));
-            }
+            Ok((stream, _)) => match places.take(&stream) {
+                Ok(place) => {
+                    tokio::spawn(read(stream, place, Arc::clone(&peers), asked.clone()));
+                }
+                Err(why) => turn_away(stream, why),
+            },
             // Mostly no descriptor is free; one will be.
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
+/// Says why, if that takes no time.
+fn turn_away(stream: UnixStream, why: String) {
+    if let Ok(mut line) = serde_json::to_vec(&Response::Error(why)) {
+        line.push(b'\n');
+        // Not by tokio, which does not know yet that there is room. The client may have left.
+        let _ = stream
+            .into_std()
+            .and_then(|mut stream| stream.write_all(&line));
+    }
+}
+
 /// Reads one request and hands it on; who does not finish its line in time is cut off.
-async fn read(mut stream: UnixStream, peers: Arc<Peers>, asked: mpsc::Sender<Asked>) {
+async fn read(mut stream: UnixStream, place: Place, peers: Arc<Peers>, asked: mpsc::Sender<Asked>) {
     let accepted = Instant::now();
-    if let Ok(verb) = tokio::time::timeout(PATIENCE, request(&mut stream)).await {
-        let verb = verb.and_then(|verb| admit(&peers, &stream, verb));
+    let max_bytes = match peers.may_change(place.peer()) {
+        true => REQUEST_MAX_BYTES,
+        false => QUESTION_MAX_BYTES,
+    };
+    let request = request(&mut stream, max_bytes);
+    if let Ok(verb) = tokio::time::timeout(PATIENCE, request).await {
+        let verb = verb.and_then(|verb| admit(&peers, place.peer(), verb));
         let asking = Asked {
             stream,
             verb,
             accepted,
+            place,
         };
         // The service that would have answered may have ended.
         let _ = asked.send(asking).await;
@@ -162,11 +215,8 @@ async fn read(mut stream: UnixStream, peers: Arc<Peers>, asked: mpsc::Sender<Ask
 }
 
 /// Lets a request pass if its sender may make it.
-fn admit(peers: &Peers, stream: &UnixStream, verb: Verb) -> Result<Verb, String> {
-    let peer = stream
-        .peer_cred()
-        .map_err(|error| format!("ask the kernel who asks: {error}"))?;
-    match peers.refuse(&peer, &verb) {
+fn admit(peers: &Peers, peer: &UCred, verb: Verb) -> Result<Verb, String> {
+    match peers.refuse(peer, &verb) {
         None => Ok(verb),
         Some(why) => Err(why),
     }
@@ -193,13 +243,18 @@ fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn request(stream: &mut UnixStream) -> Result<Verb, String> {
+async fn request(stream: &mut UnixStream, max_bytes: u64) -> Result<Verb, String> {
     let mut line = String::new();
-    let mut reader = BufReader::new(stream.take(REQUEST_MAX_BYTES));
-    reader
+    let mut reader = BufReader::new(stream.take(max_bytes));
+    let read = reader
         .read_line(&mut line)
         .await
         .map_err(|error| format!("read the request: {error}"))?;
+    if read as u64 == max_bytes && !line.ends_with('\n') {
+        return Err(format!(
+            "read the request: it is longer than {max_bytes} bytes"
+        ));
+    }
     let request: Request =
         serde_json::from_str(&line).map_err(|error| format!("parse the request: {error}"))?;
     if request.version != PROTOCOL_VERSION {

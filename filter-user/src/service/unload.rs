@@ -1,14 +1,14 @@
 //! `nxdp unload`: the way back, and proof that it was gone.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     features,
-    kernel::{self, Pins},
+    kernel::{self, Pins, Removed},
 };
 
 /// How long what was removed may take to end.
@@ -25,43 +25,79 @@ pub enum Error {
     #[error(transparent)]
     Interfaces(#[from] features::Error),
     /// Something outlived its removal.
-    #[error("unload: {what} after {} seconds; a process may hold it: `fuser -v {path}`", END_PATIENCE.as_secs())]
+    #[error("unload: {what} after {} seconds; {way_out}", END_PATIENCE.as_secs())]
     Left {
         /// What is left.
         what: String,
-        /// The folder of pins.
-        path: PathBuf,
+        /// How to find who holds it.
+        way_out: String,
     },
 }
 
+/// What is left on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unloaded {
+    /// Nothing.
+    Everything,
+    /// Maps that no packet reaches any more: a running daemon has them open until it ends, or
+    /// follows the next load.
+    ButForDaemon,
+}
+
 /// Detaches and removes everything, and makes sure that nothing is left.
-pub fn unload(pins: &Path) -> Result<(), Error> {
+pub fn unload(pins: &Path) -> Result<Unloaded, Error> {
     let pins = Pins::at(pins);
     if !pins.exist() {
-        return Ok(());
+        return Ok(Unloaded::Everything);
     }
-    let programs = pins.remove()?;
-    let left = |what: String| Error::Left {
+    let removed = pins.remove()?;
+    wait_for_programs(&removed)?;
+    let unloaded = wait_for_maps(&removed)?;
+    match pins.exist() {
+        true => Err(Error::Left {
+            what: "pins are left".to_owned(),
+            way_out: format!("look into {}", pins.root().display()),
+        }),
+        false => Ok(unloaded),
+    }
+}
+
+/// Attachments end with their programs, and the other way round.
+fn wait_for_programs(removed: &Removed) -> Result<(), Error> {
+    let left = |what: String, id: u32| Error::Left {
         what,
-        path: pins.root().to_owned(),
+        way_out: format!("`bpftool prog show id {id}` names the processes that hold it"),
     };
-    let is_ours = |id: u32| programs.contains(&id);
+    let is_ours = |id: u32| removed.programs.contains(&id);
     wait_until(|| {
         let hooks = features::hooks()?;
-        let attached = |hook: &features::Hook| hook.attached.iter().any(|p| is_ours(p.id));
-        Ok(hooks
-            .into_iter()
-            .find(attached)
-            .map(|hook| left(format!("the program is still on {}", hook.name))))
+        let ours =
+            |hook: &features::Hook| hook.attached.iter().map(|p| p.id).find(|id| is_ours(*id));
+        Ok(hooks.into_iter().find_map(|hook| {
+            let id = ours(&hook)?;
+            Some(left(format!("the program is still on {}", hook.name), id))
+        }))
     })?;
     wait_until(|| {
-        let loaded = programs.iter().find(|id| kernel::is_loaded(**id));
-        Ok(loaded.map(|id| left(format!("program {id} is still loaded"))))
-    })?;
-    match pins.exist() {
-        true => Err(left("pins are left".to_owned())),
-        false => Ok(()),
+        let mut ids = removed.programs.iter();
+        let loaded = ids.find(|id| kernel::is_loaded(**id));
+        Ok(loaded.map(|id| left(format!("program {id} is still loaded"), *id)))
+    })
+}
+
+/// Maps end when nobody has them open; a daemon may go on to have them.
+fn wait_for_maps(removed: &Removed) -> Result<Unloaded, Error> {
+    let left = || removed.maps.iter().find(|id| kernel::has_map(**id));
+    if removed.has_daemon && left().is_some() {
+        return Ok(Unloaded::ButForDaemon);
     }
+    wait_until(|| {
+        Ok(left().map(|id| Error::Left {
+            what: format!("map {id} is still there"),
+            way_out: format!("`bpftool map show id {id}` names the processes that hold it"),
+        }))
+    })?;
+    Ok(Unloaded::Everything)
 }
 
 /// Asks until nothing is left.

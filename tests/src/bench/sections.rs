@@ -20,11 +20,7 @@ use crate::{
 
 /// Programs, their last sections, and what those do.
 const SECTIONS: [(&str, &str, &str); 10] = [
-    (
-        "until_entry",
-        "entry",
-        "finds its working memory, counts the packet",
-    ),
+    ("until_entry", "entry", "counts the packet"),
     (
         "until_locate",
         "locate",

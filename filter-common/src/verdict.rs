@@ -282,8 +282,8 @@ pub fn consult_custom<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
     let own = walk(steps, scratch, Header::of(record));
     let priority = scratch.best.priority();
     // Names that start earlier are longer.
-    let wins = priority > best.priority()
-        || (priority == best.priority() && scratch.owner_at < owner_at);
+    let wins =
+        priority > best.priority() || (priority == best.priority() && scratch.owner_at < owner_at);
     if own != 0 && wins {
         scratch.rule = own;
     } else {

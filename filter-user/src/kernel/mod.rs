@@ -36,7 +36,7 @@ pub use self::{
     error::Error,
     events::EventRing,
     load::{Load, Loaded, loaded},
-    maps::{Counters, Maps},
+    maps::{Change, Counters, Generations, Judge, Maps},
     pinned::Pinned,
     pins::{Lock, Owner, PINS_DEFAULT, Pins},
     tallies::{InUse, Tallies},

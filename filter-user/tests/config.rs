@@ -57,7 +57,8 @@ fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
     let tables = [
-        "list", "category", "policy", "bypass", "guard", "control", "fetch", "limit", "metrics", "log",
+        "list", "category", "policy", "bypass", "guard", "control", "fetch", "limit", "metrics",
+        "log",
     ];
     top.extend(tables.map(str::to_owned));
     assert_eq!(top, known("nosuchkey = 1"));

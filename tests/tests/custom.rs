@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -179,7 +180,7 @@ fn a_file_with_a_wrong_line_changes_nothing_and_says_which_line() {
         assert!(show.is_blocked("own7.nxdp-show.example"));
     };
     refused("new.nxdp-show.example\nno name at all\n", "line 2");
-    refused("new.nxdp-show.example\nco.uk\n", "public-suffix");
+    refused("new.nxdp-show.example\n||co.uk^\n", "public-suffix");
     fs::remove_file(&file).unwrap();
     let missing = |status: &Value| {
         status["custom"]["last_error"]
@@ -207,7 +208,8 @@ fn a_file_with_a_wrong_line_changes_nothing_and_says_which_line() {
 
 #[test]
 fn own_names_alone_are_a_filter_and_come_and_go_with_the_configuration() {
-    let show = start(CONFIG, "||blocked.nxdp-show.example^\n");
+    let alone = "[category.homework]\nnames = ['homework.txt']\n";
+    let show = start(alone, "||blocked.nxdp-show.example^\n");
     assert!(show.is_blocked("own7.nxdp-show.example"));
     assert!(!show.is_blocked("blocked.nxdp-show.example"));
     let reload = |config: &str, wanted: &dyn Fn(&Value) -> bool| {
@@ -294,11 +296,15 @@ fn own_names_survive_the_daemon_a_load_and_a_boot() {
     let roles = roles(&lab);
     roles.load(&[]).unwrap();
     let mut daemon = roles.daemon().unwrap();
+    let kept = roles.state().join("custom.image");
+    // The one of the daemon's start is on disk before the one that counts.
+    thread::sleep(Duration::from_secs(2));
+    let written = || fs::metadata(&kept).unwrap().modified().unwrap();
+    let at_start = written();
     replace(&roles.path("homework.txt"), &own_names(7));
     let name = "serial7.nxdp-show.example";
     wait_for(name, || Ok(is_blocked(&lab, name))).unwrap();
-    let kept = roles.state().join("custom.image");
-    wait_for("the image on disk", || Ok(fs::metadata(&kept)?.len() > 0)).unwrap();
+    wait_for("the image on disk", || Ok(written() > at_start)).unwrap();
     daemon.end(Signal::SIGKILL, SOON).unwrap();
     assert!(is_blocked(&lab, name), "the kernel goes on");
     // A larger table takes both along.

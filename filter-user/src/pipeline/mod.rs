@@ -88,6 +88,9 @@ pub enum Error {
         /// The line.
         text: String,
     },
+    /// The operator's own names cannot be used.
+    #[error("compile custom categories")]
+    Custom(#[source] Box<Self>),
     /// A list with an address was never fetched.
     #[error(
         "open list '{name}': there is no copy of {url} yet; `nxdp update` with the same configuration fetches it"
@@ -349,9 +352,9 @@ impl Sources {
         let probes = Probes::of(&builders, &image);
         let build = start.elapsed();
         let custom = match request.part {
-            Part::All => {
-                self.compile_custom(config, &categories, request.seed, request.guarding)?
-            }
+            Part::All => self
+                .compile_custom(config, &categories, request.seed, request.guarding)
+                .map_err(|error| Error::Custom(Box::new(error)))?,
             Part::Lists => None,
         };
         let compiled = Compiled {

@@ -1,4 +1,5 @@
 //! The compiled table against a matcher that is slow and obviously correct.
+// tidy: long because the slow matcher, the rules it is fed and what is held to it are read together.
 
 #![expect(clippy::unwrap_used, reason = "a failed test panics")]
 

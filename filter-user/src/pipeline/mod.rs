@@ -7,6 +7,7 @@
 mod account;
 mod bypass;
 mod custom;
+mod error;
 mod meter;
 mod probes;
 mod replace;
@@ -29,6 +30,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 pub use self::custom::Custom;
+pub use self::error::Error;
 pub use self::probes::Probes;
 pub use self::replace::{Rejected, Replacement};
 use self::{
@@ -36,105 +38,13 @@ use self::{
     terms::{info, settings},
 };
 use crate::{
-    compile::{self, CompileError, Kind, ListBuilder, ListInfo},
-    config::{self, Config, ListConfig},
+    compile::{self, Kind, ListBuilder, ListInfo},
+    config::{Config, ListConfig},
     guard::{Finding, Refusal},
     image::Image,
     list,
     policy::Categories,
 };
-
-/// Why no image came out.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file cannot be opened.
-    #[error("open list '{path}': {}", told(error))]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A file is no list.
-    #[error("read list '{path}'")]
-    List {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: list::Error,
-    },
-    /// A file has no rule at all: mostly the wrong file, and never a filter.
-    #[error(
-        "read list '{path}': no rule in {lines} lines; `nxdp compile` shows what became of them"
-    )]
-    Empty {
-        /// The file.
-        path: PathBuf,
-        /// Lines read.
-        lines: u64,
-    },
-    /// A file of the operator's own has a line that is none.
-    #[error(
-        "read names '{path}': line {line}: {reason}: {text}; mend or remove it, what is in force stays"
-    )]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The first such line.
-        line: u32,
-        /// Why.
-        reason: String,
-        /// The line.
-        text: String,
-    },
-    /// The operator's own names cannot be used.
-    #[error("compile custom categories")]
-    Custom(#[source] Box<Self>),
-    /// A list with an address was never fetched.
-    #[error(
-        "open list '{name}': there is no copy of {url} yet; `nxdp update` with the same configuration fetches it"
-    )]
-    NoCopy {
-        /// The list.
-        name: String,
-        /// Its address.
-        url: String,
-    },
-    /// A list that is in force has no copy any more that can be read.
-    #[error("{why}; what is in force stays until the list is fetched again")]
-    Lost {
-        /// The list's file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// None of the lists with an address can be read, and there are no others.
-    #[error("no list can be read: {}", first.why)]
-    Nothing {
-        /// The first of them.
-        first: Rejected,
-    },
-    /// The rules do not fit together.
-    #[error("compile lists")]
-    Compile(#[source] CompileError),
-    /// Files of names that the configuration refers to cannot be read.
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    /// The guards refuse what came out.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-}
-
-fn told(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::IsADirectory => "it is a folder; name the files in it".to_owned(),
-        io::ErrorKind::NotFound => {
-            "there is no such file; paths in a configuration start at its folder".to_owned()
-        }
-        _ => error.to_string(),
-    }
-}
 
 /// What is wanted besides the configuration.
 #[derive(Clone, Copy, Debug, Default)]

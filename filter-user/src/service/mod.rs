@@ -7,6 +7,7 @@
 //! nor list syntax.
 
 mod answerer;
+mod booking;
 mod capacity;
 mod clients;
 mod custom;
@@ -63,13 +64,13 @@ use crate::{
     config::{Config, ModeChoice},
     features, fetch,
     image::{Image, ImageError},
-    kernel::{self, Change, Filter, InUse, Maps, Mode},
+    kernel::{self, Change, Filter, Maps, Mode},
     memory, metrics,
     overrides::{Book, Journal},
     pipeline::{Compiled, Custom, Part, Probes, Sources},
     policy::Numbers,
     querylog,
-    regime::{self, Ledger, Names, Plan, Regime, Staged},
+    regime::{self, Ledger, Plan, Regime, Staged},
 };
 
 /// How often list files are looked at.
@@ -327,32 +328,6 @@ impl Service {
         let policies = policy_names(self.regime.policies());
         let images = self.compiled.images();
         self.observer.follow(&mut self.side, &policies, &images)
-    }
-
-    /// Counts what came since the last time for the policies and lists that are in force.
-    fn book(&mut self) -> Result<(), kernel::Error> {
-        let policies = self.regime.policies().iter();
-        let policies = policies.map(|policy| (policy.number as usize, policy.name.clone()));
-        let lists_of = |image: &Image| {
-            let lists = image.lists().iter();
-            let names = lists.map(|list| (list.name.clone(), list.category.clone()));
-            names.collect::<Vec<_>>()
-        };
-        let custom = self.compiled.custom.as_ref();
-        let names = Names {
-            policies: policies.collect(),
-            lists: lists_of(&self.compiled.image),
-            custom_lists: custom.map_or_else(Vec::new, |custom| lists_of(&custom.image)),
-        };
-        let highest = names.policies.keys().max().copied().unwrap_or(0);
-        let maps = self.side.maps();
-        let tallies = maps.tallies(InUse {
-            policies: highest + 1,
-            lists: names.lists.len(),
-            custom_lists: names.custom_lists.len(),
-        })?;
-        self.ledger.book(&tallies, &maps.counters()?, &names);
-        Ok(())
     }
 
     /// Lets fetched lists that are in force take the place of their copies, and tells of those

@@ -226,7 +226,7 @@ impl Maps {
             }
         };
         let (lists, custom) = (next(lists, kept_lists), next(custom, kept_custom));
-        self.table.activate(lists, custom)?;
+        self.table.activate(&lists, &custom)?;
         self.generation = last;
         let number = |header: Option<Header>| header.map_or(0, |header| header.generation);
         Ok(Generations {
@@ -284,7 +284,7 @@ impl Maps {
         self.copy_control(other);
         let lists = other.table.active_records(Kind::Lists)?;
         let custom = other.table.active_records(Kind::Custom)?;
-        self.table.activate(again(&lists), again(&custom))?;
+        self.table.activate(&again(&lists), &again(&custom))?;
         self.generation = other.generation;
         Ok(())
     }

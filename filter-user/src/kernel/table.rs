@@ -44,11 +44,11 @@ impl TableMap {
     /// Writes generations beside the active ones, has them judged and makes them active in one step.
     ///
     /// Fails without any change if there is no room, a copy reads back wrong, or a judge says no.
-    pub(super) fn activate(&mut self, lists: Next<'_>, custom: Next<'_>) -> Result<(), Error> {
+    pub(super) fn activate(&mut self, lists: &Next<'_>, custom: &Next<'_>) -> Result<(), Error> {
         let mut taken = self.taken()?;
         let starts = [
-            self.place(Kind::Lists, &lists, &mut taken)?,
-            self.place(Kind::Custom, &custom, &mut taken)?,
+            self.place(Kind::Lists, lists, &mut taken)?,
+            self.place(Kind::Custom, custom, &mut taken)?,
         ];
         self.switch_to(starts)
     }

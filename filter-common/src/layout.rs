@@ -7,13 +7,16 @@
 //! place in the map:
 //!
 //! ```text
-//! 0        Control: where the active generation starts (0: none, everything passes)
+//! 0        Control: where the active generations start (0: none, everything passes)
 //! g        Header
 //! g+1      Settings
 //! g+b ..   buckets: 8 entries of 8 bytes, one cache line
 //! g+c ..   classes: the rules behind an entry, chained
 //! g+t ..   texts: EXTRA-TEXT of extended DNS errors
 //! ```
+//!
+//! Two generations can be active: that of the lists, and a small one of the names of custom
+//! categories, so that a change of the latter leaves the former alone.
 //!
 //! Every integer is in the byte order of the machine; bools and enums do not
 //! occur, and all-zero bytes mean "nothing here, pass".
@@ -23,7 +26,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::{hash::HashKey, maps::Address};
 
 /// Version of everything in this module; an image or a pinned map of another version is refused.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Bytes of the buffer that holds one DNS message while it is judged and answered.
 ///
@@ -45,10 +48,14 @@ pub struct Record(pub [u64; 8]);
 pub struct Control {
     /// Index of the active generation's [`Header`]; 0 means that there is none.
     pub active: u32,
-    /// [`CONTROL_BY_MAC`] and others: what is worth looking at.
-    pub flags: u32,
+    /// The same of the generation of custom categories; 0 means that there is none.
+    ///
+    /// Both are one aligned word, see [`Record::generations`]: a packet sees one pair.
+    pub custom: u32,
     /// The key of overrides, prefixes and flows. It is drawn once and outlives generations.
     pub key: HashKey,
+    /// [`CONTROL_BY_MAC`] and others: what is worth looking at.
+    pub flags: u32,
     /// Overrides of batches up to this one are in force.
     pub batch: u32,
     /// Answers a second that a client prefix may cause; 0 means no limit.
@@ -58,7 +65,15 @@ pub struct Control {
     /// Of queries that pass, one of so many leaves an event where all do; 0 means every one.
     pub log_every: u32,
     /// Unused, zero.
-    pub reserved: [u32; 4],
+    pub reserved: [u32; 3],
+}
+
+impl Record {
+    /// [`Control::active`] and [`Control::custom`] of the control record, read at once.
+    #[inline(always)]
+    pub fn generations(&self) -> [u32; 2] {
+        bytemuck::cast(self.0[0])
+    }
 }
 
 /// Some policy is chosen by source MAC address.
@@ -118,6 +133,8 @@ pub struct Header {
 
 /// A rule for a name of one label exists; without it look-ups start at two labels.
 pub const HEADER_SINGLE_LABEL_RULES: u32 = 1;
+/// The names are those of custom categories, whose lists count from [`CUSTOM_LIST_FIRST`].
+pub const HEADER_CUSTOM: u32 = 2;
 
 /// Second record of a generation: what rules that do not say otherwise do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -321,6 +338,9 @@ pub struct PolicyTally {
 
 /// Lists whose blocks are counted one by one.
 pub const LIST_TALLY_MAX: u32 = 4096;
+/// Number of the first list of custom categories: those below are the numbers of other lists, and
+/// neither side's change when lists of the other come or go.
+pub const CUSTOM_LIST_FIRST: u32 = 3072;
 
 /// What is told of one query through the ring of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -385,6 +405,7 @@ pub struct TextRecord {
 const _: () = {
     assert!(size_of::<Record>() == RECORD_BYTES);
     assert!(size_of::<Control>() == RECORD_BYTES);
+    assert!(core::mem::offset_of!(Control, custom) == 4);
     assert!(size_of::<Header>() == RECORD_BYTES);
     assert!(size_of::<Settings>() == RECORD_BYTES);
     assert!(size_of::<RuleRecord>() == RECORD_BYTES);

@@ -2,7 +2,9 @@
 //!
 //! The walk goes from the last label to the first, hashes one name after the
 //! other and stops as soon as the table holds nothing at or below the name in
-//! hand; a name that no list knows is mostly decided by one bucket.
+//! hand; a name that no list knows is mostly decided by one bucket. Where there are
+//! custom categories, their small generation is walked after that of the lists, and the
+//! better of both rules decides.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -43,6 +45,12 @@ pub trait Steps: Records + Maps {
     #[inline(always)]
     fn weigh(&self, class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
         weigh(self, class_base, class, asked, best)
+    }
+
+    /// [`consult_custom`].
+    #[inline(always)]
+    fn consult_custom(&self, scratch: &mut Scratch) {
+        consult_custom(self, scratch);
     }
 
     /// [`dns::option`].
@@ -130,11 +138,14 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     scratch.rule = 0;
     scratch.policy = 0;
     scratch.decision = Decision::default();
-    let control = Control::of(steps.record(0).ok_or(Reason::NoGeneration)?);
-    if control.active == 0 {
+    let record = steps.record(0).ok_or(Reason::NoGeneration)?;
+    let control = Control::of(record);
+    let [active, custom] = record.generations();
+    if active == 0 {
         return Err(Reason::NoGeneration);
     }
-    scratch.generation = control.active;
+    scratch.generation = active;
+    scratch.custom = custom;
     let policy = policy_of(steps, scratch, control)?;
     if control.flags & CONTROL_OVERRIDES != 0 {
         steps.overlay(scratch);
@@ -143,7 +154,7 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
         DECISION_PAUSE => Err(Reason::Paused),
         DECISION_ALLOW => Err(Reason::Overridden),
         DECISION_BLOCK => answer_of(steps, scratch, scratch.decision.answer, policy.answer),
-        _ => decide_in(steps, scratch, control.active, policy.answer),
+        _ => decide_in(steps, scratch, active, policy.answer),
     };
     match decided {
         Ok(_) if is_delegation(scratch) => Err(Reason::Delegation),
@@ -184,10 +195,11 @@ fn policy_of<'a, S: Steps + ?Sized>(
     Ok(policy)
 }
 
-/// Decides the query in `scratch` by the generation whose header is record `active`.
+/// Decides the query in `scratch` by the generation whose header is record `active`, and by
+/// that of custom categories which `scratch` knows.
 ///
-/// The records of an image, which have no control record, are a generation at 0. No rule
-/// has won in `scratch` yet. `policy_answer` is the answer of the policy as a number, or 0.
+/// The records of an image, which have no control record, are a generation at 0.
+/// `policy_answer` is the answer of the policy as a number, or 0.
 #[inline(always)]
 pub fn decide_in<S: Steps + ?Sized>(
     steps: &S,
@@ -197,12 +209,13 @@ pub fn decide_in<S: Steps + ?Sized>(
 ) -> Result<AnswerKind, Reason> {
     scratch.generation = active;
     let header = Header::of(steps.record(active).ok_or(Reason::Inconsistent)?);
-    let class_base = active.wrapping_add(header.class_base);
-    let best = walk(steps, scratch, header);
-    if best.rule() == 0 {
+    scratch.rule = walk(steps, scratch, header);
+    if scratch.custom != 0 {
+        steps.consult_custom(scratch);
+    }
+    if scratch.rule == 0 {
         return Err(Reason::NoRule);
     }
-    scratch.rule = class_base.wrapping_add(best.class());
     let rule = RuleRecord::of(steps.record(scratch.rule).ok_or(Reason::Inconsistent)?);
     if is_allow(rule.priority) {
         return Err(Reason::Allowed);
@@ -239,14 +252,45 @@ const fn is_allow(priority: u8) -> bool {
     priority == Priority::Allow as u8 || priority == Priority::ImportantAllow as u8
 }
 
-/// Walks the names from the top down; the best rule of all of them.
+/// Walks the names from the top down: the record of the best rule of all of them, or 0.
 #[inline(always)]
-fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, header: &Header) -> Best {
+fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, header: &Header) -> u32 {
     scratch.best = Best::default();
     descent::walk(scratch, header.key.root, |scratch, depth, parent| {
         steps.visit(scratch, header, depth, parent)
     });
-    scratch.best
+    if scratch.best.rule() == 0 {
+        return 0;
+    }
+    let class_base = scratch.generation.wrapping_add(header.class_base);
+    class_base.wrapping_add(scratch.best.class())
+}
+
+/// Lets the generation of custom categories have its say after that of the lists.
+///
+/// A higher priority wins, within one priority the more specific name, and then the lists:
+/// as one generation of all names would decide that has the lists first. `scratch` is left
+/// with the generation, the rule and the owner of the winner.
+#[inline(always)]
+pub fn consult_custom<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
+    let Some(record) = steps.record(scratch.custom) else {
+        return;
+    };
+    let (generation, rule) = (scratch.generation, scratch.rule);
+    let (best, owner_at) = (scratch.best, scratch.owner_at);
+    scratch.generation = scratch.custom;
+    let own = walk(steps, scratch, Header::of(record));
+    let priority = scratch.best.priority();
+    // Names that start earlier are longer.
+    let wins =
+        priority > best.priority() || (priority == best.priority() && scratch.owner_at < owner_at);
+    if own != 0 && wins {
+        scratch.rule = own;
+    } else {
+        scratch.generation = generation;
+        scratch.rule = rule;
+        scratch.owner_at = owner_at;
+    }
 }
 
 /// Looks up the name of the last `depth` labels, the hash of whose parent is `parent`, and

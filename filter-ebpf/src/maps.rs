@@ -306,6 +306,11 @@ impl Steps for Table {
     }
 
     #[inline(always)]
+    fn consult_custom(&self, scratch: &mut Scratch) {
+        crate::stages::consult_custom(scratch);
+    }
+
+    #[inline(always)]
     fn option(&self, scratch: &mut Scratch) -> filter_common::dns::OptionStep {
         crate::stages::option(scratch)
     }

@@ -376,6 +376,23 @@ pub extern "C" fn nxdp_visit(
     }
 }
 
+/// [`verdict::consult_custom`].
+#[inline(always)]
+pub fn consult_custom(scratch: &mut Scratch) {
+    nxdp_consult_custom(scratch);
+}
+
+/// [`verdict::consult_custom`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn nxdp_consult_custom(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as in `nxdp_parse_question`.
+    if let Some(scratch) = unsafe { scratch.as_mut() } {
+        verdict::consult_custom(&Table, scratch);
+    }
+    DONE
+}
+
 /// [`verdict::weigh`].
 #[inline(always)]
 pub fn weigh(class_base: u32, class: u16, asked: Asked, best: Best) -> Best {

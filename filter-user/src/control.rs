@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fetch::Accounts,
+    pipeline::ListOutcome,
     querylog::{LogHeader, LogLine, LogRequest, LogStats},
     regime::{Outcome, Request as OverridesRequest, Standing},
 };
@@ -129,6 +130,9 @@ pub struct Status {
     pub bytes_per_name: f64,
     /// The lists of the active generation.
     pub lists: Vec<ListStatus>,
+    /// Custom categories, if there are any.
+    #[serde(default)]
+    pub custom: Option<CustomStatus>,
     /// Why the last reload failed, if it did; the generation before it is active.
     pub last_error: Option<String>,
     /// Reloads since the start.
@@ -175,6 +179,25 @@ pub enum AttachmentState {
     Unfiltered,
 }
 
+/// What is in force of custom categories.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+pub struct CustomStatus {
+    /// Number of their active generation; 0 if there is none.
+    pub generation: u32,
+    /// Distinct names with a rule.
+    pub names: u32,
+    /// Bytes of kernel memory that the generation takes.
+    pub generation_bytes: u64,
+    /// Their files.
+    pub lists: Vec<ListStatus>,
+    /// When this process last put them in force, in seconds of the UNIX epoch; 0 if it did not yet.
+    pub done_at_s: u64,
+    /// How long that took, in milliseconds: reading, compiling, checking and switching.
+    pub took_ms: f64,
+    /// Why their last change was refused, if it was; the names before it are in force.
+    pub last_error: Option<String>,
+}
+
 /// One list of the active generation.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub struct ListStatus {
@@ -184,6 +207,17 @@ pub struct ListStatus {
     pub path: PathBuf,
     /// Rules read from it.
     pub rules: u64,
+}
+
+impl ListStatus {
+    /// What is told of a list by the account of its lines.
+    pub fn of(list: &ListOutcome) -> Self {
+        Self {
+            name: list.name.clone(),
+            path: list.path.clone(),
+            rules: list.report.rules,
+        }
+    }
 }
 
 /// Packets by reason since the program was attached.

@@ -54,11 +54,13 @@ fn every_known_key_is_documented_and_every_documented_key_is_known() {
     let mut top = keys(&documented("The filter"));
     // The tables have sections of their own.
     let tables = [
-        "list", "policy", "bypass", "guard", "control", "fetch", "limit", "metrics", "log",
+        "list", "category", "policy", "bypass", "guard", "control", "fetch", "limit", "metrics",
+        "log",
     ];
     top.extend(tables.map(str::to_owned));
     assert_eq!(top, known("nosuchkey = 1"));
     for (section, toml) in [
+        ("`[category.NAME]`", "[category.x]\nnosuchkey = 1"),
         ("`[policy.NAME]`", "[policy.x]\nnosuchkey = 1"),
         (
             "`[policy.NAME.schedule]`",
@@ -111,6 +113,8 @@ fn the_example_is_valid_and_has_every_key() {
             known(&format!("[{section}]\nnosuchkey = 1"))
         );
     }
+    let homework = value["category"]["homework"].as_table().unwrap();
+    assert_eq!(has(homework), known("[category.x]\nnosuchkey = 1"));
     let kids = value["policy"]["kids"].as_table().unwrap();
     let mut policy = has(kids);
     // An unfiltered policy has nothing else.

@@ -13,7 +13,7 @@ use filter_common::{
 use filter_user::{
     compile::{self, ListBuilder, ListInfo},
     image::Image,
-    kernel::Filter,
+    kernel::{Change, Filter},
     list,
 };
 
@@ -114,9 +114,18 @@ pub struct KernelEngine {
 impl KernelEngine {
     /// Loads the program with `image`.
     pub fn new(image: &Image) -> Result<Self> {
-        let capacity = u32::try_from(image.records().len() + 1)?;
+        Self::with_custom(image, None)
+    }
+
+    /// Loads the program with `image` and one of custom categories.
+    pub fn with_custom(image: &Image, custom: Option<&Image>) -> Result<Self> {
+        let records = custom.map_or(&[][..], Image::records);
+        let capacity = u32::try_from(image.records().len() + records.len() + 1)?;
         let mut filter = Filter::load(capacity).context("load the program (needs root)")?;
-        filter.maps.activate(image.records(), |_| true)?;
+        let judge = |_: &[_]| true;
+        let custom = custom.map_or(Change::Keep, |custom| Change::To(custom.records(), &judge));
+        let lists = Change::To(image.records(), &judge);
+        filter.maps.change_generations(lists, custom)?;
         Ok(Self { filter })
     }
 

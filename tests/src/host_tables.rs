@@ -75,17 +75,24 @@ impl HostTables {
         }
     }
 
-    /// Tables that say what the maps of a kernel program say, over the records of its image.
+    /// Tables that say what the maps of a kernel program say, over the records of its images: of
+    /// the lists, and of custom categories.
     ///
     /// # Errors
     ///
     /// When a map cannot be read.
-    pub fn like(maps: &mut KernelMaps, image: &[Record]) -> Result<Self, kernel::Error> {
+    pub fn like(
+        maps: &mut KernelMaps,
+        image: &[Record],
+        custom: Option<&[Record]>,
+    ) -> Result<Self, kernel::Error> {
         let control = Control {
             active: 1,
+            custom: custom.map_or(0, |_| image.len() as u32 + 1),
             ..maps.control()
         };
-        let records = [&[Record(bytemuck::cast(control))], image].concat();
+        let first = [Record(bytemuck::cast(control))];
+        let records = [&first, image, custom.unwrap_or_default()].concat();
         let assignments = maps.adopt_assignments()?;
         let policies = (0..=POLICY_MAX).map(|number| Ok((number, maps.policy(number)?)));
         let prefixes = assignments.prefixes.iter();

@@ -48,7 +48,7 @@ fn host_and_kernel_agree_on_captured_packets_and_changes_of_them() {
     let image = compile_texts(&[("list", LIST)]).unwrap();
     let mut kernel = KernelEngine::new(&image).unwrap();
     // With the kernel's key: connections are told apart by a keyed hash.
-    let tables = HostTables::like(&mut kernel.filter().maps, image.records()).unwrap();
+    let tables = HostTables::like(&mut kernel.filter().maps, image.records(), None).unwrap();
     let mut host = HostEngine::over(tables);
     let mut random = Random::new(0x6e78_6470);
     let mut reasons = BTreeMap::<&str, usize>::new();

@@ -42,16 +42,26 @@ const LASTS: Duration = Duration::from_secs(6);
 struct World {
     kernel: KernelEngine,
     image: filter_user::image::Image,
+    custom: Option<filter_user::image::Image>,
     regime: Regime,
     _folder: TempDir,
 }
 
 impl World {
     fn new(policies: &str) -> Self {
+        Self::with_custom(policies, "")
+    }
+
+    /// The same, but the names of this category are the operator's own, in an image of theirs.
+    fn with_custom(policies: &str, own: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut text = format!("overrides = 'overrides'\n{policies}");
         for (file, category, lines) in LISTS {
             fs::write(folder.path().join(file), lines).unwrap();
+            if !own.is_empty() && category == own {
+                writeln!(text, "[category.{own}]\nnames = ['{file}']").unwrap();
+                continue;
+            }
             writeln!(text, "[[list]]\npath = '{file}'").unwrap();
             if !category.is_empty() {
                 writeln!(text, "category = '{category}'").unwrap();
@@ -66,7 +76,8 @@ impl World {
         };
         let compiled = Sources::default().compile(&config, &request, &|_| {});
         let compiled = compiled.unwrap();
-        let mut kernel = KernelEngine::new(&compiled.image).unwrap();
+        let custom = compiled.custom.map(|custom| (*custom.image).clone());
+        let mut kernel = KernelEngine::with_custom(&compiled.image, custom.as_ref()).unwrap();
         let plan = Plan::of(&config, &compiled.categories, &Numbers::new()).unwrap();
         let links = links();
         let journal = Journal::open(config.overrides()).unwrap();
@@ -76,6 +87,7 @@ impl World {
         Self {
             kernel,
             image: (*compiled.image).clone(),
+            custom,
             regime,
             _folder: folder,
         }
@@ -99,7 +111,8 @@ impl World {
     /// The core on the host, over what the kernel's maps say now.
     fn host(&mut self) -> HostEngine {
         let maps = &mut self.kernel.filter().maps;
-        HostEngine::over(HostTables::like(maps, self.image.records()).unwrap())
+        let custom = self.custom.as_ref().map(|custom| custom.records());
+        HostEngine::over(HostTables::like(maps, self.image.records(), custom).unwrap())
     }
 
     /// What both bodies make of a frame.
@@ -270,6 +283,21 @@ fn every_case_before_and_after_the_end_of_what_ends() {
     let after = world.compare(&names());
     assert!(before.contains_key("pass_paused") && !after.contains_key("pass_paused"));
     println!("before: {before:?}\nafter: {after:?}");
+}
+
+#[test]
+fn every_case_where_a_category_is_the_operators_own() {
+    for own in ["adult", "ads"] {
+        let mut world = World::with_custom(POLICIES, own);
+        assert!(world.kernel.filter().maps.active_custom().is_some());
+        let now = Timestamp::now();
+        world.obey(Request::Add(
+            SAID.iter().map(|said| order(said, now)).collect(),
+        ));
+        let wrong = world.check(&policy_cases::all(), 0);
+        assert!(wrong.is_empty(), "{own}: {wrong:#?}");
+        world.compare(&names());
+    }
 }
 
 #[test]

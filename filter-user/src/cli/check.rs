@@ -64,9 +64,17 @@ impl Effective<'_> {
     }
 }
 
-fn lists<'a>(config: &'a Config, compiled: &'a Compiled) -> impl Iterator<Item = Effective<'a>> {
-    let pairs = config.lists.iter().zip(&compiled.lists);
+fn lists<'a>(
+    configs: &'a [ListConfig],
+    compiled: &'a Compiled,
+) -> impl Iterator<Item = Effective<'a>> {
+    let pairs = configs.iter().zip(compiled.all_lists());
     pairs.map(|(config, outcome)| Effective { config, outcome })
+}
+
+/// The lists, and the files of custom categories behind them.
+fn all_lists(config: &Config) -> Vec<ListConfig> {
+    [config.lists.clone(), config.custom_lists()].concat()
 }
 
 fn print(config: &Config, compiled: &Compiled, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -84,7 +92,8 @@ fn print(config: &Config, compiled: &Compiled, out: &mut dyn Write) -> anyhow::R
         "unsupp.",
         "invalid"
     )?;
-    for list in lists(config, compiled) {
+    let configs = all_lists(config);
+    for list in lists(&configs, compiled) {
         let report = &list.outcome.report;
         writeln!(
             out,
@@ -102,16 +111,22 @@ fn print(config: &Config, compiled: &Compiled, out: &mut dyn Write) -> anyhow::R
             list.outcome.path.display(),
         )?;
     }
-    if config.lists.iter().any(|list| list.answer.is_none()) {
+    if configs.iter().any(|list| list.answer.is_none()) {
         writeln!(out, "* for lines that name no answer of their own")?;
     }
-    print_findings(out, &compiled.findings)?;
+    let findings: Vec<_> = compiled.all_findings().cloned().collect();
+    print_findings(out, &findings)?;
     writeln!(out, "{} names", compiled.image.report().names)?;
+    if let Some(custom) = &compiled.custom {
+        let names = custom.image.report().names;
+        writeln!(out, "{names} names of custom categories")?;
+    }
     Ok(())
 }
 
 fn account(config: &Config, compiled: &Compiled) -> anyhow::Result<serde_json::Value> {
-    let entries: Vec<_> = lists(config, compiled)
+    let configs = all_lists(config);
+    let entries: Vec<_> = lists(&configs, compiled)
         .map(|list| {
             json!({
                 "name": list.outcome.name,
@@ -129,7 +144,8 @@ fn account(config: &Config, compiled: &Compiled) -> anyhow::Result<serde_json::V
     Ok(json!({
         "version": 1,
         "names": compiled.image.report().names,
+        "custom_names": compiled.custom.as_ref().map(|custom| custom.image.report().names),
         "lists": entries,
-        "findings": serde_json::to_value(&compiled.findings)?,
+        "findings": serde_json::to_value(compiled.all_findings().collect::<Vec<_>>())?,
     }))
 }

@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// Image file to write; without it only the account is given
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Image file to write for the names of custom categories
+    #[arg(long, value_name = "FILE")]
+    custom_output: Option<PathBuf>,
     #[command(flatten)]
     lists: GivenLists,
     /// Print the account as JSON
@@ -75,14 +78,23 @@ impl Arguments {
             compiled.image.save(path)?;
             eprintln!("wrote {}", path.display());
         }
+        match (&self.custom_output, &compiled.custom) {
+            (Some(path), Some(custom)) => {
+                custom.image.save(path)?;
+                eprintln!("wrote {}", path.display());
+            }
+            (None, Some(_)) if self.output.is_some() => eprintln!(
+                "the names of custom categories are not in it; `--custom-output FILE` writes theirs"
+            ),
+            _ => {}
+        }
         Ok(())
     }
 }
 
 fn lines(compiled: &Compiled, kind: Kind) -> u64 {
     compiled
-        .lists
-        .iter()
+        .all_lists()
         .map(|list| list.report.by_kind.of(kind))
         .sum()
 }
@@ -97,15 +109,21 @@ fn account(compiled: &Compiled) -> anyhow::Result<serde_json::Value> {
         "bytes_per_name": report.bytes_per_name(),
         "read_s": compiled.read.as_secs_f64(),
         "build_s": compiled.build.as_secs_f64(),
-        "lists": serde_json::to_value(&compiled.lists)?,
-        "findings": serde_json::to_value(&compiled.findings)?,
+        "lists": serde_json::to_value(compiled.all_lists().collect::<Vec<_>>())?,
+        "findings": serde_json::to_value(compiled.all_findings().collect::<Vec<_>>())?,
+        "custom": compiled.custom.as_ref().map(|custom| json!({
+            "names": custom.image.report().names,
+            "kernel_bytes": custom.image.report().kernel_bytes,
+            "took_s": custom.took.as_secs_f64(),
+            "rules": custom.image.report(),
+        })),
         "rules": serde_json::to_value(report)?,
     }))
 }
 
 fn print(compiled: &Compiled) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    for list in &compiled.lists {
+    for list in compiled.all_lists() {
         writeln!(
             out,
             "{} ({}, {} lines)",
@@ -130,7 +148,8 @@ fn print(compiled: &Compiled) -> anyhow::Result<()> {
             )?;
         }
     }
-    print_findings(&mut out, &compiled.findings)?;
+    let findings: Vec<_> = compiled.all_findings().cloned().collect();
+    print_findings(&mut out, &findings)?;
     let report = compiled.image.report();
     let total = report.total;
     writeln!(
@@ -155,5 +174,15 @@ fn print(compiled: &Compiled) -> anyhow::Result<()> {
         compiled.read.as_secs_f64(),
         compiled.build.as_secs_f64(),
     )?;
+    if let Some(custom) = &compiled.custom {
+        let report = custom.image.report();
+        writeln!(
+            out,
+            "custom categories: {} names, {} of kernel memory, {:.1} ms",
+            report.names,
+            human_bytes(report.kernel_bytes as usize),
+            custom.took.as_secs_f64() * 1e3,
+        )?;
+    }
     Ok(())
 }

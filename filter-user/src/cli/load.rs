@@ -84,7 +84,10 @@ impl Arguments {
                 .map(Room::Names)
                 .or(self.table_bytes.map(Room::Bytes)),
             image: self.image,
-            config: self.interfaces.config.filter(|_| !config.lists.is_empty()),
+            config: self
+                .interfaces
+                .config
+                .filter(|_| !config.is_without_lists()),
             absent_ok: self.absent_ok,
         };
         Ok(service::load(&config, &options)?)

@@ -233,7 +233,7 @@ impl GivenLists {
     /// The configuration that all of them make together, with one list at least.
     fn config(&self) -> Result<Config, config::Error> {
         let config = self.flags.config_with(&self.files)?;
-        match config.lists.is_empty() {
+        match config.is_without_lists() {
             true => Err(config::Error::NoList),
             false => Ok(config),
         }

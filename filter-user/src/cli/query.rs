@@ -11,7 +11,7 @@ use clap::Args;
 use filter_common::name::Name;
 use filter_user::{
     config,
-    image::{Explanation, Image, Origin, Verdict},
+    image::{Explanation, Image, Layers, Origin, Verdict},
     list,
     pipeline::{Guarding, Request, Sources},
     regime::{Forecast, Judgement},
@@ -50,7 +50,7 @@ pub(super) struct Arguments {
 }
 
 /// What is printed of a name.
-type Printer = fn(&Image, &Name, &Asked<'_>, &mut dyn Write) -> anyhow::Result<()>;
+type Printer = fn(Layers<'_>, &Name, &Asked<'_>, &mut dyn Write) -> anyhow::Result<()>;
 
 /// One question.
 struct Asked<'a> {
@@ -83,6 +83,7 @@ impl Asked<'_> {
 /// What is asked.
 struct Subject {
     image: Arc<Image>,
+    custom: Option<Arc<Image>>,
     forecast: Option<Forecast>,
 }
 
@@ -142,11 +143,12 @@ impl Arguments {
         if let Some(path) = &self.image {
             return Ok(Subject {
                 image: Arc::new(Image::open(path)?),
+                custom: None,
                 forecast: None,
             });
         }
         let config = self.lists.config().map_err(Failure::usage)?;
-        if config.lists.is_empty() {
+        if config.is_without_lists() {
             return Err(Failure::usage(config::Error::NoList));
         }
         let request = Request {
@@ -158,6 +160,7 @@ impl Arguments {
         let forecast = (self.asking).forecast(&config, &compiled.categories, is_from_file)?;
         Ok(Subject {
             image: compiled.image,
+            custom: compiled.custom.map(|custom| custom.image),
             forecast: Some(forecast),
         })
     }
@@ -180,7 +183,8 @@ impl Arguments {
             judgement: (subject.forecast.as_ref())
                 .map(|forecast| forecast.judge(&name, &self.asking.asking())),
         };
-        Ok(print(&subject.image, &name, &asked, out)?)
+        let layers = Layers::new(&subject.image, subject.custom.as_deref());
+        Ok(print(layers, &name, &asked, out)?)
     }
 }
 
@@ -188,12 +192,12 @@ impl Arguments {
 pub(super) const EVERY_CATEGORY: u64 = u64::MAX;
 
 fn print_verdict(
-    image: &Image,
+    images: Layers<'_>,
     name: &Name,
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let by_lists = || image.query(name, asked.qtype, asked.categories());
+    let by_lists = || images.query(name, asked.qtype, asked.categories());
     let verdict = asked.undecided_by_lists().unwrap_or_else(by_lists);
     if asked.json {
         writeln!(out, "{}", verdict_json(asked, &verdict))?;
@@ -263,12 +267,12 @@ fn whole_place(origin: &Origin<'_>) -> String {
 }
 
 fn print_explanation(
-    image: &Image,
+    images: Layers<'_>,
     name: &Name,
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let by_lists = image.explain(name, asked.qtype, asked.categories(), asked.client);
+    let by_lists = images.explain(name, asked.qtype, asked.categories(), asked.client);
     let other = asked.undecided_by_lists();
     let verdict = other.as_ref().unwrap_or(&by_lists.verdict);
     if asked.json {

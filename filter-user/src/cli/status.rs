@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use filter_common::reason::Reason;
 use filter_user::{
     config::LogQueries,
-    control::{self, AttachmentState, PolicyStats, Response, Stats, Status, Verb},
+    control::{self, AttachmentState, CustomStatus, PolicyStats, Response, Stats, Status, Verb},
     querylog::LogStats,
     regime::PolicyStanding,
 };
@@ -136,6 +136,30 @@ fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn print_custom(out: &mut impl io::Write, custom: &CustomStatus) -> io::Result<()> {
+    let took = match custom.done_at_s {
+        0 => String::new(),
+        _ => format!(", in force after {:.1} ms", custom.took_ms),
+    };
+    writeln!(
+        out,
+        "custom       generation {}: {} names, {} bytes of kernel memory{took}",
+        custom.generation, custom.names, custom.generation_bytes,
+    )?;
+    for list in &custom.lists {
+        let path = list.path.display();
+        writeln!(
+            out,
+            "custom list  {}: {} rules from {path}",
+            list.name, list.rules
+        )?;
+    }
+    if let Some(error) = &custom.last_error {
+        writeln!(out, "custom       not changed: {error}")?;
+    }
+    Ok(())
+}
+
 fn print_status(status: &Status) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
@@ -168,6 +192,9 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
             list.rules,
             list.path.display()
         )?;
+    }
+    if let Some(custom) = &status.custom {
+        print_custom(&mut out, custom)?;
     }
     for policy in &status.standing.policies {
         writeln!(out, "policy       {}", policy_line(policy))?;

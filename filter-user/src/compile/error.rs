@@ -4,16 +4,18 @@ use filter_common::layout::TEXT_MAX_BYTES;
 use thiserror::Error;
 
 use super::classes::CHAIN_MAX;
-use crate::provenance::{LIST_MAX, SHAPE_MAX};
+use crate::provenance::SHAPE_MAX;
 
 /// Why lists cannot be compiled.
 #[derive(Debug, Error)]
 pub enum CompileError {
     /// More lists than an image can number.
-    #[error("compile {count} lists: at most {} fit into one image; join some of them", LIST_MAX + 1)]
+    #[error("compile {count} lists: at most {max} fit into one image; join some of them")]
     TooManyLists {
         /// Number of lists.
         count: usize,
+        /// How many there can be.
+        max: usize,
     },
     /// More kinds of rules than an image can number.
     #[error(

@@ -95,7 +95,7 @@ impl<'a> Merge<'a> {
         key: HashKey,
         combine: bool,
     ) -> Result<Self, CompileError> {
-        let templates = Templates::of(lists)?;
+        let templates = Templates::of(lists, options.kind)?;
         let rule_count = lists.iter().map(|l| l.rule_count()).sum();
         Ok(Self {
             options,
@@ -115,7 +115,7 @@ impl<'a> Merge<'a> {
                 lists: vec![Counts::default(); lists.len()],
                 ..Report::default()
             },
-            flags: 0,
+            flags: options.kind.flags(),
         })
     }
 

@@ -26,7 +26,11 @@ mod shapes;
 mod template;
 mod tree;
 
-use filter_common::{layout::Settings, name::Name, rule::AnswerKind};
+use filter_common::{
+    layout::{CUSTOM_LIST_FIRST, HEADER_CUSTOM, LIST_TALLY_MAX, Settings},
+    name::Name,
+    rule::AnswerKind,
+};
 
 pub use classes::CHAIN_MAX;
 pub use error::CompileError;
@@ -47,6 +51,51 @@ pub struct Options<'a> {
     /// Names that must not be hit by accident: the key is drawn anew until no hash of
     /// them or of their parents collides with a rule of another name.
     pub check_names: &'a [Name],
+    /// Whose names they are.
+    pub kind: Kind,
+}
+
+/// Whose names an image has. Both kinds can be active at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Those of the lists.
+    #[default]
+    Lists,
+    /// Those of custom categories.
+    Custom,
+}
+
+impl Kind {
+    /// The kind of an image whose header has these flags.
+    pub const fn of(header_flags: u32) -> Self {
+        match header_flags & HEADER_CUSTOM {
+            0 => Self::Lists,
+            _ => Self::Custom,
+        }
+    }
+
+    /// By which number rules, counters and events know the first list.
+    pub const fn first_list(self) -> u32 {
+        match self {
+            Self::Lists => 0,
+            Self::Custom => CUSTOM_LIST_FIRST,
+        }
+    }
+
+    /// Lists that there can be.
+    pub(crate) const fn list_max(self) -> usize {
+        match self {
+            Self::Lists => CUSTOM_LIST_FIRST as usize,
+            Self::Custom => (LIST_TALLY_MAX - CUSTOM_LIST_FIRST) as usize,
+        }
+    }
+
+    const fn flags(self) -> u32 {
+        match self {
+            Self::Lists => 0,
+            Self::Custom => HEADER_CUSTOM,
+        }
+    }
 }
 
 impl Default for Options<'_> {
@@ -61,6 +110,7 @@ impl Default for Options<'_> {
                 ..Settings::default()
             },
             check_names: &[],
+            kind: Kind::Lists,
         }
     }
 }

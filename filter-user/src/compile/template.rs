@@ -7,13 +7,13 @@ use filter_common::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    CompileError,
+    CompileError, Kind,
     list::{ListBuilder, ListInfo},
     report::Unsupported,
     shapes::Shapes,
 };
 use crate::{
-    provenance::{LIST_MAX, SHAPE_MAX},
+    provenance::SHAPE_MAX,
     rule::{Answer, Effect, Shape},
 };
 
@@ -60,13 +60,16 @@ pub(super) struct Templates {
     list_bases: Vec<u32>,
     shapes: Shapes,
     texts: Vec<TextRecord>,
+    /// By which number the kernel knows the first list.
+    first_list: u32,
 }
 
 impl Templates {
     /// Binds every shape of every list.
-    pub(super) fn of(lists: &[&ListBuilder]) -> Result<Self, CompileError> {
-        if lists.len() > LIST_MAX + 1 {
-            return Err(CompileError::TooManyLists { count: lists.len() });
+    pub(super) fn of(lists: &[&ListBuilder], kind: Kind) -> Result<Self, CompileError> {
+        let (count, max) = (lists.len(), kind.list_max());
+        if count > max {
+            return Err(CompileError::TooManyLists { count, max });
         }
         let mut all = Self {
             templates: Vec::new(),
@@ -75,6 +78,7 @@ impl Templates {
             list_bases: Vec::new(),
             shapes: Shapes::default(),
             texts: Vec::new(),
+            first_list: kind.first_list(),
         };
         for (number, list) in lists.iter().enumerate() {
             all.list_bases.push(all.bindings.len() as u32);
@@ -155,7 +159,8 @@ impl Templates {
         } else if shape.effect == Effect::CancelRewrite && !shape.except.is_empty() {
             Action::Unsupported(Unsupported::CancelWithExceptions)
         } else {
-            let record = record_of(shape, info, u32::from(list), text);
+            let number_in_kernel = self.first_list + u32::from(list);
+            let record = record_of(shape, info, number_in_kernel, text);
             self.templates.push(Template {
                 record,
                 host_rule: shape.host_rule,

@@ -38,9 +38,18 @@ pub enum Error {
     NoInterface,
     /// Nothing to block.
     #[error(
-        "no list given: name one with `--list FILE` or a `[[list]]` table with `path` or `url`"
+        "no list given: name one with `--list FILE`, a `[[list]]` table with `path` or `url`, or a `[category.NAME]` table with `names`"
     )]
     NoList,
+    /// A custom category without a file.
+    #[error("category.{0}: `names` is empty: write the files with its names")]
+    CategoryWithoutNames(String),
+    /// A custom category that would be the built-in one.
+    #[error(
+        "[category.{name}]: that is the built-in category of ways around the filter: give it another name",
+        name = super::BYPASS_CATEGORY
+    )]
+    CustomBypass,
     /// A list that comes from nowhere.
     #[error("a [[list]] has neither `path` nor `url`: write where it comes from")]
     NoSource,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Config, Error};
 use crate::{
+    compile::Kind,
     guard::{GuardedName, Guards, Override, SizeLimits},
     input::Input,
     list,
@@ -102,10 +103,13 @@ impl GuardConfig {
 impl Config {
     /// The guards with the names in their files, for lists whose categories have these bits.
     ///
+    /// A name that must be blocked is looked for in the image of its category: in that of custom
+    /// categories, if only these have it. The other image must not let it through.
+    ///
     /// # Errors
     ///
     /// When a file cannot be read or a line of it is no name.
-    pub fn guards(&self, categories: &Categories) -> Result<Guards, Error> {
+    pub fn guards(&self, categories: &Categories, kind: Kind) -> Result<Guards, Error> {
         let config = &self.guard;
         let mut guards = Guards {
             category_masks: categories.masks_in_use(self),
@@ -130,9 +134,12 @@ impl Config {
         for MustBlock { category, file } in &config.must_block {
             let category = category.as_deref();
             let mask = category.and_then(|category| categories.mask(category));
-            guards
-                .must_block
-                .extend(guarded(file, mask.unwrap_or(u64::MAX))?);
+            let is_custom = category.is_some_and(|category| self.is_only_custom(category));
+            let names = guarded(file, mask.unwrap_or(u64::MAX))?;
+            match is_custom == (kind == Kind::Custom) {
+                true => guards.must_block.extend(names),
+                false => guards.must_not_allow.extend(names),
+            }
         }
         Ok(guards)
     }

@@ -2,6 +2,7 @@
 //!
 //! Owns the words and their defaults; knows neither clap nor the kernel.
 
+mod category;
 mod error;
 mod fetch;
 mod guard;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 
 pub(crate) use self::fetch::without_credentials;
 pub use self::{
+    category::CategoryConfig,
     error::Error,
     fetch::{CACHE_DEFAULT, FetchConfig, ListUrl, REFRESH_DEFAULT, Span},
     guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
@@ -78,6 +80,9 @@ pub struct Config {
     /// The lists.
     #[serde(default, rename = "list")]
     pub lists: Vec<ListConfig>,
+    /// Categories of the operator's own names, by name.
+    #[serde(default, rename = "category")]
+    pub custom: BTreeMap<String, CategoryConfig>,
     /// What is blocked for whom, by name.
     #[serde(default, rename = "policy")]
     pub policies: BTreeMap<String, PolicyConfig>,
@@ -199,6 +204,7 @@ impl Config {
         }
         config.guard.relocate(folder);
         config.log.relocate(folder);
+        category::relocate(&mut config.custom, folder);
         policy::relocate(&mut config.policies, folder);
         if let Some(overrides) = &mut config.overrides {
             *overrides = folder.join(&*overrides);
@@ -214,7 +220,8 @@ impl Config {
         self.metrics.check()?;
         self.log.check()?;
         let max = filter_common::layout::TEXT_MAX_BYTES;
-        for list in &self.lists {
+        category::check(self)?;
+        for list in self.lists.iter().chain(&self.custom_lists()) {
             match &list.text {
                 Some(text) if text.len() > max => {
                     return Err(Error::LongText {
@@ -237,12 +244,18 @@ impl Config {
         self.fetch.check(self)
     }
 
-    /// The categories of the lists, the built-in one included if it is in use.
+    /// Whether there is nothing to filter by.
+    pub fn is_without_lists(&self) -> bool {
+        self.lists.is_empty() && self.custom.is_empty()
+    }
+
+    /// The categories of the lists and of the operator's own names, the built-in one included if it is in use.
     pub fn categories(&self) -> Vec<&str> {
         let built_in = self.blocks_bypass().then_some(BYPASS_CATEGORY);
         let of_lists = self.lists.iter().map(|list| list.category.as_deref());
         let mut names: Vec<&str> = Vec::new();
-        for name in of_lists.flatten().chain(built_in) {
+        let custom = self.custom.keys().map(String::as_str);
+        for name in of_lists.flatten().chain(custom).chain(built_in) {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -250,7 +263,8 @@ impl Config {
         names
     }
 
-    /// The files whose change is to be noticed: lists, and clients of policies.
+    /// The files whose change is to be noticed: lists, and clients of policies. Those of custom
+    /// categories are [`Self::custom_files`].
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
         let lists = self.lists.iter().filter(|list| list.url.is_none());
         let policies = self.policies.values();

@@ -176,6 +176,8 @@ pub struct Guards {
     pub must_not_block: Vec<GuardedName>,
     /// Names that must be blocked.
     pub must_block: Vec<GuardedName>,
+    /// Names that another image must block, and that this one must not let through.
+    pub must_not_allow: Vec<GuardedName>,
     /// How much a list may change at once.
     pub sizes: SizeLimits,
     /// Findings that are accepted.
@@ -188,6 +190,7 @@ impl Default for Guards {
             category_masks: vec![u64::MAX],
             must_not_block: Vec::new(),
             must_block: Vec::new(),
+            must_not_allow: Vec::new(),
             sizes: SizeLimits::default(),
             overrides: Vec::new(),
         }

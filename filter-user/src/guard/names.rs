@@ -54,7 +54,13 @@ pub(super) fn check(guards: &Guards, image: &Image) -> Vec<Finding> {
         guards
             .must_block
             .iter()
-            .filter_map(|guarded| passed(image, guarded)),
+            .filter_map(|guarded| passed(image, guarded, |decision| decision != Decision::Block)),
+    );
+    findings.extend(
+        guards
+            .must_not_allow
+            .iter()
+            .filter_map(|guarded| passed(image, guarded, |decision| decision == Decision::Allow)),
     );
     findings.dedup();
     findings
@@ -80,14 +86,18 @@ fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -
     })
 }
 
-fn passed(image: &Image, guarded: &GuardedName) -> Option<Finding> {
+fn passed(
+    image: &Image,
+    guarded: &GuardedName,
+    is_wrong: impl Fn(Decision) -> bool,
+) -> Option<Finding> {
     let GuardedName {
         name,
         category_mask,
         source,
     } = guarded;
     let verdict = image.query(name, QTYPES[0], *category_mask);
-    if verdict.decision == Decision::Block {
+    if !is_wrong(verdict.decision) {
         return None;
     }
     let winner = verdict.winner;

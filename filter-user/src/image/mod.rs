@@ -3,6 +3,7 @@
 mod diff;
 mod error;
 mod file;
+mod layers;
 mod meta;
 mod query;
 mod validate;
@@ -17,12 +18,13 @@ use filter_common::{
 pub use diff::{Change, Diff, ListDiff, VerdictChange};
 pub use error::ImageError;
 pub use file::FORMAT_VERSION;
+pub use layers::Layers;
 pub use query::{Decision, Explanation, Loss, Origin, Verdict};
 pub(crate) use walk::put_question;
 pub use walk::{Hit, walk};
 
 use crate::{
-    compile::{ListInfo, Report},
+    compile::{Kind, ListInfo, Report},
     provenance::Provenance,
     rule::Shape,
 };
@@ -48,6 +50,11 @@ impl Image {
         self.records[..]
             .record(0)
             .map_or_else(bytemuck::Zeroable::zeroed, |r| *Header::of(r))
+    }
+
+    /// Whose names these are.
+    pub fn kind(&self) -> Kind {
+        Kind::of(self.header().flags)
     }
 
     /// Whether a query that this rule decides passes and is only counted.

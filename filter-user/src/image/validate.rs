@@ -9,7 +9,7 @@ use filter_common::{
 };
 
 use super::Image;
-use crate::provenance::START_COUNT;
+use crate::{compile::Kind, provenance::START_COUNT};
 
 /// Says what does not fit.
 pub(super) fn validate(image: &Image) -> Result<(), &'static str> {
@@ -40,13 +40,16 @@ pub(super) fn validate(image: &Image) -> Result<(), &'static str> {
     }
     let classes = part(header.class_base, class_count).iter().enumerate();
     let list_count = image.lists.len();
+    let first_list = Kind::of(header.flags).first_list() as usize;
     for (number, record) in classes {
         let rule = RuleRecord::of(record);
         // A chain leads to smaller numbers and therefore ends.
         if rule.next as usize >= number.max(1) || rule.text >= text_count {
             return Err("a class refers to a record that does not exist");
         }
-        if rule.list as usize >= list_count.max(1) {
+        // Records without a list of their own have 0.
+        let list = (rule.list as usize).saturating_sub(first_list);
+        if list >= list_count.max(1) {
             return Err("a class refers to a list that does not exist");
         }
     }

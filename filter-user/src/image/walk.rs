@@ -7,7 +7,7 @@ use filter_common::{
     reason::Reason,
     scratch::Scratch,
     table::Records,
-    verdict,
+    verdict::{self, Steps},
 };
 
 /// Where the header of an image is.
@@ -24,14 +24,7 @@ pub struct Hit {
 
 /// Walks a generation that starts at record 0: the winning rule, if any.
 pub fn walk(records: &[Record], name: &Name, qtype: u16, category_mask: u64) -> Option<Hit> {
-    let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
-    put_question(&mut scratch, name);
-    scratch.qtype = qtype.into();
-    scratch.categories = category_mask;
-    match verdict::decide_in(records, &mut scratch, GENERATION, 0) {
-        Ok(_) | Err(Reason::Allowed | Reason::Observed) => {}
-        Err(_) => return None,
-    }
+    let scratch = decide(records, 0, name, qtype, category_mask)?;
     let rule = RuleRecord::of(records.record(scratch.rule)?);
     let owner = scratch.owner_at as usize - HEADER_BYTES;
     let labels = &scratch.label_starts[..scratch.label_count as usize];
@@ -43,6 +36,26 @@ pub fn walk(records: &[Record], name: &Name, qtype: u16, category_mask: u64) -> 
         rule: *rule,
         depth: labels.len() - above,
     })
+}
+
+/// Decides by the generation at record 0 and that of custom categories at record `custom`, unless
+/// that is 0; `None` if no rule does.
+pub(super) fn decide<S: Steps + ?Sized>(
+    records: &S,
+    custom: u32,
+    name: &Name,
+    qtype: u16,
+    category_mask: u64,
+) -> Option<Scratch> {
+    let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
+    put_question(&mut scratch, name);
+    scratch.qtype = qtype.into();
+    scratch.categories = category_mask;
+    scratch.custom = custom;
+    match verdict::decide_in(records, &mut scratch, GENERATION, 0) {
+        Ok(_) | Err(Reason::Allowed | Reason::Observed) => Some(scratch),
+        Err(_) => None,
+    }
 }
 
 /// Writes the name as the question of a message.

@@ -16,8 +16,69 @@ use filter_common::{
     reason::{COUNTER_COUNT, EVENTS_LOST, Reason},
 };
 
-use super::{Assignments, Error, EventRing, InUse, Tallies, table::TableMap};
+use super::{
+    Assignments, Error, EventRing, InUse, Tallies,
+    table::{Kind, New, Next, TableMap},
+};
 use crate::config::{LogConfig, LogQueries};
+
+/// Says whether records decide as they should.
+pub type Judge<'a> = dyn Fn(&[Record]) -> bool + 'a;
+
+/// What becomes of an active generation.
+#[derive(Clone, Copy)]
+pub enum Change<'a> {
+    /// It stays.
+    Keep,
+    /// There is none any more.
+    Remove,
+    /// That of these records takes its place, if the judge says yes.
+    To(&'a [Record], &'a Judge<'a>),
+}
+
+impl Change<'_> {
+    /// Records that come.
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::Keep | Self::Remove => 0,
+            Self::To(records, _) => records.len(),
+        }
+    }
+
+    /// Whether no records come.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Names that come.
+    pub fn names(&self) -> u32 {
+        match self {
+            Self::Keep | Self::Remove => 0,
+            Self::To(records, _) => Header::of(&records[0]).name_count,
+        }
+    }
+}
+
+/// Numbers of the active generations; 0 if there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generations {
+    /// That of the lists.
+    pub lists: u32,
+    /// That of custom categories.
+    pub custom: u32,
+}
+
+/// A generation of another table, as it is there.
+fn again(records: &Option<Vec<Record>>) -> Next<'_> {
+    match records {
+        None => Next::None,
+        Some(records) => Next::New(New {
+            records,
+            generation: Header::of(&records[0]).generation,
+            judge: &|_| true,
+        }),
+    }
+}
 
 /// The maps of a filter.
 pub struct Maps {
@@ -68,7 +129,11 @@ impl Maps {
         let table = table.ok_or(Error::Object("TABLE"))?;
         let capacity = table.info().map_err(Error::Info)?.max_entries();
         let table = TableMap::of(table.fd(), capacity)?;
-        let generation = table.active()?.map_or(0, |(_, header)| header.generation);
+        let mut generation = 0;
+        for kind in [Kind::Lists, Kind::Custom] {
+            let header = table.active(kind)?;
+            generation = generation.max(header.map_or(0, |(_, header)| header.generation));
+        }
         Ok(Self {
             named,
             table,
@@ -94,26 +159,95 @@ impl Maps {
         self.named.get_mut(name).ok_or(Error::Object(name))
     }
 
-    /// Writes the records of an image beside the active generation and switches to it.
+    /// Writes the records of an image beside the active generations and switches to it; that of
+    /// custom categories stays.
     ///
-    /// Returns the number of the new generation. No packet sees parts of both.
-    /// `judge` sees the records as they read back. Fails without any change if
-    /// it says no, and with [`Error::TableFull`] if the table must grow first.
+    /// Returns the number of the new generation; see [`Self::change_generations`].
     pub fn activate(
         &mut self,
         records: &[Record],
-        judge: impl FnOnce(&[Record]) -> bool,
+        judge: impl Fn(&[Record]) -> bool,
     ) -> Result<u32, Error> {
-        let generation = self.generation.wrapping_add(1).max(1);
-        self.table.activate(records, generation, judge)?;
-        self.generation = generation;
-        Ok(generation)
+        let judge: &Judge<'_> = &judge;
+        let lists = Change::To(records, judge);
+        let numbers = self.change_generations(lists, Change::Keep)?;
+        Ok(numbers.lists)
+    }
+
+    /// Writes what is new beside the active generations and switches to it in one step.
+    ///
+    /// No packet sees parts of an old and a new one. A judge sees the records as they read
+    /// back. Fails without any change if one says no, and with [`Error::TableFull`] if the
+    /// table must grow first. Generations of both kinds share one row of numbers.
+    pub fn change_generations(
+        &mut self,
+        lists: Change<'_>,
+        custom: Change<'_>,
+    ) -> Result<Generations, Error> {
+        self.put(lists, custom, [Next::Same, Next::Same])
+    }
+
+    /// Does the same in a table that is to take the place of `other`, whose generations stay
+    /// what they are where they are kept.
+    pub fn change_generations_of(
+        &mut self,
+        other: &Self,
+        lists: Change<'_>,
+        custom: Change<'_>,
+    ) -> Result<Generations, Error> {
+        let of_lists = match lists {
+            Change::Keep => other.table.active_records(Kind::Lists)?,
+            _ => None,
+        };
+        let of_custom = match custom {
+            Change::Keep => other.table.active_records(Kind::Custom)?,
+            _ => None,
+        };
+        self.put(lists, custom, [again(&of_lists), again(&of_custom)])
+    }
+
+    fn put<'a>(
+        &mut self,
+        lists: Change<'a>,
+        custom: Change<'a>,
+        [kept_lists, kept_custom]: [Next<'a>; 2],
+    ) -> Result<Generations, Error> {
+        let mut last = self.generation;
+        let mut next = |change, kept| match change {
+            Change::Keep => kept,
+            Change::Remove => Next::None,
+            Change::To(records, judge) => {
+                last = last.wrapping_add(1).max(1);
+                Next::New(New {
+                    records,
+                    generation: last,
+                    judge,
+                })
+            }
+        };
+        let (lists, custom) = (next(lists, kept_lists), next(custom, kept_custom));
+        self.table.activate(&lists, &custom)?;
+        self.generation = last;
+        let number = |header: Option<Header>| header.map_or(0, |header| header.generation);
+        Ok(Generations {
+            lists: number(self.active()),
+            custom: number(self.active_custom()),
+        })
     }
 
     /// Header of the active generation.
     pub fn active(&self) -> Option<Header> {
+        self.header(Kind::Lists)
+    }
+
+    /// Header of the active generation of custom categories.
+    pub fn active_custom(&self) -> Option<Header> {
+        self.header(Kind::Custom)
+    }
+
+    fn header(&self, kind: Kind) -> Option<Header> {
         // A table that cannot be mapped any more shows no generation.
-        self.table.active().ok()?.map(|(_, header)| header)
+        self.table.active(kind).ok()?.map(|(_, header)| header)
     }
 
     /// Records that the table holds.
@@ -145,12 +279,12 @@ impl Maps {
         Ok(())
     }
 
-    /// Goes on with the active generation of another table, whose number it keeps.
-    pub(super) fn copy_table(&mut self, other: &Self) -> Result<(), Error> {
+    /// Goes on with the active generations of another table, whose numbers they keep.
+    pub fn copy_table(&mut self, other: &Self) -> Result<(), Error> {
         self.copy_control(other);
-        if let Some(records) = other.table.active_records()? {
-            self.table.activate(&records, other.generation, |_| true)?;
-        }
+        let lists = other.table.active_records(Kind::Lists)?;
+        let custom = other.table.active_records(Kind::Custom)?;
+        self.table.activate(&again(&lists), &again(&custom))?;
         self.generation = other.generation;
         Ok(())
     }

@@ -36,9 +36,10 @@ pub use self::{
     error::Error,
     events::EventRing,
     load::{Load, Loaded, loaded},
-    maps::{Counters, Maps},
+    maps::{Change, Counters, Generations, Judge, Maps},
     pinned::Pinned,
     pins::{Lock, Owner, PINS_DEFAULT, Pins, Removed},
+    table::CUSTOM_RECORDS,
     tallies::{InUse, Tallies},
 };
 

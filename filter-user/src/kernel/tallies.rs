@@ -4,7 +4,7 @@ use aya::{
     Pod,
     maps::{MapData, PerCpuArray},
 };
-use filter_common::layout::{LIST_TALLY_MAX, POLICY_MAX};
+use filter_common::layout::{CUSTOM_LIST_FIRST, LIST_TALLY_MAX, POLICY_MAX};
 
 use super::{Error, Maps};
 
@@ -17,6 +17,8 @@ pub struct Tallies {
     pub policies: Vec<[u64; 2]>,
     /// Queries that a rule blocks, by number of its list.
     pub lists: Vec<u64>,
+    /// The same of lists of custom categories, which count from [`CUSTOM_LIST_FIRST`].
+    pub custom_lists: Vec<u64>,
 }
 
 /// How many numbers are looked at; the rest is unused.
@@ -26,13 +28,16 @@ pub struct InUse {
     pub policies: usize,
     /// Lists.
     pub lists: usize,
+    /// Lists of custom categories.
+    pub custom_lists: usize,
 }
 
 impl InUse {
     /// All there can be.
     pub(super) const ALL: Self = Self {
         policies: POLICY_MAX as usize + 1,
-        lists: LIST_TALLY_MAX as usize,
+        lists: CUSTOM_LIST_FIRST as usize,
+        custom_lists: (LIST_TALLY_MAX - CUSTOM_LIST_FIRST) as usize,
     };
 }
 
@@ -40,8 +45,9 @@ impl Tallies {
     pub(super) fn read(maps: &Maps, in_use: InUse) -> Result<Self, Error> {
         let add_pair = |a: [u64; 2], b: [u64; 2]| [a[0] + b[0], a[1] + b[1]];
         Ok(Self {
-            policies: sums(maps, "POLICY_TALLIES", in_use.policies, add_pair)?,
-            lists: sums(maps, "LIST_TALLIES", in_use.lists, |a, b| a + b)?,
+            policies: sums(maps, "POLICY_TALLIES", 0, in_use.policies, add_pair)?,
+            lists: of_lists(maps, 0, in_use.lists)?,
+            custom_lists: of_lists(maps, CUSTOM_LIST_FIRST, in_use.custom_lists)?,
         })
     }
 
@@ -51,24 +57,30 @@ impl Tallies {
             tally[0] += before[0];
             tally[1] += before[1];
         }
-        for (tally, before) in self.lists.iter_mut().zip(&before.lists) {
+        let custom = self.custom_lists.iter_mut().zip(&before.custom_lists);
+        for (tally, before) in self.lists.iter_mut().zip(&before.lists).chain(custom) {
             *tally += before;
         }
     }
 }
 
-/// The first `count` values of a map, each summed over the CPUs.
+fn of_lists(maps: &Maps, first: u32, count: usize) -> Result<Vec<u64>, Error> {
+    sums(maps, "LIST_TALLIES", first, count, |a, b| a + b)
+}
+
+/// `count` values of a map, each summed over the CPUs.
 fn sums<V: Pod + Default>(
     maps: &Maps,
     name: &'static str,
+    first: u32,
     count: usize,
     add: impl Fn(V, V) -> V,
 ) -> Result<Vec<V>, Error> {
     let map: PerCpuArray<&MapData, V> = maps.map(name)?.try_into().map_err(Error::Counters)?;
-    let count = count.min(map.len() as usize) as u32;
+    let end = map.len().min(first.saturating_add(count as u32));
     let sum = |index| {
         let cpus = map.get(&index, 0).map_err(Error::Counters)?;
         Ok(cpus.iter().copied().fold(V::default(), &add))
     };
-    (0..count).map(sum).collect()
+    (first..end).map(sum).collect()
 }

@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::Progress;
-use crate::{
-    config::{Config, ListConfig},
-    input::Input,
-};
+use crate::{config::ListConfig, input::Input};
 
 /// Counts bytes over all lists and tells.
 pub(super) struct Meter<'a, P> {
@@ -20,11 +17,11 @@ pub(super) struct Meter<'a, P> {
 }
 
 impl<'a, P: Fn(Progress) + Sync> Meter<'a, P> {
-    pub(super) fn new(config: &Config, progress: &'a P) -> Self {
+    pub(super) fn new(lists: &[ListConfig], progress: &'a P) -> Self {
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         Self {
             done_bytes: AtomicU64::new(0),
-            total_bytes: config.lists.iter().map(|list| size(&list.path)).sum(),
+            total_bytes: lists.iter().map(|list| size(&list.path)).sum(),
             progress,
         }
     }

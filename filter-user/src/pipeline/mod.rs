@@ -6,6 +6,8 @@
 
 mod account;
 mod bypass;
+mod custom;
+mod error;
 mod meter;
 mod probes;
 mod replace;
@@ -26,6 +28,8 @@ use std::{
 use rayon::prelude::*;
 use serde::Serialize;
 
+pub use self::custom::Custom;
+pub use self::error::Error;
 pub use self::probes::Probes;
 pub use self::replace::{Rejected, Replacement};
 use self::{
@@ -33,89 +37,14 @@ use self::{
     terms::{info, settings},
 };
 use crate::{
-    compile::{self, CompileError, ListBuilder, ListInfo},
-    config::{self, Config, ListConfig},
+    compile::{self, Kind, ListBuilder, ListInfo},
+    config::{Config, ListConfig},
     guard::{Finding, Refusal},
     image::Image,
     input::Input,
     list,
     policy::Categories,
 };
-
-/// Why no image came out.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file cannot be opened.
-    #[error("open list '{path}': {}", told(error))]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A file is no list.
-    #[error("read list '{path}'")]
-    List {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: list::Error,
-    },
-    /// A file has no rule at all: mostly the wrong file, and never a filter.
-    #[error(
-        "read list '{path}': no rule in {lines} lines; `nxdp compile` shows what became of them"
-    )]
-    Empty {
-        /// The file.
-        path: PathBuf,
-        /// Lines read.
-        lines: u64,
-    },
-    /// A list with an address was never fetched.
-    #[error(
-        "open list '{name}': there is no copy of {url} yet; `nxdp update` with the same configuration fetches it"
-    )]
-    NoCopy {
-        /// The list.
-        name: String,
-        /// Its address.
-        url: String,
-    },
-    /// A list that is in force has no copy any more that can be read.
-    #[error("{why}; what is in force stays until the list is fetched again")]
-    Lost {
-        /// The list's file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// None of the lists with an address can be read, and there are no others.
-    #[error("no list can be read: {}", first.why)]
-    Nothing {
-        /// The first of them.
-        first: Rejected,
-    },
-    /// The rules do not fit together.
-    #[error("compile lists")]
-    Compile(#[source] CompileError),
-    /// Files of names that the configuration refers to cannot be read.
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    /// The guards refuse what came out.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-}
-
-fn told(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::IsADirectory => "it is a folder; name the files in it".to_owned(),
-        io::ErrorKind::NotFound => {
-            "there is no such file; paths in a configuration start at its folder".to_owned()
-        }
-        _ => error.to_string(),
-    }
-}
 
 /// What is wanted besides the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,6 +59,20 @@ pub struct Request<'a> {
     pub replacements: &'a [Replacement],
     /// What becomes of lists with an address whose copy is missing or damaged.
     pub damaged: Damaged,
+    /// What is compiled.
+    pub part: Part,
+    /// The image of custom categories that is in force.
+    pub previous_custom: Option<&'a Image>,
+}
+
+/// What is compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// Lists and custom categories.
+    #[default]
+    All,
+    /// Lists alone: the custom categories that are in force stay.
+    Lists,
 }
 
 /// What becomes of lists with an address whose copy is missing or damaged.
@@ -179,6 +122,8 @@ pub struct Compiled {
     pub findings: Vec<Finding>,
     /// Names that the image must decide alike wherever it is.
     pub probes: Probes,
+    /// What became of custom categories; `None` if there are none, or if they were not compiled.
+    pub custom: Option<Custom>,
     /// Lists without a copy that can be read; they have no rules in the image.
     pub left_out: Vec<Rejected>,
     /// Replacements that the guards did not let pass.
@@ -190,12 +135,35 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// The images that there are, of lists first.
+    pub fn images(&self) -> Vec<&Image> {
+        let custom = self.custom.iter().map(|custom| &*custom.image);
+        [&*self.image].into_iter().chain(custom).collect()
+    }
+
     /// Fails if the image must not go live.
     pub fn admit(&self) -> Result<(), Error> {
-        match Refusal::of(&self.findings) {
-            Some(refusal) => Err(refusal.into()),
-            None => Ok(()),
-        }
+        refuse(&self.findings)?;
+        self.custom.as_ref().map_or(Ok(()), Custom::admit)
+    }
+
+    /// Everything that the guards found.
+    pub fn all_findings(&self) -> impl Iterator<Item = &Finding> {
+        let custom = self.custom.iter().flat_map(|custom| &custom.findings);
+        self.findings.iter().chain(custom)
+    }
+
+    /// The accounts of all lists, those of custom categories last.
+    pub fn all_lists(&self) -> impl Iterator<Item = &ListOutcome> {
+        let custom = self.custom.iter().flat_map(|custom| &custom.lists);
+        self.lists.iter().chain(custom)
+    }
+}
+
+fn refuse(findings: &[Finding]) -> Result<(), Error> {
+    match Refusal::of(findings) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(()),
     }
 }
 
@@ -246,22 +214,25 @@ impl Sources {
         progress: &(impl Fn(Progress) + Sync),
     ) -> Result<Compiled, Error> {
         let start = Instant::now();
-        let former = request.previous.map_or(&[][..], Image::lists);
-        let categories = Categories::after(config, former);
-        let guards = config.guards(&categories)?;
+        let former = request.previous.into_iter().chain(request.previous_custom);
+        let categories = Categories::after(config, former.flat_map(Image::lists));
+        let guards = config.guards(&categories, Kind::Lists)?;
         let mut check_names = config.popular_names()?;
         check_names.extend(guards.never_blocked());
-        let meter = Meter::new(config, progress);
+        let meter = Meter::new(&config.lists, progress);
         let lists: Vec<Arc<ReadList>> = config
             .lists
             .par_iter()
             .map(|list| self.list(&categories, request, list, &meter))
             .collect::<Result<_, _>>()?;
-        self.known()
-            .retain(|path, _| config.lists.iter().any(|list| list.path == *path));
+        self.known().retain(|path, _| {
+            config.lists.iter().any(|list| list.path == *path)
+                || config.custom_files().any(|own| own == *path)
+        });
         let left_out: Vec<_> = lists.iter().filter_map(|list| list.rejected()).collect();
         if let Some(first) = left_out.first()
             && left_out.len() == lists.len()
+            && config.custom.is_empty()
         {
             let first = first.clone();
             return Err(Error::Nothing { first });
@@ -279,6 +250,7 @@ impl Sources {
             seed: request.seed,
             settings: settings(config),
             check_names: &check_names,
+            kind: Kind::Lists,
         };
         let image = compile::compile(&builders, &options).map_err(Error::Compile)?;
         let findings = match request.guarding {
@@ -288,16 +260,24 @@ impl Sources {
         let mut outcomes: Vec<_> = lists.iter().map(|list| list.outcome()).collect();
         account::settle(&mut outcomes, &image);
         let probes = Probes::of(&builders, &image);
+        let build = start.elapsed();
+        let custom = match request.part {
+            Part::All => self
+                .compile_custom(config, &categories, request.seed, request.guarding)
+                .map_err(|error| Error::Custom(Box::new(error)))?,
+            Part::Lists => None,
+        };
         let compiled = Compiled {
             image: Arc::new(image),
             categories,
+            custom,
             lists: outcomes,
             findings,
             probes,
             left_out,
             refused: Vec::new(),
             read,
-            build: start.elapsed(),
+            build,
         };
         if request.guarding == Guarding::Refuse {
             compiled.admit()?;
@@ -326,7 +306,7 @@ impl Sources {
         let mut replacements = request.replacements.iter();
         let instead = replacements.find(|other| other.path == config.path);
         let path = instead.map_or(&config.path, |other| &other.file);
-        match self.file(categories, config, path, meter) {
+        match self.file(categories, config, path, meter, refuse_empty) {
             Err(error @ (Error::NoCopy { .. } | Error::List { .. } | Error::Empty { .. }))
                 if config.url.is_some() && request.damaged == Damaged::LeaveOut =>
             {
@@ -351,6 +331,7 @@ impl Sources {
         config: &ListConfig,
         path: &Path,
         meter: &Meter<'_, P>,
+        accept: fn(&ListConfig, &list::Report) -> Result<(), Error>,
     ) -> Result<Arc<ReadList>, Error> {
         let info = info(categories, config);
         let open = |error: io::Error| match &config.url {
@@ -377,6 +358,7 @@ impl Sources {
         }
         self.reads.fetch_add(1, Ordering::Relaxed);
         let list = Arc::new(ReadList::read(config, info, file, stamp, meter)?);
+        accept(config, &list.report)?;
         self.known().insert(config.path.clone(), Arc::clone(&list));
         Ok(list)
     }
@@ -409,12 +391,6 @@ impl ReadList {
             path: config.path.clone(),
             source,
         })?;
-        if report.rules == 0 {
-            return Err(Error::Empty {
-                path: config.path.clone(),
-                lines: report.lines,
-            });
-        }
         builder.set_info(ListInfo {
             serial: report.zone.as_ref().map(|zone| zone.serial),
             ..info.clone()
@@ -454,6 +430,16 @@ impl ReadList {
             path: self.config.path.clone(),
             report: self.report.clone(),
         }
+    }
+}
+
+fn refuse_empty(config: &ListConfig, report: &list::Report) -> Result<(), Error> {
+    match report.rules {
+        0 => Err(Error::Empty {
+            path: config.path.clone(),
+            lines: report.lines,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -33,7 +33,7 @@ impl Categories {
     /// A bit means the same lists in both images, or nothing in one of them, as long as
     /// there are bits enough: then policies can select the categories of both while one
     /// image takes the place of the other, and no query sees a mixture.
-    pub fn after(config: &Config, previous: &[ListInfo]) -> Self {
+    pub fn after<'a>(config: &Config, previous: impl IntoIterator<Item = &'a ListInfo>) -> Self {
         let former = former(previous);
         let names = config.categories();
         let taken: u64 = former.iter().fold(0, |taken, old| taken | 1 << old.bit);
@@ -59,6 +59,16 @@ impl Categories {
         Self {
             bits: bits.collect(),
         }
+    }
+
+    /// Whether a category of two sets of lists has the same bit in both, and no other one has it.
+    pub fn agree(lists: &[ListInfo], others: &[ListInfo]) -> bool {
+        let (own, others) = (former(lists), former(others));
+        own.iter().all(|a| {
+            others
+                .iter()
+                .all(|b| (a.name == b.name) == (a.bit == b.bit))
+        })
     }
 
     /// The bit of a category; `None` if no list has it.
@@ -110,14 +120,15 @@ fn free_bit(taken: u64) -> Option<u32> {
 }
 
 fn lists_of(config: &Config, category: &str) -> Vec<String> {
-    let lists = config.lists.iter();
+    let custom = config.custom_lists();
+    let lists = config.lists.iter().chain(&custom);
     let of_category = lists.filter(|list| list.category.as_deref() == Some(category));
     let mut names: Vec<String> = of_category.map(ListConfig::name).collect();
     names.sort_unstable();
     names
 }
 
-fn former(previous: &[ListInfo]) -> Vec<Former<'_>> {
+fn former<'a>(previous: impl IntoIterator<Item = &'a ListInfo>) -> Vec<Former<'a>> {
     let mut former: Vec<Former<'_>> = Vec::new();
     for list in previous {
         let Some(name) = list.category.as_deref() else {

@@ -67,8 +67,10 @@ impl fmt::Display for Protocol {
 pub struct Names {
     /// Policies by number; the first one is the default.
     pub policies: Vec<Arc<str>>,
-    /// Lists by number.
+    /// Lists by number, from [`Self::first_list`] on.
     pub lists: Vec<Arc<str>>,
+    /// Number of the first list.
+    pub first_list: u32,
 }
 
 impl Entry {
@@ -101,7 +103,8 @@ impl Entry {
             list: if event.rule == 0 {
                 None
             } else {
-                named(&names.lists, event.list)
+                let number = event.list.checked_sub(names.first_list);
+                number.and_then(|number| named(&names.lists, number))
             },
             override_id: event.override_id,
             generation: event.generation,
@@ -162,6 +165,7 @@ pub(super) mod tests {
         let names = Names {
             policies: vec!["default".into(), "kids".into()],
             lists: vec!["ads".into()],
+            first_list: 0,
         };
         let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_500);
         Entry::of(event, time, "lan0".into(), &names, config)

@@ -36,8 +36,9 @@ const FOLLOWED_MAX: usize = 4096;
 /// Who may follow at the same time.
 const FOLLOWERS_MAX: usize = 16;
 
-/// Generations whose numbers are known: the ring may hold events of those before.
-const GENERATIONS_MAX: usize = 4;
+/// Generations whose numbers are known, of lists and of custom categories: the ring may hold
+/// events of those before.
+const GENERATIONS_MAX: usize = 8;
 
 /// What numbers stand for, by generation.
 type Generations = VecDeque<(u32, Arc<Names>)>;

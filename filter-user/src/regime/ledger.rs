@@ -17,6 +17,8 @@ pub struct Names {
     pub policies: BTreeMap<usize, String>,
     /// Lists by number, each with its category.
     pub lists: Vec<(String, Option<String>)>,
+    /// Lists of custom categories, in the order of their numbers.
+    pub custom_lists: Vec<(String, Option<String>)>,
 }
 
 /// Queries that were judged, and those of them that were blocked.
@@ -39,16 +41,23 @@ impl Ledger {
     /// Books what came since the last call under the names that were in force all the while.
     pub fn book(&mut self, tallies: &Tallies, of_all: &Counters, names: &Names) {
         self.book_policies(tallies, judged(of_all), names);
-        for (number, (name, category)) in names.lists.iter().enumerate() {
-            let came = at(&tallies.lists, number).saturating_sub(at(&self.booked.lists, number));
+        self.book_lists(&names.lists, &tallies.lists, &self.booked.lists.clone());
+        let booked = self.booked.custom_lists.clone();
+        self.book_lists(&names.custom_lists, &tallies.custom_lists, &booked);
+        // Numbers that are not in use now keep what was booked of them.
+        renew(&mut self.booked.policies, &tallies.policies);
+        renew(&mut self.booked.lists, &tallies.lists);
+        renew(&mut self.booked.custom_lists, &tallies.custom_lists);
+    }
+
+    fn book_lists(&mut self, names: &[(String, Option<String>)], now: &[u64], booked: &[u64]) {
+        for (number, (name, category)) in names.iter().enumerate() {
+            let came = at(now, number).saturating_sub(at(booked, number));
             *self.lists.entry(name.clone()).or_default() += came;
             if let Some(category) = category {
                 *self.categories.entry(category.clone()).or_default() += came;
             }
         }
-        // Numbers that are not in use now keep what was booked of them.
-        renew(&mut self.booked.policies, &tallies.policies);
-        renew(&mut self.booked.lists, &tallies.lists);
     }
 
     /// The default policy has what no other one has: it is not counted while it is alone.
@@ -116,6 +125,7 @@ mod tests {
                     ((*name).to_owned(), category)
                 })
                 .collect(),
+            custom_lists: Vec::new(),
         }
     }
 
@@ -123,6 +133,7 @@ mod tests {
         Tallies {
             policies: policies.to_vec(),
             lists: lists.to_vec(),
+            custom_lists: Vec::new(),
         }
     }
 
@@ -157,5 +168,20 @@ mod tests {
         let lists = [("a", 8), ("b", 4), ("c", 0)].map(|(name, count)| (name.to_owned(), count));
         assert_eq!(ledger.lists, BTreeMap::from(lists));
         assert_eq!(ledger.categories, BTreeMap::from([("ads".to_owned(), 8)]));
+    }
+
+    #[test]
+    fn lists_of_custom_categories_are_counted_beside_the_others() {
+        let mut ledger = Ledger::default();
+        let mut names = names(&[("a", "ads")], &[(0, "default")]);
+        names.custom_lists = vec![("own".to_owned(), Some("ads".to_owned()))];
+        let tallies = Tallies {
+            custom_lists: vec![5],
+            ..tallies(&[], &[2])
+        };
+        ledger.book(&tallies, &counters(0, 7), &names);
+        ledger.book(&tallies, &counters(0, 7), &names);
+        assert_eq!((ledger.lists["a"], ledger.lists["own"]), (2, 5));
+        assert_eq!(ledger.categories["ads"], 7);
     }
 }

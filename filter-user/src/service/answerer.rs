@@ -86,8 +86,8 @@ fn overrides(
 }
 
 fn lists(service: &Service) -> Accounts {
-    let outcomes = &service.compiled.lists;
-    service.refresh.accounts(&service.config, outcomes, true)
+    let outcomes: Vec<_> = service.compiled.all_lists().collect();
+    service.refresh.accounts(&service.config, &outcomes, true)
 }
 
 fn status(service: &Service) -> Status {
@@ -106,16 +106,8 @@ fn status(service: &Service) -> Status {
         generation_bytes,
         table_bytes: u64::from(service.side.maps().capacity()) * RECORD_BYTES as u64,
         bytes_per_name: generation_bytes as f64 / f64::from(names.max(1)),
-        lists: service
-            .compiled
-            .lists
-            .iter()
-            .map(|list| ListStatus {
-                name: list.name.clone(),
-                path: list.path.clone(),
-                rules: list.report.rules,
-            })
-            .collect(),
+        lists: service.compiled.lists.iter().map(ListStatus::of).collect(),
+        custom: service.custom_status(),
         last_error: service.last_error.clone(),
         reloads: service.observer.reloads,
         standing: service

@@ -2,15 +2,27 @@
 
 use filter_common::layout::RECORD_BYTES;
 
+use crate::kernel::CUSTOM_RECORDS;
+
 /// Records that the smallest table has: a few thousand names can come without growing it.
 const LEAST: u32 = 16 * 1024;
 /// Kernel memory that a name of a large list takes at most, in bytes.
 const NAME_BYTES: u64 = 12;
 
-/// Room for two generations of so many records and a quarter more, and record 0.
+/// Room for two generations of so many records and a quarter more, record 0, and room for custom categories.
 pub(super) fn for_records(records: usize) -> u32 {
-    let wanted = records.saturating_mul(5) / 2 + 1;
+    for_generations(records, 0)
+}
+
+/// The same where custom categories have so many records.
+pub(super) fn for_generations(lists: usize, custom: usize) -> u32 {
+    let custom = with_next(custom).max(CUSTOM_RECORDS as usize);
+    let wanted = with_next(lists).saturating_add(custom).saturating_add(1);
     u32::try_from(wanted).unwrap_or(u32::MAX).max(LEAST)
+}
+
+const fn with_next(records: usize) -> usize {
+    records.saturating_mul(5) / 2
 }
 
 /// Room for two generations of so many names.

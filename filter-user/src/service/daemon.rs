@@ -7,11 +7,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     Cause, Display, Error, Observer, PrepareError, Reread, Service, Side, Signals, Socket, State,
-    error_chain, furnish, refresh::open_refresh,
+    custom::outline, error_chain, furnish, refresh::open_refresh,
 };
 use crate::{
     config::Config,
-    image::Image,
+    image::{Image, ImageError},
     kernel::{Pinned, Pins},
     memory,
     overrides::{Book, Journal},
@@ -44,8 +44,10 @@ pub async fn daemon(
     let mut refresh = open_refresh(&config, &display, pinned.maps.active().is_some())?;
     refresh.hurry_missing();
     let state = State::at(&options.state);
-    let image = last_outline(&state, &display);
-    let categories = Categories::after(&config, image.lists());
+    state.sweep();
+    let image = last_outline(state.open(), &display);
+    let custom = last_outline(state.open_custom(), &display);
+    let categories = Categories::after(&config, image.lists().iter().chain(custom.lists()));
     let journal = Journal::open(&state.overrides(&config)).map_err(regime::Error::Journal)?;
     let regime = go_on(&config, &categories, journal, &mut pinned)?;
     let observer = Observer::start(&config).await?;
@@ -53,6 +55,8 @@ pub async fn daemon(
     let config = Arc::new(config);
     let mut service = Service::new(config, reread, side, regime, refresh, observer, display);
     (service.compiled.image, service.compiled.categories) = (Arc::new(image), categories);
+    let has_custom = !custom.lists().is_empty();
+    service.compiled.custom = has_custom.then(|| outline(&custom));
     service.state = Some(state);
     service.display.adopted(service.side.maps().active());
     let followed = service.observe();
@@ -64,9 +68,8 @@ pub async fn daemon(
 }
 
 /// What is known of the last image, whose lists are behind the active generation.
-fn last_outline(state: &State, display: &Display) -> Image {
-    state.sweep();
-    match state.open() {
+fn last_outline(kept: Result<Option<Image>, ImageError>, display: &Display) -> Image {
+    match kept {
         Ok(Some(image)) => image.outline(),
         Ok(None) => Image::default(),
         Err(error) => {

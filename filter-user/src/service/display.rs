@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use crate::{
     fetch::{ListAccount, told_span},
     kernel::Counters,
-    pipeline::{Compiled, Progress},
+    pipeline::{Compiled, Custom, Progress},
 };
 
 /// How often a terminal is renewed.
@@ -59,7 +59,7 @@ impl Display {
     }
 
     pub(super) fn compiled(&self, compiled: &Compiled, generation: u32) {
-        for list in &compiled.lists {
+        for list in compiled.all_lists() {
             eprintln!(
                 "list '{}': {} rules from {}",
                 list.name,
@@ -67,11 +67,12 @@ impl Display {
                 list.path.display()
             );
         }
-        for finding in compiled.findings.iter().take(FINDINGS_SHOWN) {
+        for finding in compiled.all_findings().take(FINDINGS_SHOWN) {
             eprintln!("{finding}");
         }
-        if compiled.findings.len() > FINDINGS_SHOWN {
-            let more = compiled.findings.len() - FINDINGS_SHOWN;
+        let findings = compiled.all_findings().count();
+        if findings > FINDINGS_SHOWN {
+            let more = findings - FINDINGS_SHOWN;
             eprintln!("and {more} more warnings; `nxdp check` tells all of them");
         }
         let image = &compiled.image;
@@ -190,6 +191,22 @@ impl Display {
             compiled.image.header().name_count,
             took.as_secs_f64() * 1e3
         );
+    }
+
+    /// Tells that names of custom categories changed, alone.
+    pub(super) fn custom_swapped(&self, custom: &Custom, generation: u32, swap: Duration) {
+        eprintln!(
+            "custom categories: generation {generation} active: {} names, compiled in {:.1} ms, swapped in {:.1} ms; \
+             the lists are untouched",
+            custom.image.header().name_count,
+            custom.took.as_secs_f64() * 1e3,
+            swap.as_secs_f64() * 1e3,
+        );
+    }
+
+    /// Tells that names of custom categories are not taken over.
+    pub(super) fn custom_refused(&self, why: &str) {
+        eprintln!("custom categories: not changed, the names before stay in force: {why}");
     }
 
     pub(super) fn tick(&mut self, counters: &Counters) {

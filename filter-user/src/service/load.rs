@@ -15,14 +15,16 @@ use std::{
     process::Command,
 };
 
+use filter_common::layout::Record;
 use nix::unistd::User;
 
 use super::{capacity, display::Display, error_chain, furnish, mode, state::State};
 use crate::{
+    compile::ListInfo,
     config::{self, Config},
     features,
     image::{Image, ImageError},
-    kernel::{self, Load, Maps, Owner, Pins},
+    kernel::{self, Change, Load, Maps, Owner, Pins},
     overrides::Journal,
     policy::Categories,
     regime::{self, Plan},
@@ -118,15 +120,15 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
     let loaded = kernel::loaded(&pins)?;
     let image = match loaded {
         Some(loaded) if loaded.is_active && options.image.is_none() => None,
-        _ => image(options, owner, &display)?,
+        _ => images(config, options, owner, &display)?,
     };
     let room = options.room.map_or(0, Room::records);
-    let needed = image.as_ref().map_or(0, |image| image.records().len());
-    let mut load = Load::stage(pins, capacity::for_records(needed).max(room))?;
+    let needed = image.as_ref().map_or(0, Images::capacity);
+    let mut load = Load::stage(pins, needed.max(room))?;
     match &image {
-        Some(image) => {
+        Some(images) => {
             let path = State::at(&options.state).overrides(config);
-            start_with(image, config, &path, &mut load.filter.maps, &display)?;
+            start_with(images, config, &path, &mut load.filter.maps, &display)?;
         }
         None if load.filter.maps.active().is_some() => {}
         None if load.replaces_another()? => return Err(LoadError::NoImage),
@@ -137,15 +139,36 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
     attach(config, options, &mut load, &display)
 }
 
-/// Activates an image, and puts in force what belongs to it; the daemon does from then on.
+/// What a filter starts with.
+struct Images {
+    lists: Image,
+    /// That of custom categories.
+    custom: Option<Image>,
+}
+
+impl Images {
+    fn capacity(&self) -> u32 {
+        let custom = self.custom.as_ref();
+        let custom = custom.map_or(0, |custom| custom.records().len());
+        capacity::for_generations(self.lists.records().len(), custom)
+    }
+
+    /// The lists of both.
+    fn infos(&self) -> impl Iterator<Item = &ListInfo> {
+        let custom = self.custom.iter().flat_map(Image::lists);
+        self.lists.lists().iter().chain(custom)
+    }
+}
+
+/// Activates images, and puts in force what belongs to it; the daemon does from then on.
 fn start_with(
-    image: &Image,
+    images: &Images,
     config: &Config,
     path: &Path,
     maps: &mut Maps,
     display: &Display,
 ) -> Result<(), LoadError> {
-    let categories = Categories::after(config, image.lists());
+    let categories = Categories::after(config, images.infos());
     let plan = Plan::of(config, &categories, &regime::numbers_in(maps, config)?)?;
     let journal = Journal::open(path).unwrap_or_else(|error| {
         // To filter without them is the smaller harm.
@@ -153,7 +176,12 @@ fn start_with(
         Journal::unread(path)
     });
     let mut regime = furnish(config, plan, journal, maps)?;
-    maps.activate(image.records(), |_| true)?;
+    let is_right = |_: &[Record]| true;
+    let custom = match &images.custom {
+        Some(custom) => Change::To(custom.records(), &is_right),
+        None => Change::Remove,
+    };
+    maps.change_generations(Change::To(images.lists.records(), &is_right), custom)?;
     Ok(regime.settle(maps)?)
 }
 
@@ -216,40 +244,68 @@ fn tell_other_modes(config: &Config, program: u32, display: &Display) -> Result<
     Ok(())
 }
 
-/// The image to start with.
-fn image(
+/// The images to start with.
+///
+/// Both were kept, or are compiled now: names of custom categories belong to the very bits that
+/// the lists have in the other image.
+fn images(
+    config: &Config,
     options: &LoadOptions,
     owner: Owner,
     display: &Display,
-) -> Result<Option<Image>, LoadError> {
-    if let Some(path) = &options.image {
-        return Ok(Some(Image::open(path)?));
-    }
+) -> Result<Option<Images>, LoadError> {
     let state = State::at(&options.state);
-    match state.open() {
-        Ok(Some(image)) => return Ok(Some(image)),
-        Ok(None) => {}
-        // Mostly that of another version.
-        Err(error) => display.trouble(&super::error_chain(&error)),
-    }
-    let Some(config) = &options.config else {
-        return Ok(None);
+    let kept = Images {
+        lists: match &options.image {
+            Some(path) => Image::open(path)?,
+            None => kept(state.open(), display).unwrap_or_default(),
+        },
+        custom: kept(state.open_custom(), display).filter(|_| !config.custom.is_empty()),
     };
-    make_state(&options.state, owner)?;
-    if compile(config, &state.image(), owner) {
-        return Ok(state.open()?);
+    let has_lists = !kept.lists.records().is_empty();
+    let kept = match &kept.custom {
+        Some(custom) if !Categories::agree(kept.lists.lists(), custom.lists()) => Images {
+            custom: None,
+            ..kept
+        },
+        _ => kept,
+    };
+    let is_whole = has_lists && kept.custom.is_some() != config.custom.is_empty();
+    if let (false, None, Some(config)) = (is_whole, &options.image, &options.config) {
+        make_state(&options.state, owner)?;
+        if compile(config, &state, owner)
+            && let Some(lists) = state.open()?
+        {
+            let custom = state.open_custom()?;
+            return Ok(Some(Images { lists, custom }));
+        }
     }
-    Ok(None)
+    if has_lists && !is_whole {
+        display.trouble(
+            "there is no image of the custom categories: their names pass until the daemon runs",
+        );
+    }
+    Ok(has_lists.then_some(kept))
+}
+
+/// An image that was kept, if it can be used.
+fn kept(opened: Result<Option<Image>, ImageError>, display: &Display) -> Option<Image> {
+    opened.unwrap_or_else(|error| {
+        // Mostly that of another version.
+        display.trouble(&super::error_chain(&error));
+        None
+    })
 }
 
 /// Compiles the lists as the service user; what is wrong with them is told on standard error.
-fn compile(config: &Path, image: &Path, owner: Owner) -> bool {
+fn compile(config: &Path, state: &State, owner: Owner) -> bool {
     let Ok(program) = std::env::current_exe() else {
         return false;
     };
     let mut command = Command::new(program);
     command.arg("compile").arg("--config").arg(config);
-    command.arg("--output").arg(image);
+    command.arg("--output").arg(state.image());
+    command.arg("--custom-output").arg(state.custom_image());
     command.stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::null());
     if !rustix::process::geteuid().is_root() || owner.user != 0 {

@@ -7,8 +7,10 @@
 //! nor list syntax.
 
 mod answerer;
+mod booking;
 mod capacity;
 mod clients;
+mod custom;
 mod daemon;
 mod display;
 mod interfaces;
@@ -36,6 +38,19 @@ use std::{
 use filter_common::layout::{Header, Record};
 use tokio::time::MissedTickBehavior;
 
+use self::{
+    custom::CustomState,
+    display::Display,
+    interfaces::{Interfaces, Monitor},
+    observe::{Observer, now_s, policy_names},
+    refresh::{Refresh, Turn, open_refresh},
+    reload::{Cause, Prepared, Preparing, PreparingAll, Wanted, finished, prepare},
+    side::Side,
+    signals::{Order, Signals},
+    socket::Socket,
+    state::{Keeping, State},
+    watch::Watch,
+};
 pub use self::{
     daemon::{DaemonOptions, daemon},
     display::{human_bytes, progress_bar},
@@ -46,29 +61,17 @@ pub use self::{
     unload::{Error as UnloadError, Unloaded, unload},
     update::{lists, update},
 };
-use self::{
-    display::Display,
-    interfaces::{Interfaces, Monitor},
-    observe::{Observer, now_s, policy_names},
-    refresh::{Refresh, Turn, open_refresh},
-    reload::{Cause, Prepared, Preparing, Wanted, finished, prepare},
-    side::Side,
-    signals::{Order, Signals},
-    socket::Socket,
-    state::{Keeping, State},
-    watch::Watch,
-};
 use crate::{
     config::{Config, ModeChoice},
     features, fetch,
-    image::ImageError,
-    kernel::{self, Filter, InUse, Maps, Mode},
+    image::{Image, ImageError},
+    kernel::{self, Change, Filter, Maps, Mode},
     memory, metrics,
     overrides::{Book, Journal},
-    pipeline::{Compiled, Probes, Sources},
+    pipeline::{Compiled, Custom, Part, Probes, Sources},
     policy::Numbers,
     querylog,
-    regime::{self, Ledger, Names, Plan, Regime, Staged},
+    regime::{self, Ledger, Plan, Regime, Staged},
 };
 
 /// How often list files are looked at.
@@ -153,6 +156,9 @@ struct Service {
     ledger: Ledger,
     compiled: Compiled,
     watch: Watch,
+    custom: CustomState,
+    /// Everything that the configuration says was in force once; not yet where a start failed.
+    is_whole: bool,
     interfaces: Interfaces,
     refresh: Refresh,
     reload: Option<Preparing>,
@@ -181,11 +187,13 @@ impl Service {
         }
         let wanted = Wanted {
             previous: None,
+            previous_custom: None,
+            part: Part::All,
             numbers: Numbers::new(),
             replacements: refresh.replacements(),
             is_needed: true,
         };
-        let first: Preparing = tokio::task::spawn_blocking({
+        let first: PreparingAll = tokio::task::spawn_blocking({
             let sources = Arc::clone(&sources);
             move || prepare(Arc::new(config), &sources, &wanted, &progress_bar())
         });
@@ -194,15 +202,20 @@ impl Service {
             compiled,
             plan,
             watch,
+            custom_watch,
+            part,
         } = first.await.map_err(Error::Background)??;
-        let records = compiled.image.records();
-        let mut filter = Filter::load(capacity::for_records(records.len()))?;
+        let records = compiled.image.records().len();
+        let custom = compiled.custom.as_ref();
+        let custom = custom.map_or(0, |custom| custom.image.records().len());
+        let mut filter = Filter::load(capacity::for_generations(records, custom))?;
         let journal = Journal::open(config.overrides()).map_err(regime::Error::Journal)?;
         let regime = furnish(&config, plan, journal, &mut filter.maps)?;
         let side = Side::Own(Box::new(filter));
         let mut service = Self::new(config, reread, side, regime, refresh, observer, display);
         (service.sources, service.watch) = (sources, watch);
-        service.activate(compiled, None)?;
+        service.custom.watch = custom_watch;
+        service.activate(compiled, part, None)?;
         service.side.change(|maps| service.regime.settle(maps))?;
         service.admit();
         Ok(service)
@@ -219,6 +232,8 @@ impl Service {
     ) -> Self {
         Self {
             watch: Watch::new(config.files()),
+            custom: CustomState::new(Watch::new(config.custom_files())),
+            is_whole: false,
             interfaces: Interfaces::new(&config.interfaces, mode(&config)),
             config,
             reread,
@@ -274,6 +289,9 @@ impl Service {
                     if self.watch.has_settled_change() {
                         self.start_reload(Cause::List);
                     }
+                    if self.custom.watch.has_settled_change() {
+                        self.start_reload(Cause::Custom);
+                    }
                 }
                 () = monitor.changed() => {
                     let looked = self.look_at_interfaces();
@@ -284,7 +302,7 @@ impl Service {
                     Turn::Failed(list) => self.display.not_fetched(&list),
                     Turn::Compile => self.start_reload(Cause::Fetched),
                 },
-                prepared = finished(&mut self.reload) => self.finish_reload(prepared),
+                ready = finished(&mut self.reload) => self.finish_reload(ready),
                 kept = self.keeping.finished() => self.finish_keeping(kept),
                 asked = socket.accept() => answerer::reply(self, asked),
                 asked = self.observer.scrape() => answerer::scrape(self, asked),
@@ -308,30 +326,9 @@ impl Service {
 
     /// Lets the query log follow the maps that are in force.
     fn observe(&mut self) -> Result<(), Error> {
-        let image = &self.compiled.image;
         let policies = policy_names(self.regime.policies());
-        self.observer.follow(&mut self.side, &policies, image)
-    }
-
-    /// Counts what came since the last time for the policies and lists that are in force.
-    fn book(&mut self) -> Result<(), kernel::Error> {
-        let policies = self.regime.policies().iter();
-        let policies = policies.map(|policy| (policy.number as usize, policy.name.clone()));
-        let lists = self.compiled.image.lists().iter();
-        let names = Names {
-            policies: policies.collect(),
-            lists: lists
-                .map(|list| (list.name.clone(), list.category.clone()))
-                .collect(),
-        };
-        let highest = names.policies.keys().max().copied().unwrap_or(0);
-        let maps = self.side.maps();
-        let tallies = maps.tallies(InUse {
-            policies: highest + 1,
-            lists: names.lists.len(),
-        })?;
-        self.ledger.book(&tallies, &maps.counters()?, &names);
-        Ok(())
+        let images = self.compiled.images();
+        self.observer.follow(&mut self.side, &policies, &images)
     }
 
     /// Lets fetched lists that are in force take the place of their copies, and tells of those
@@ -370,8 +367,8 @@ impl Service {
         self.trouble = error;
     }
 
-    fn swap(&mut self, compiled: Compiled, staged: &Staged) -> Result<(), Error> {
-        let (generation, took) = self.activate(compiled, Some(staged))?;
+    fn swap(&mut self, compiled: Compiled, part: Part, staged: &Staged) -> Result<(), Error> {
+        let (generation, took) = self.activate(compiled, part, Some(staged))?;
         self.display.swapped(&self.compiled, generation, took);
         Ok(())
     }
@@ -380,26 +377,44 @@ impl Service {
     /// and how long that took.
     fn activate(
         &mut self,
-        compiled: Compiled,
+        mut compiled: Compiled,
+        part: Part,
         staged: Option<&Staged>,
     ) -> Result<(u32, Duration), Error> {
         let start = Instant::now();
         let policies = policy_names(staged.map_or(self.regime.policies(), Staged::policies));
-        let judge = |generation: &[Record]| {
+        let judge = |image: &Image, probes: &Probes, generation: &[Record]| {
             let header = generation.first().map(Header::of);
-            header.inspect(|header| self.observer.announce(header, &policies, &compiled.image));
-            compiled.probes.pass(generation)
+            header.inspect(|header| self.observer.announce(header, &policies, image));
+            probes.pass(generation)
+        };
+        let of_lists = |generation: &[Record]| judge(&compiled.image, &compiled.probes, generation);
+        let of_custom = |generation: &[Record]| {
+            let custom = compiled.custom.as_ref();
+            custom.is_some_and(|custom| judge(&custom.image, &custom.probes, generation))
+        };
+        let custom = match (part, &compiled.custom) {
+            (Part::Lists, _) => Change::Keep,
+            (Part::All, None) => Change::Remove,
+            (Part::All, Some(custom)) => Change::To(custom.image.records(), &of_custom),
         };
         let furnish = |maps: &mut Maps| {
             self.regime.install(maps)?;
             staged.map_or(Ok(()), |staged| self.regime.widen(staged, maps))
         };
-        let records = compiled.image.records();
-        let generation = self.side.activate(records, judge, furnish)?;
+        let lists = Change::To(compiled.image.records(), &of_lists);
+        let generation = self.side.activate(lists, custom, furnish)?.lists;
         let took = start.elapsed();
-        let followed = self
-            .observer
-            .follow(&mut self.side, &policies, &compiled.image);
+        match part {
+            Part::Lists => compiled.custom.clone_from(&self.compiled.custom),
+            Part::All => {
+                let compiling = compiled.custom.as_ref().map(|custom| custom.took);
+                self.custom.note_done(compiling.unwrap_or_default() + took);
+            }
+        }
+        self.is_whole = true;
+        let images = compiled.images();
+        let followed = self.observer.follow(&mut self.side, &policies, &images);
         self.note(followed);
         self.observer.reloads.done_at_s = now_s();
         let names = compiled.image.header().name_count;
@@ -407,16 +422,22 @@ impl Service {
         if self.compiled.lists.is_empty() {
             self.display.compiled(&compiled, generation);
         }
-        self.let_go(compiled);
+        self.let_go(compiled, part);
         Ok((generation, took))
     }
 
     /// Keeps the image on disk, and of what was compiled only what tells what it was.
-    fn let_go(&mut self, mut compiled: Compiled) {
+    fn let_go(&mut self, mut compiled: Compiled, part: Part) {
         let image = std::mem::take(&mut compiled.image);
         compiled.image = Arc::new(image.outline());
         compiled.probes = Probes::default();
-        self.compiled = compiled;
+        let custom: Option<Custom> = compiled.custom.take();
+        let before = std::mem::replace(&mut self.compiled, compiled);
+        match part {
+            Part::Lists => self.compiled.custom = before.custom,
+            // Before the lists: `nxdp load` must find both of one configuration.
+            Part::All => self.let_go_of_custom(custom),
+        }
         if let Some(state) = &self.state {
             self.sources.forget();
             self.keeping.start(state.clone(), image);

@@ -34,8 +34,8 @@ pub(super) struct Observer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     ring: u32,
-    /// Drawn anew for each image.
-    key: Option<HashKey>,
+    /// Of the lists and of custom categories, drawn anew for each image.
+    keys: [Option<HashKey>; 2],
 }
 
 impl Observer {
@@ -65,28 +65,33 @@ impl Observer {
                     .iter()
                     .map(|list| list.name.as_str().into())
                     .collect(),
+                first_list: image.kind().first_list(),
             },
         );
     }
 
-    /// Goes on where the filter is now: with its ring, its policies, and the lists of `image` if
-    /// that is what it has.
+    /// Goes on where the filter is now: with its ring, its policies, and the lists of those of
+    /// `images` that it has.
     pub(super) fn follow(
         &mut self,
         side: &mut Side,
         policies: &[Arc<str>],
-        image: &Image,
+        images: &[&Image],
     ) -> Result<(), Error> {
-        let active = side.maps().active();
+        let active = [side.maps().active(), side.maps().active_custom()];
         let place = Place {
             ring: side.maps().events_id()?,
-            key: active.map(|header| header.key),
+            keys: active.map(|header| header.map(|header| header.key)),
         };
         let before = self.place;
         // Named before the first event is read.
-        let active = active.filter(|active| active.key == image.header().key);
-        if let Some(active) = active.filter(|_| before != Some(place)) {
-            self.announce(&active, policies, image);
+        if before != Some(place) {
+            for active in active.iter().flatten() {
+                let mut images = images.iter();
+                if let Some(image) = images.find(|image| image.header().key == active.key) {
+                    self.announce(active, policies, image);
+                }
+            }
         }
         if before.map(|before| before.ring) != Some(place.ring) {
             self.read(side)?;

@@ -242,7 +242,7 @@ impl Refresh {
     pub(super) fn accounts(
         &self,
         config: &Config,
-        outcomes: &[ListOutcome],
+        outcomes: &[&ListOutcome],
         is_running: bool,
     ) -> Accounts {
         let rules =
@@ -263,7 +263,10 @@ impl Refresh {
         };
         Accounts {
             version: Accounts::VERSION,
-            lists: config.lists.iter().map(account).collect(),
+            lists: (config.lists.iter())
+                .chain(&config.custom_lists())
+                .map(account)
+                .collect(),
         }
     }
 

@@ -12,7 +12,7 @@ use super::{Error, Service, clients, error_chain, watch::Watch};
 use crate::{
     config::{self, Config},
     image::Image,
-    pipeline::{self, Compiled, Damaged, Progress, Replacement, Request, Sources},
+    pipeline::{self, Compiled, Custom, Damaged, Part, Progress, Replacement, Request, Sources},
     policy::Numbers,
     regime::Plan,
 };
@@ -61,6 +61,10 @@ impl Error {
 pub(super) struct Wanted {
     /// The image in force.
     pub(super) previous: Option<Arc<Image>>,
+    /// That of custom categories.
+    pub(super) previous_custom: Option<Arc<Image>>,
+    /// Whether custom categories stay as they are.
+    pub(super) part: Part,
     /// The numbers of its policies, which they keep.
     pub(super) numbers: Numbers,
     /// Lists that were fetched.
@@ -76,10 +80,24 @@ pub(super) struct Prepared {
     pub(super) compiled: Compiled,
     pub(super) plan: Plan,
     pub(super) watch: Watch,
+    pub(super) custom_watch: Watch,
+    pub(super) part: Part,
+}
+
+/// What was prepared.
+#[derive(Debug)]
+pub(super) enum Ready {
+    /// Lists and configuration.
+    All(Box<Prepared>),
+    /// The operator's own names alone, and how their files were before.
+    Custom(Option<Custom>, Watch),
 }
 
 /// What is being prepared in the background.
-pub(super) type Preparing = JoinHandle<Result<Prepared, PrepareError>>;
+pub(super) type Preparing = JoinHandle<Result<Ready, PrepareError>>;
+
+/// Everything is.
+pub(super) type PreparingAll = JoinHandle<Result<Prepared, PrepareError>>;
 
 /// Why something is loaded anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +108,8 @@ pub(super) enum Cause {
     Asked,
     /// A list did.
     List,
+    /// A file of a custom category did.
+    Custom,
     /// The service has just started, beside what is in force.
     Start,
     /// Lists came from the network.
@@ -102,6 +122,7 @@ impl Cause {
             Self::Hangup => "SIGHUP",
             Self::Asked => "asked to",
             Self::List => "a list changed",
+            Self::Custom => "names of a custom category changed",
             Self::Start => "start",
             Self::Fetched => "lists were fetched",
         }
@@ -115,15 +136,33 @@ impl Service {
             match cause {
                 Cause::Hangup | Cause::Asked => self.hung_up = true,
                 Cause::List | Cause::Start | Cause::Fetched => self.watch.look_again(),
+                Cause::Custom => self.custom.watch.look_again(),
             }
             return;
         }
-        self.watch.note();
         self.display.reloading(cause.as_str());
+        if cause == Cause::Custom && self.is_whole {
+            self.custom.watch.note();
+            self.custom.is_on_its_way = true;
+            self.reload = Some(self.prepare_custom());
+            return;
+        }
+        let part = match cause {
+            // A file of names that is wrong keeps no list out.
+            Cause::List | Cause::Fetched if self.is_whole => Part::Lists,
+            _ => Part::All,
+        };
+        self.watch.note();
+        if part == Part::All {
+            self.custom.watch.note();
+        }
+        let custom = self.compiled.custom.as_ref();
         let running = Arc::clone(&self.config);
         let sources = Arc::clone(&self.sources);
         let wanted = Wanted {
             previous: Some(Arc::clone(&self.compiled.image)),
+            previous_custom: custom.map(|custom| Arc::clone(&custom.image)),
+            part,
             numbers: self.regime.numbers(),
             replacements: self.refresh.replacements(),
             is_needed: cause != Cause::Fetched,
@@ -135,12 +174,20 @@ impl Service {
                 Some(reread) => Arc::new(changed(&running, reread()?)?),
                 None => running,
             };
-            prepare(config, &sources, &wanted, &|_| {})
+            let prepared = prepare(config, &sources, &wanted, &|_| {})?;
+            Ok(Ready::All(Box::new(prepared)))
         }));
     }
 
-    pub(super) fn finish_reload(&mut self, prepared: Result<Prepared, Error>) {
-        match prepared.and_then(|prepared| self.put_in_force(prepared)) {
+    pub(super) fn finish_reload(&mut self, ready: Result<Ready, Error>) {
+        let is_custom = std::mem::take(&mut self.custom.is_on_its_way);
+        let done = ready.and_then(|ready| match ready {
+            Ready::All(prepared) => self.put_in_force(*prepared),
+            Ready::Custom(custom, watch) => self.put_custom_in_force(custom, watch),
+        });
+        match done {
+            Ok(()) if is_custom => {}
+            Err(error) if is_custom => self.refuse_custom(&error),
             Ok(()) => {
                 self.last_error = None;
                 self.observer.reloads.done += 1;
@@ -167,7 +214,7 @@ impl Service {
         // Numbers may mean something else afterwards.
         self.book()?;
         let staged = (self.side).change(|maps| self.regime.stage(prepared.plan, links, maps))?;
-        if let Err(error) = self.swap(prepared.compiled, &staged) {
+        if let Err(error) = self.swap(prepared.compiled, prepared.part, &staged) {
             self.side.change(|maps| self.regime.unstage(maps))?;
             return Err(error);
         }
@@ -181,6 +228,9 @@ impl Service {
         }
         self.config = prepared.config;
         self.watch = prepared.watch;
+        if prepared.part == Part::All {
+            self.custom.watch = prepared.custom_watch;
+        }
         Ok(())
     }
 }
@@ -193,8 +243,11 @@ pub(super) fn prepare(
     progress: &(impl Fn(Progress) + Sync),
 ) -> Result<Prepared, PrepareError> {
     let watch = Watch::new(config.files());
+    let custom_watch = Watch::new(config.custom_files());
     let request = Request {
         previous: wanted.previous.as_deref(),
+        previous_custom: wanted.previous_custom.as_deref(),
+        part: wanted.part,
         replacements: &wanted.replacements,
         damaged: Damaged::LeaveOut,
         ..Request::default()
@@ -206,6 +259,8 @@ pub(super) fn prepare(
         compiled,
         plan,
         watch,
+        custom_watch,
+        part: wanted.part,
     })
 }
 
@@ -232,7 +287,7 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
 }
 
 /// Waits for what is prepared in the background, for ever if nothing is.
-pub(super) async fn finished(reload: &mut Option<Preparing>) -> Result<Prepared, Error> {
+pub(super) async fn finished(reload: &mut Option<Preparing>) -> Result<Ready, Error> {
     let Some(handle) = reload.as_mut() else {
         return std::future::pending().await;
     };

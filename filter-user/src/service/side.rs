@@ -1,10 +1,10 @@
 //! The kernel side of a service: loaded by this process, or by `nxdp load` before it.
 
-use filter_common::layout::Record;
+use filter_common::layout::Header;
 
 use super::capacity;
 use crate::{
-    kernel::{self, Filter, Maps, Pinned},
+    kernel::{self, Change, Filter, Generations, Maps, Pinned},
     regime,
 };
 
@@ -30,7 +30,7 @@ pub enum Error {
         "activate {names} names: the loaded table has no room for them beside the active ones, which stay in force; run `nxdp load --names {sized_for}` as root"
     )]
     TableFull {
-        /// Names of the new generation.
+        /// Names of the new generations.
         names: u32,
         /// What `--names` must say.
         sized_for: u64,
@@ -57,21 +57,22 @@ impl Side {
         }
     }
 
-    /// Activates the records of an image if `judge` says yes to what is read back; a table of
+    /// Changes the active generations if the judges say yes to what is read back; a table of
     /// this process grows for them, and `furnish` fills the other maps beside it.
     pub(super) fn activate(
         &mut self,
-        records: &[Record],
-        judge: impl Fn(&[Record]) -> bool,
+        lists: Change<'_>,
+        custom: Change<'_>,
         furnish: impl FnOnce(&mut Maps) -> Result<(), regime::Error>,
-    ) -> Result<u32, Error> {
-        match (self.change(|maps| maps.activate(records, &judge)), self) {
+    ) -> Result<Generations, Error> {
+        let changed = self.change(|maps| maps.change_generations(lists, custom));
+        match (changed, self) {
             (Err(kernel::Error::TableFull { .. }), Self::Own(filter)) => {
-                grow(filter, records, judge, furnish)
+                grow(filter, lists, custom, furnish)
             }
             (Err(kernel::Error::TableFull { .. }), Self::Pinned(_)) => Err(Error::TableFull {
-                names: filter_common::layout::Header::of(&records[0]).name_count,
-                sized_for: capacity::names_for(records.len()),
+                names: lists.names() + custom.names(),
+                sized_for: capacity::names_for(lists.len() + custom.len()),
             }),
             (other, _) => Ok(other?),
         }
@@ -96,15 +97,24 @@ impl Side {
 /// Loads the program anew with a larger table and lets it take over the links.
 fn grow(
     filter: &mut Filter,
-    records: &[Record],
-    judge: impl Fn(&[Record]) -> bool,
+    lists: Change<'_>,
+    custom: Change<'_>,
     furnish: impl FnOnce(&mut Maps) -> Result<(), regime::Error>,
-) -> Result<u32, Error> {
-    let mut larger = Filter::load(capacity::for_records(records.len()))?;
+) -> Result<Generations, Error> {
+    let records = |change: Change<'_>, active: Option<Header>| match (change, active) {
+        (Change::Keep, Some(header)) => header.record_count as usize,
+        (change, _) => change.len(),
+    };
+    let maps = &filter.maps;
+    let capacity = capacity::for_generations(
+        records(lists, maps.active()),
+        records(custom, maps.active_custom()),
+    );
+    let mut larger = Filter::load(capacity)?;
     larger.maps.continue_from(&filter.maps)?;
     furnish(&mut larger.maps)?;
-    let generation = larger.maps.activate(records, judge)?;
+    let generations = (larger.maps).change_generations_of(&filter.maps, lists, custom)?;
     larger.take_over(filter)?;
     *filter = larger;
-    Ok(generation)
+    Ok(generations)
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use crate::{
+    compile::Kind,
     config::Config,
     image::{Image, ImageError},
 };
@@ -44,9 +45,23 @@ impl State {
         self.folder.join("last.image")
     }
 
+    /// The file of the last image of custom categories.
+    pub(super) fn custom_image(&self) -> PathBuf {
+        self.folder.join("custom.image")
+    }
+
     /// The last image; `None` if there is none.
     pub(super) fn open(&self) -> Result<Option<Image>, ImageError> {
-        match Image::open(&self.image()) {
+        Self::open_at(&self.image())
+    }
+
+    /// The last image of custom categories; `None` if there is none.
+    pub(super) fn open_custom(&self) -> Result<Option<Image>, ImageError> {
+        Self::open_at(&self.custom_image())
+    }
+
+    fn open_at(path: &Path) -> Result<Option<Image>, ImageError> {
+        match Image::open(path) {
             Err(ImageError::Read { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
@@ -56,9 +71,18 @@ impl State {
         }
     }
 
-    /// Keeps an image in place of the one before.
+    /// Keeps an image in place of the one before of its kind.
     pub(super) fn keep(&self, image: &Image) -> Result<(), ImageError> {
-        image.save(&self.image())
+        image.save(&match image.kind() {
+            Kind::Lists => self.image(),
+            Kind::Custom => self.custom_image(),
+        })
+    }
+
+    /// Keeps no image of custom categories any more.
+    pub(super) fn forget_custom(&self) {
+        // One that stays is found to be of no category of the configuration.
+        let _ = fs::remove_file(self.custom_image());
     }
 
     /// Removes what is left of images that were not written to their end.

@@ -6,7 +6,7 @@ use super::{Error, PrepareError, error_chain, refresh::Refresh};
 use crate::{
     config::Config,
     fetch::Accounts,
-    pipeline::{Compiled, Damaged, Guarding, Request, Sources},
+    pipeline::{Compiled, Damaged, Guarding, Part, Request, Sources},
 };
 
 /// Fetches the lists of a name, or all with an address, into the cache of a configuration.
@@ -32,6 +32,7 @@ pub async fn update(config: Config, name: Option<&str>) -> Result<Accounts, Erro
             }
         }
     }
+    let outcomes: Vec<_> = outcomes.iter().collect();
     Ok(refresh.accounts(&config, &outcomes, false))
 }
 
@@ -51,6 +52,7 @@ async fn judge(
         let as_it_is = Request {
             guarding: Guarding::Skip,
             damaged: Damaged::LeaveOut,
+            part: Part::Lists,
             ..Request::default()
         };
         // Without any copy there is nothing to compare with.
@@ -60,6 +62,7 @@ async fn judge(
             previous: previous.as_deref(),
             replacements: &replacements,
             damaged: Damaged::LeaveOut,
+            part: Part::Lists,
             ..Request::default()
         };
         Ok(sources.compile_with(&config, &request, false, &|_| {})?)

@@ -39,8 +39,15 @@ pub struct Show {
 impl Show {
     /// Starts with a configuration and the list `list.txt`; overrides are kept in `state/overrides`.
     pub fn start(mode: &str, config: &str, list: &str) -> Self {
+        Self::start_with(mode, config, list, &[])
+    }
+
+    /// The same with further files in the folder.
+    pub fn start_with(mode: &str, config: &str, list: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("list.txt"), list).unwrap();
+        for (name, text) in [("list.txt", list)].iter().chain(files) {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
         let mut show = Self::in_folder(folder, mode, config);
         show.begin();
         show

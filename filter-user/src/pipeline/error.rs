@@ -1,0 +1,98 @@
+//! Why lists and names do not become an image.
+
+use std::{io, path::PathBuf};
+
+use super::Rejected;
+use crate::{compile::CompileError, config, guard::Refusal, list};
+
+/// Why no image came out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be opened.
+    #[error("open list '{path}': {}", told(error))]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file is no list.
+    #[error("read list '{path}'")]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: list::Error,
+    },
+    /// A file has no rule at all: mostly the wrong file, and never a filter.
+    #[error(
+        "read list '{path}': no rule in {lines} lines; `nxdp compile` shows what became of them"
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+        /// Lines read.
+        lines: u64,
+    },
+    /// A file of the operator's own has a line that is none.
+    #[error(
+        "read names '{path}': line {line}: {reason}: {text}; mend or remove it, what is in force stays"
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The first such line.
+        line: u32,
+        /// Why.
+        reason: String,
+        /// The line.
+        text: String,
+    },
+    /// The operator's own names cannot be used.
+    #[error("compile custom categories")]
+    Custom(#[source] Box<Self>),
+    /// A list with an address was never fetched.
+    #[error(
+        "open list '{name}': there is no copy of {url} yet; `nxdp update` with the same configuration fetches it"
+    )]
+    NoCopy {
+        /// The list.
+        name: String,
+        /// Its address.
+        url: String,
+    },
+    /// A list that is in force has no copy any more that can be read.
+    #[error("{why}; what is in force stays until the list is fetched again")]
+    Lost {
+        /// The list's file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// None of the lists with an address can be read, and there are no others.
+    #[error("no list can be read: {}", first.why)]
+    Nothing {
+        /// The first of them.
+        first: Rejected,
+    },
+    /// The rules do not fit together.
+    #[error("compile lists")]
+    Compile(#[source] CompileError),
+    /// Files of names that the configuration refers to cannot be read.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The guards refuse what came out.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+fn told(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::IsADirectory => "it is a folder; name the files in it".to_owned(),
+        io::ErrorKind::NotFound => {
+            "there is no such file; paths in a configuration start at its folder".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,36 @@
+//! What was counted by number, booked by name before numbers mean something else.
+
+use super::Service;
+use crate::{
+    image::Image,
+    kernel::{self, InUse},
+    regime::Names,
+};
+
+impl Service {
+    /// Counts what came since the last time for the policies and lists that are in force.
+    pub(super) fn book(&mut self) -> Result<(), kernel::Error> {
+        let policies = self.regime.policies().iter();
+        let policies = policies.map(|policy| (policy.number as usize, policy.name.clone()));
+        let lists_of = |image: &Image| {
+            let lists = image.lists().iter();
+            let names = lists.map(|list| (list.name.clone(), list.category.clone()));
+            names.collect::<Vec<_>>()
+        };
+        let custom = self.compiled.custom.as_ref();
+        let names = Names {
+            policies: policies.collect(),
+            lists: lists_of(&self.compiled.image),
+            custom_lists: custom.map_or_else(Vec::new, |custom| lists_of(&custom.image)),
+        };
+        let highest = names.policies.keys().max().copied().unwrap_or(0);
+        let maps = self.side.maps();
+        let tallies = maps.tallies(InUse {
+            policies: highest + 1,
+            lists: names.lists.len(),
+            custom_lists: names.custom_lists.len(),
+        })?;
+        self.ledger.book(&tallies, &maps.counters()?, &names);
+        Ok(())
+    }
+}

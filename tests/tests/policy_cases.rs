@@ -111,7 +111,7 @@ impl World {
     /// The core on the host, over what the kernel's maps say now.
     fn host(&mut self) -> HostEngine {
         let maps = &mut self.kernel.filter().maps;
-        let custom = self.custom.as_ref().map(|custom| custom.records());
+        let custom = self.custom.as_ref().map(filter_user::image::Image::records);
         HostEngine::over(HostTables::like(maps, self.image.records(), custom).unwrap())
     }
 

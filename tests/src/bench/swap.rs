@@ -5,6 +5,7 @@
 //! process, to tell its steps apart.
 
 use std::{
+    cell::Cell,
     fmt::Write as _,
     fs,
     process::Command,
@@ -174,13 +175,14 @@ impl Steps {
         let mut steps = Self::default();
         for _ in 0..arguments.rounds {
             let start = Instant::now();
-            let (mut judged, mut done) = (start, start);
+            let (judged, done) = (Cell::new(start), Cell::new(start));
             filter.maps.activate(records, |generation| {
-                judged = Instant::now();
+                judged.set(Instant::now());
                 let is_right = probes.pass(generation);
-                done = Instant::now();
+                done.set(Instant::now());
                 is_right
             })?;
+            let (judged, done) = (judged.get(), done.get());
             steps.copied.push(ms(judged - start));
             steps.checked.push(ms(done - judged));
             steps.switched.push(ms(done.elapsed()));

@@ -74,7 +74,7 @@ pub(super) fn buckets_read(image: &Image, frame: &[u8], kind: &Kind, listed: u64
         let number = names.first + run * names.step;
         buffer[LABEL_AT..LABEL_AT + LABEL_BYTES].copy_from_slice(&label_of(number));
         let mut frame = BufferFrame::new(&mut buffer, frame.len());
-        filter(&mut frame, &mut Host::new(&tables, &mut scratch));
+        filter(&mut frame, || Some(Host::new(&tables, &mut scratch)));
     }
     tables.bucket_reads.get() as f64 / queries as f64
 }

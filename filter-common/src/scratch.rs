@@ -66,6 +66,8 @@ pub struct Scratch {
     pub question_end: u32,
     /// [`EDNS_PRESENT`], [`EDNS_DO`]; while the query is read, the number of additional records.
     pub edns: u32,
+    /// Unused: what follows is read and written as one word.
+    pub reserved: u32,
     /// Record index of the header of the generation that decides.
     pub generation: u32,
     /// Record index of the header of the custom categories' generation; 0 means that there is none.
@@ -86,8 +88,6 @@ pub struct Scratch {
     pub batch: u32,
     /// The flags of the control record.
     pub flags: u32,
-    /// Unused.
-    pub reserved: u32,
 }
 
 /// Room for a COOKIE option of 44 bytes, in whole words.

@@ -129,11 +129,12 @@ fn the_example_is_valid_and_has_every_key() {
 }
 
 /// Sections of the page, and how a table of each is written: its head and what else it must have.
-const SECTIONS: [(&str, &str, &str); 13] = [
+const SECTIONS: [(&str, &str, &str); 14] = [
     ("The filter", "", ""),
     ("`[control]`", "[control]", ""),
     ("`[limit]`", "[limit]", ""),
     ("`[[list]]`", "[[list]]", "path = 'l.txt'"),
+    ("`[category.NAME]`", "[category.x]", "names = ['n.txt']"),
     ("`[policy.NAME]`", "[policy.x]", ""),
     ("`[policy.NAME.schedule]`", "[policy.x.schedule]", ""),
     (
@@ -174,16 +175,20 @@ fn effective(toml: &str) -> String {
         list.scope = Some(list.scope.unwrap_or_default());
         list.refresh = Some(list.refresh.unwrap_or(REFRESH_DEFAULT));
     }
+    for category in config.custom.values_mut() {
+        category.scope = Some(category.scope.unwrap_or_default());
+    }
     format!("{config:?}")
 }
 
 /// Defaults in words: nothing is there, or something else says it.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 13] = [
     "none",
     "",
     "the service's own group",
     "the filter's",
     "file name without its ending",
+    "the file's name without its ending",
     "detected",
     "every category but bypass",
     "what the line says, else the filter's",
@@ -215,7 +220,7 @@ fn a_default_that_is_written_out_changes_nothing() {
 }
 
 /// Keys of the page whose default is a value.
-const DEFAULTS_WRITTEN: usize = 29;
+const DEFAULTS_WRITTEN: usize = 30;
 
 #[test]
 fn answers_are_what_the_page_says_where_nothing_is_said() {

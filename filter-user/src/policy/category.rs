@@ -34,14 +34,30 @@ impl Categories {
     /// there are bits enough: then policies can select the categories of both while one
     /// image takes the place of the other, and no query sees a mixture.
     pub fn after<'a>(config: &Config, previous: impl IntoIterator<Item = &'a ListInfo>) -> Self {
-        let former = former(previous);
+        Self::assign(config, previous, |old, name| {
+            old.lists == lists_of(config, name)
+        })
+    }
+
+    /// The categories of a configuration beside an image of these lists, when no other was in
+    /// force before: those that the image has keep their bits, whatever lists they have now.
+    pub fn beside<'a>(config: &Config, image: impl IntoIterator<Item = &'a ListInfo>) -> Self {
+        Self::assign(config, image, |_, _| true)
+    }
+
+    /// Bits for the categories; one that `image` has keeps its bit if `is_same` says so.
+    fn assign<'a>(
+        config: &Config,
+        image: impl IntoIterator<Item = &'a ListInfo>,
+        is_same: impl Fn(&Former<'_>, &str) -> bool,
+    ) -> Self {
+        let former = former(image);
         let names = config.categories();
         let taken: u64 = former.iter().fold(0, |taken, old| taken | 1 << old.bit);
         let kept = names.iter().map(|name| {
-            let lists = lists_of(config, name);
             let same = former
                 .iter()
-                .find(|old| old.name == *name && old.lists == lists);
+                .find(|old| old.name == *name && is_same(old, name));
             match *name {
                 BYPASS_CATEGORY => Some(CATEGORY_BYPASS),
                 _ => same.map(|old| old.bit),

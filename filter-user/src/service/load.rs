@@ -123,7 +123,9 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
         _ => images(config, options, owner, &display)?,
     };
     let room = options.room.map_or(0, Room::records);
-    let needed = image.as_ref().map_or(0, Images::capacity);
+    let needed = image
+        .as_ref()
+        .map_or(capacity::for_records(0), Images::capacity);
     let mut load = Load::stage(pins, needed.max(room))?;
     match &image {
         Some(images) => {
@@ -168,7 +170,7 @@ fn start_with(
     maps: &mut Maps,
     display: &Display,
 ) -> Result<(), LoadError> {
-    let categories = Categories::after(config, images.infos());
+    let categories = Categories::beside(config, images.infos());
     let plan = Plan::of(config, &categories, &regime::numbers_in(maps, config)?)?;
     let journal = Journal::open(path).unwrap_or_else(|error| {
         // To filter without them is the smaller harm.

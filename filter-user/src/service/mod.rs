@@ -204,6 +204,7 @@ impl Service {
             watch,
             custom_watch,
             part,
+            custom_error: _,
         } = first.await.map_err(Error::Background)??;
         let records = compiled.image.records().len();
         let custom = compiled.custom.as_ref();

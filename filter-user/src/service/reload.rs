@@ -13,7 +13,7 @@ use crate::{
     config::{self, Config},
     image::Image,
     pipeline::{self, Compiled, Custom, Damaged, Part, Progress, Replacement, Request, Sources},
-    policy::Numbers,
+    policy::{Categories, Numbers},
     regime::Plan,
 };
 
@@ -82,6 +82,8 @@ pub(super) struct Prepared {
     pub(super) watch: Watch,
     pub(super) custom_watch: Watch,
     pub(super) part: Part,
+    /// Why custom categories stay as they are, though they were to be read.
+    pub(super) custom_error: Option<PrepareError>,
 }
 
 /// What was prepared.
@@ -149,9 +151,10 @@ impl Service {
         }
         let part = match cause {
             // A file of names that is wrong keeps no list out.
-            Cause::List | Cause::Fetched if self.is_whole => Part::Lists,
+            Cause::List | Cause::Fetched if self.is_whole && !self.lacks_custom() => Part::Lists,
             _ => Part::All,
         };
+        let is_of_operator = matches!(cause, Cause::Hangup | Cause::Asked);
         self.watch.note();
         if part == Part::All {
             self.custom.watch.note();
@@ -167,22 +170,36 @@ impl Service {
             replacements: self.refresh.replacements(),
             is_needed: cause != Cause::Fetched,
         };
-        let reread =
-            matches!(cause, Cause::Hangup | Cause::Asked).then(|| Arc::clone(&self.reread));
+        let reread = is_of_operator.then(|| Arc::clone(&self.reread));
         self.reload = Some(tokio::task::spawn_blocking(move || {
             let config = match reread {
                 Some(reread) => Arc::new(changed(&running, reread()?)?),
                 None => running,
             };
-            let prepared = prepare(config, &sources, &wanted, &|_| {})?;
-            Ok(Ready::All(Box::new(prepared)))
+            let prepared = match is_of_operator {
+                true => prepare(config, &sources, &wanted, &|_| {}),
+                false => prepare_lists_at_least(config, &sources, wanted),
+            };
+            Ok(Ready::All(Box::new(prepared?)))
         }));
+    }
+
+    /// Whether the configuration has custom categories and nothing of them is in force.
+    fn lacks_custom(&self) -> bool {
+        !self.config.custom.is_empty() && self.side.maps().active_custom().is_none()
     }
 
     pub(super) fn finish_reload(&mut self, ready: Result<Ready, Error>) {
         let is_custom = std::mem::take(&mut self.custom.is_on_its_way);
         let done = ready.and_then(|ready| match ready {
-            Ready::All(prepared) => self.put_in_force(*prepared),
+            Ready::All(mut prepared) => {
+                let left = prepared.custom_error.take();
+                let done = self.put_in_force(*prepared);
+                if let Some(error) = left {
+                    self.refuse_custom(&error.into());
+                }
+                done
+            }
             Ready::Custom(custom, watch) => self.put_custom_in_force(custom, watch),
         });
         match done {
@@ -261,7 +278,35 @@ pub(super) fn prepare(
         watch,
         custom_watch,
         part: wanted.part,
+        custom_error: None,
     })
+}
+
+/// The same; where only custom categories are wrong, they stay as they are and the lists go on.
+///
+/// Their image has to fit: its categories must be those that the new lists have.
+fn prepare_lists_at_least(
+    config: Arc<Config>,
+    sources: &Sources,
+    mut wanted: Wanted,
+) -> Result<Prepared, PrepareError> {
+    let wrong = match prepare(Arc::clone(&config), sources, &wanted, &|_| {}) {
+        Err(error @ PrepareError::Pipeline(pipeline::Error::Custom(_))) => error,
+        other => return other,
+    };
+    let Some(custom) = wanted.previous_custom.clone() else {
+        return Err(wrong);
+    };
+    wanted.part = Part::Lists;
+    let prepared = prepare(config, sources, &wanted, &|_| {})?;
+    let fits = Categories::agree(prepared.compiled.image.lists(), custom.lists());
+    match fits {
+        true => Ok(Prepared {
+            custom_error: Some(wrong),
+            ..prepared
+        }),
+        false => Err(wrong),
+    }
 }
 
 /// The new configuration, if a filter that runs by the old one can take it over.

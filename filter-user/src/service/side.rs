@@ -66,15 +66,20 @@ impl Side {
         furnish: impl FnOnce(&mut Maps) -> Result<(), regime::Error>,
     ) -> Result<Generations, Error> {
         let changed = self.change(|maps| maps.change_generations(lists, custom));
-        match (changed, self) {
-            (Err(kernel::Error::TableFull { .. }), Self::Own(filter)) => {
-                grow(filter, lists, custom, furnish)
-            }
-            (Err(kernel::Error::TableFull { .. }), Self::Pinned(_)) => Err(Error::TableFull {
+        let Err(kernel::Error::TableFull { .. }) = changed else {
+            return Ok(changed?);
+        };
+        let maps = self.maps();
+        let needed = [
+            needed(lists, maps.active()),
+            needed(custom, maps.active_custom()),
+        ];
+        match self {
+            Self::Own(filter) => grow(filter, needed, lists, custom, furnish),
+            Self::Pinned(_) => Err(Error::TableFull {
                 names: lists.names() + custom.names(),
-                sized_for: capacity::names_for(lists.len() + custom.len()),
+                sized_for: capacity::names_for(needed.iter().sum()),
             }),
-            (other, _) => Ok(other?),
         }
     }
 
@@ -94,22 +99,23 @@ impl Side {
     }
 }
 
-/// Loads the program anew with a larger table and lets it take over the links.
+/// Records that a generation takes after a change, also one that stays.
+fn needed(change: Change<'_>, active: Option<Header>) -> usize {
+    match (change, active) {
+        (Change::Keep, Some(header)) => header.record_count as usize,
+        (change, _) => change.len(),
+    }
+}
+
+/// Loads the program anew with a table for so many records and lets it take over the links.
 fn grow(
     filter: &mut Filter,
+    [lists_needed, custom_needed]: [usize; 2],
     lists: Change<'_>,
     custom: Change<'_>,
     furnish: impl FnOnce(&mut Maps) -> Result<(), regime::Error>,
 ) -> Result<Generations, Error> {
-    let records = |change: Change<'_>, active: Option<Header>| match (change, active) {
-        (Change::Keep, Some(header)) => header.record_count as usize,
-        (change, _) => change.len(),
-    };
-    let maps = &filter.maps;
-    let capacity = capacity::for_generations(
-        records(lists, maps.active()),
-        records(custom, maps.active_custom()),
-    );
+    let capacity = capacity::for_generations(lists_needed, custom_needed);
     let mut larger = Filter::load(capacity)?;
     larger.maps.continue_from(&filter.maps)?;
     furnish(&mut larger.maps)?;

@@ -44,6 +44,8 @@ pub(crate) struct Head {
     memory_mib: u64,
     kernel: String,
     date: String,
+    /// Of nxdp.
+    #[serde(rename = "nxdp")]
     version: &'static str,
     /// Of the tree that this binary was built from, where git knows it.
     commit: Option<String>,

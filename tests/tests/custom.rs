@@ -322,7 +322,9 @@ fn own_names_survive_the_daemon_a_load_and_a_boot() {
     roles.wait_for_status("the missing file", refused).unwrap();
     assert!(is_blocked(&lab, name));
     let more = "more.nxdp-show.example";
-    roles.write_list(&(large_list() + "||more.nxdp-show.example^\n")).unwrap();
+    roles
+        .write_list(&(large_list() + "||more.nxdp-show.example^\n"))
+        .unwrap();
     wait_for(more, || Ok(is_blocked(&lab, more))).unwrap();
     assert!(is_blocked(&lab, name));
     replace(&roles.path("homework.txt"), &own_names(8));

@@ -205,7 +205,7 @@ fn check_shows_the_policies_as_they_take_effect() {
         "guests nxdomain 1 VLAN social, bypass -",
         "host observe 1 prefix every category -",
         "kids refused 1 MAC ads 20",
-        "sun-thu 20:00 to 06:30: blocks ads, social",
+        "mon,tue,wed,thu,sun 20:00 to 06:30: blocks ads, social",
         "net nxdomain 2 prefixes social -",
         "third - 2 destinations nothing: unfiltered -",
     ]

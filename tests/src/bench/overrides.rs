@@ -217,16 +217,21 @@ fn ask(filter: &Filter, request: Request) -> Result<Outcome> {
     }
 }
 
+/// What is taken of a repetition.
+type Of = fn(&Repetition) -> Duration;
+
 fn print(repetitions: &[Repetition]) {
-    let us = |us: u64| Duration::from_micros(us);
-    let figures: [(&str, &dyn Fn(&Repetition) -> Duration); 7] = [
-        ("override_first_allowed", &|one| one.effect),
-        ("override_command", &|one| one.command),
-        ("override_begun", &|one| us(one.took.begun_us)),
-        ("override_in_force", &|one| us(one.took.in_force_us)),
-        ("override_on_disk", &|one| us(one.took.on_disk_us)),
-        ("override_bare_process", &|one| one.bare_process),
-        ("override_bare_request", &|one| one.bare_request),
+    const fn us(us: u64) -> Duration {
+        Duration::from_micros(us)
+    }
+    let figures: [(&str, Of); 7] = [
+        ("override_first_allowed", |one| one.effect),
+        ("override_command", |one| one.command),
+        ("override_begun", |one| us(one.took.begun_us)),
+        ("override_in_force", |one| us(one.took.in_force_us)),
+        ("override_on_disk", |one| us(one.took.on_disk_us)),
+        ("override_bare_process", |one| one.bare_process),
+        ("override_bare_request", |one| one.bare_request),
     ];
     for (name, of) in figures {
         print_percentiles(name, repetitions.iter().map(of).collect());

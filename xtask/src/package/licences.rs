@@ -61,9 +61,7 @@ fn render(packages: &[Package]) -> Result<String> {
             bail!("tell the licence of {title}: its manifest names none");
         };
         let repository = package.repository.as_deref().unwrap_or("");
-        text += &format!("\n{title}: {license} {repository}")
-            .trim_end()
-            .to_string();
+        text += format!("\n{title}: {license} {repository}").trim_end();
         text = text.replace("\n\n\n", "\n\n");
         let folder = Path::new(&package.manifest_path).parent();
         for file in texts(folder.context("find the folder of a package")?)? {

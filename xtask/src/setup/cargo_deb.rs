@@ -35,7 +35,6 @@ pub(super) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
     Ok(own)
 }
 
-#[expect(clippy::ptr_arg, reason = "what an iterator over paths hands over")]
 fn fits(binary: &PathBuf) -> bool {
     process::is_executable(binary)
         && process::output(process::hermetic(binary).arg("--version"))

@@ -3,7 +3,7 @@
 //! The names that are asked for are in a list from a server, which another list comes after.
 #![allow(clippy::unwrap_used)]
 
-use std::{fmt::Write as _, fs, net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, fs, net::SocketAddr, thread, time::Duration};
 
 use nix::sys::signal::Signal;
 use nxdp_tests::{
@@ -170,6 +170,8 @@ fn update(show: &Show<'_>) -> std::process::Command {
 fn kill_at_steps(show: &mut Show<'_>, source: &mut Source) {
     let (mut number, mut is_over, mut ends) = (0, false, Vec::new());
     while !is_over {
+        // The image of the daemon's start is on the disk before the one that counts.
+        thread::sleep(Duration::from_secs(2));
         source.renew();
         let daemon = show.daemon.take().unwrap();
         daemon.stop(SOON).unwrap();
@@ -181,7 +183,8 @@ fn kill_at_steps(show: &mut Show<'_>, source: &mut Source) {
             alike += usize::from(is_fetching && is_alike);
             deeds += usize::from(is_fetching && (!is_alike || alike % STRIDE == 1));
             // The image that is in force is on the disk: that is the last of all.
-            is_over = matches!(deed, Deed::Rename(name) if name.ends_with("last.image"));
+            is_over =
+                is_fetching && matches!(deed, Deed::Rename(name) if name.ends_with("last.image"));
             is_over || deeds > number
         });
         let end = end.unwrap_or_else(|error| panic!("{error}: {}", daemon.text(Stream::Err)));

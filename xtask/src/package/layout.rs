@@ -92,7 +92,7 @@ fn write_manual(workspace: &Workspace, folder: &Path) -> Result<()> {
     process::run(&mut cargo).context("write man pages and completions")
 }
 
-/// Copies a file into a folder, or all files of a folder into another.
+/// Copies a file into a folder, or all that is in a folder into another.
 fn put_all(from: &Path, to: &Path) -> Result<()> {
     if from.is_file() {
         let name = from.file_name().context("name a file to pack")?;
@@ -102,8 +102,13 @@ fn put_all(from: &Path, to: &Path) -> Result<()> {
         .read_dir()
         .with_context(|| format!("list {}", from.display()))?;
     for entry in entries {
-        let entry = entry?;
-        put(&entry.path(), &to.join(entry.file_name()), 0o644)?;
+        let from = entry?.path();
+        if from.is_dir() {
+            let name = from.file_name().context("name a folder to pack")?;
+            put_all(&from, &to.join(name))?;
+        } else {
+            put_all(&from, to)?;
+        }
     }
     Ok(())
 }

@@ -5,7 +5,6 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -16,6 +15,12 @@ use crate::process;
 use crate::setup::{self, apt, compiler::Compiler};
 use crate::workspace::Workspace;
 
+/// Where distributions put musl.
+const MUSL_FOLDERS: [&str; 3] = [
+    "/usr/lib/ARCH-linux-musl",
+    "/usr/lib/musl/lib",
+    "/usr/local/musl/lib",
+];
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
 /// The binary, and what was needed to make it.
@@ -71,25 +76,21 @@ impl StaticBuild {
     /// Cargo, so that it builds and looks where this build is.
     pub(super) fn cargo(&self, workspace: &Workspace) -> Result<Command> {
         let name = self.triple.replace('-', "_");
-        let mut flags = Vec::new();
+        let upper = name.to_uppercase();
+        let mut flags = vec!["-Ctarget-feature=+crt-static".to_string()];
         let mut cargo = match &self.library {
-            Library::Shipped => {
-                flags.push("-Ctarget-feature=+crt-static".to_string());
-                process::hermetic(process::cargo_binary())
-            }
+            Library::Shipped => process::hermetic(process::cargo_binary()),
             Library::Compiled(compiler) => {
-                flags.push("-Clink-self-contained=no".to_string());
-                flags.push("-Ctarget-feature=+crt-static".to_string());
-                flags.push(format!("-Lnative={}", self.unwinder()?.display()));
+                flags.extend(self.link_by_hand()?);
                 let mut cargo = process::hermetic(&compiler.cargo);
                 // A compiler of a stable release builds `std` only when told that it may.
                 cargo
                     .env("RUSTC", &compiler.rustc)
-                    .env("RUSTC_BOOTSTRAP", "1");
+                    .env("RUSTC_BOOTSTRAP", "1")
+                    .env(format!("CARGO_TARGET_{upper}_LINKER"), "cc");
                 cargo
             }
         };
-        let upper = name.to_uppercase();
         cargo
             .current_dir(workspace.root())
             .env("CARGO_TARGET_DIR", &self.target)
@@ -98,30 +99,59 @@ impl StaticBuild {
                 workspace.ebpf_objects().join("nxdp.bpf.o"),
             )
             .env(format!("CC_{name}"), "musl-gcc")
-            .env(format!("CARGO_TARGET_{upper}_LINKER"), "musl-gcc")
             .env(format!("CARGO_TARGET_{upper}_RUSTFLAGS"), flags.join(" "));
         Ok(cargo)
     }
 
+    /// What links a position-independent program with the machine's musl and without a loader.
+    ///
+    /// `musl-gcc` knows no such programs: it takes the start files of those with a loader, and names one.
+    fn link_by_hand(&self) -> Result<Vec<String>> {
+        let musl = MUSL_FOLDERS.iter().map(|folder| {
+            let folder = folder.replace("ARCH", env::consts::ARCH);
+            PathBuf::from(folder)
+        });
+        let Some(musl) = { musl }.find(|folder| folder.join("rcrt1.o").is_file()) else {
+            bail!("find musl's rcrt1.o: it is in none of {MUSL_FOLDERS:?}");
+        };
+        let musl = musl.display();
+        Ok(vec![
+            "-Clink-self-contained=no".into(),
+            format!("-Lnative={}", self.unwinder()?.display()),
+            format!("-Lnative={musl}"),
+            "-Clink-arg=-nostartfiles".into(),
+            format!("-Zpre-link-arg={musl}/rcrt1.o"),
+            format!("-Zpre-link-arg={musl}/crti.o"),
+            format!("-Clink-arg={musl}/crtn.o"),
+        ])
+    }
+
     /// A folder with the library that `std` unwinds with, under the name by which it asks for it on musl.
+    ///
+    /// It is the C compiler's, which was made for another C library, and what it misses in this one.
     fn unwinder(&self) -> Result<PathBuf> {
         let mut cc = process::outer("cc");
         let found = process::output(cc.arg("-print-file-name=libgcc_eh.a"))?;
-        let found = PathBuf::from(found.trim());
-        if !found.is_absolute() {
+        let found = found.trim();
+        if !Path::new(found).is_absolute() {
             bail!("find libgcc_eh.a: the C compiler has none; install gcc");
         }
         let folder = self.target.join("lib");
         fs::create_dir_all(&folder).context("make a folder for the unwinder")?;
-        let link = folder.join("libunwind.a");
-        if fs::read_link(&link).is_ok_and(|known| known == found) {
-            return Ok(folder);
-        }
-        drop(fs::remove_file(&link));
-        symlink(&found, &link).context("link the unwinder")?;
+        let source = folder.join("find_object.c");
+        fs::write(&source, FIND_OBJECT).context("write what the unwinder misses")?;
+        let object = source.with_extension("o");
+        let mut cc = process::outer("musl-gcc");
+        cc.args(["-O2", "-c", "-o"]).arg(&object).arg(&source);
+        process::run(&mut cc).context("compile what the unwinder misses")?;
+        // A text in the place of a library is a linker script.
+        let script = format!("GROUP ( {found} {} )\n", object.display());
+        fs::write(folder.join("libunwind.a"), script).context("name the unwinder")?;
         Ok(folder)
     }
 }
+
+const FIND_OBJECT: &str = include_str!("find_object.c");
 
 impl Library {
     fn find(workspace: &Workspace, triple: &str) -> Result<Self> {

@@ -88,6 +88,8 @@ fn rust_flags(toolchain: &Toolchain) -> Vec<String> {
         "-Cdebuginfo=2".into(),
         // v3: 32-bit registers and jumps, in every kernel since 5.1.
         "-Ctarget-cpu=v3".into(),
+        // Or each copy of sixteen bytes is a call and a loop over them.
+        "-Clink-arg=--disable-expand-memcpy-in-order".into(),
     ];
     if toolchain.compiler.misaligned_access {
         flags.push("-Clink-arg=--cpu-features=+allows-misaligned-mem-access".into());

@@ -1,5 +1,7 @@
 //! Who takes part, and what each is sent.
 
+use std::iter::repeat_n;
+
 use anyhow::{Context as _, Result};
 use filter_user::kernel::Filter;
 
@@ -9,7 +11,7 @@ use crate::{
     programs::object,
     rig::{
         NOBODY,
-        traffic::{blocked_name, clean_name, frames, spread_over},
+        traffic::{QUERIES, blocked_name, clean_name, frames, spread_over},
     },
 };
 
@@ -45,6 +47,7 @@ impl Contestant {
 pub(super) fn all(names: u32) -> Result<Vec<Contestant>> {
     let measuring = object("bench.bpf.o")?;
     let blocked = |has_edns| frames(spread_over(names).map(blocked_name), has_edns, NOBODY);
+    let queries = QUERIES as usize;
     let clean = || frames(spread_over(names).map(clean_name), false, NOBODY);
     let bare = |name, program, what, fate, frames| -> Result<Contestant> {
         Ok(Contestant {
@@ -96,6 +99,12 @@ pub(super) fn all(names: u32) -> Result<Vec<Contestant>> {
             Fate::Answered,
             blocked(true),
         )?,
+        own(
+            "blocked_again",
+            "nxdp, one blocked name over and over: what it reads of the table is in the caches",
+            Fate::Answered,
+            frames(repeat_n(0, queries).map(blocked_name), false, NOBODY),
+        )?,
         bare(
             "pass",
             "floor",
@@ -108,6 +117,12 @@ pub(super) fn all(names: u32) -> Result<Vec<Contestant>> {
             "nxdp, no name of a list, into the same stack",
             Fate::Ends,
             clean(),
+        )?,
+        own(
+            "clean_again",
+            "nxdp, one clean name over and over",
+            Fate::Ends,
+            frames(repeat_n(0, queries).map(clean_name), false, NOBODY),
         )?,
     ])
 }

@@ -5,8 +5,8 @@
 //! and question, 48 of SOA and 121 of OPT.
 
 use crate::{
+    checksum::{folded, halves},
     dns::HEADER_BYTES,
-    emit::{folded, halves},
     layout::{QTYPES_PER_RULE, RuleRecord, Settings, TEXT_MAX_BYTES, TextRecord},
     reason::Reason,
     rule::AnswerKind,
@@ -104,11 +104,7 @@ fn echo_cookie(scratch: &mut Scratch) {
         at: start,
         sum: 0,
     };
-    let mut i = 0;
-    while i < words.len() {
-        tail.word(words[i]);
-        i += 1;
-    }
+    tail.add(words);
     let sum = tail.sum;
     scratch.message_len += scratch.cookie_len & 63;
     scratch.message_sum += placed(sum, start);
@@ -148,13 +144,18 @@ fn header(
         Reason::Refused => RCODE_REFUSED,
         _ => 0,
     };
-    let flags = [
-        0x80 | truncated | message[2] & 0x01,
-        0x80 | message[3] & 0x10 | rcode,
+    const KEPT: u64 = u64::from_ne_bytes([0xff, 0xff, 0x01, 0x10, 0, 0, 0, 0]);
+    let set = [
+        0,
+        0,
+        0x80 | truncated,
+        0x80 | rcode,
+        0,
+        1,
+        0,
+        u8::from(has_answer),
     ];
-    let first = [message[0], message[1], flags[0], flags[1], 0, 1, 0, 0];
-    let first =
-        u64::from_ne_bytes(first) | u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, u8::from(has_answer)]);
+    let first = word_at(message, 0) & KEPT | u64::from_ne_bytes(set);
     let second = u32::from_ne_bytes([0, u8::from(has_soa), 0, u8::from(has_opt)]);
     put(message, 0, first.to_ne_bytes());
     put(message, 8, second.to_ne_bytes());
@@ -180,16 +181,9 @@ pub fn sum_question(scratch: &mut Scratch) {
 #[inline(always)]
 fn word_at(message: &Message, at: usize) -> u64 {
     let at = at & (MESSAGE_MAX_BYTES - 1);
-    u64::from_ne_bytes([
-        message[at],
-        message[at + 1],
-        message[at + 2],
-        message[at + 3],
-        message[at + 4],
-        message[at + 5],
-        message[at + 6],
-        message[at + 7],
-    ])
+    let mut word = [0; 8];
+    word.copy_from_slice(&message[at..at + 8]);
+    u64::from_ne_bytes(word)
 }
 
 /// A sum of 16-bit words as it counts at position `at` of the message: behind an
@@ -212,12 +206,23 @@ struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    /// Adds eight bytes.
+    /// Adds words.
     #[inline(always)]
-    fn word(&mut self, bytes: [u8; 8]) {
-        put(self.message, self.at, bytes);
-        self.sum += halves(u64::from_ne_bytes(bytes));
-        self.at += 8;
+    fn add<const N: usize>(&mut self, words: [[u8; 8]; N]) {
+        let mut i = 0;
+        while i < N {
+            self.sum += halves(u64::from_ne_bytes(words[i]));
+            i += 1;
+        }
+        self.add_summed(&words);
+    }
+
+    /// Adds words that are in the sum already, or are no part of the answer.
+    #[inline(always)]
+    fn add_summed<const N: usize>(&mut self, words: &[[u8; 8]; N]) {
+        let at = self.at & (MESSAGE_MAX_BYTES - 1);
+        self.message[at..at + 8 * N].copy_from_slice(words.as_flattened());
+        self.at += 8 * N;
     }
 }
 
@@ -226,13 +231,15 @@ impl Tail<'_> {
 #[inline(always)]
 fn soa(tail: &mut Tail<'_>, [o0, o1]: [u8; 2], ttl_s: u32) {
     let [t0, t1, t2, t3] = ttl_s.to_be_bytes();
-    tail.word([o0, o1, 0, TYPE_SOA, 0, CLASS_IN, t0, t1]);
-    tail.word([t2, t3, 0, SOA_RDATA_BYTES, o0, o1, 4, b'n']);
-    tail.word(*b"xdp\x07inva");
-    tail.word(*b"lid\0\0\0\0\x01");
-    // Refresh after an hour, retry after ten minutes, expire after a day: nobody transfers it.
-    tail.word([0, 0, 0x0e, 0x10, 0, 0, 0x02, 0x58]);
-    tail.word([0, 0x01, 0x51, 0x80, t0, t1, t2, t3]);
+    tail.add([
+        [o0, o1, 0, TYPE_SOA, 0, CLASS_IN, t0, t1],
+        [t2, t3, 0, SOA_RDATA_BYTES, o0, o1, 4, b'n'],
+        *b"xdp\x07inva",
+        *b"lid\0\0\0\0\x01",
+        // Refresh after an hour, retry after ten minutes, expire after a day: nobody transfers it.
+        [0, 0, 0x0e, 0x10, 0, 0, 0x02, 0x58],
+        [0, 0x01, 0x51, 0x80, t0, t1, t2, t3],
+    ]);
 }
 
 /// One A or AAAA record for the qname.
@@ -243,20 +250,19 @@ fn address(tail: &mut Tail<'_>, kind: AnswerKind, rule: &RuleRecord, len: u8, tt
     let is_null = matches!(kind, AnswerKind::Null);
     let is_ipv4 = len == 4;
     let qtype = if is_ipv4 { TYPE_A } else { TYPE_AAAA } as u8;
-    let ipv6 = if is_null { [0; 16] } else { rule.ipv6 };
-    let [a, b, c, d] = match (is_ipv4, is_null) {
-        (true, true) => [0; 4],
-        (true, false) => rule.ipv4,
-        (false, _) => [ipv6[0], ipv6[1], ipv6[2], ipv6[3]],
+    let [a, b, c, d]: [u32; 4] = match (is_null, is_ipv4) {
+        (true, _) => [0; 4],
+        (false, true) => [u32::from_ne_bytes(rule.ipv4), 0, 0, 0],
+        (false, false) => bytemuck::cast(rule.ipv6),
     };
-    tail.word([o0, o1, 0, qtype, 0, CLASS_IN, t0, t1]);
-    tail.word([t2, t3, 0, len, a, b, c, d]);
+    let before = u32::from_ne_bytes([t2, t3, 0, len]);
+    tail.add([
+        [o0, o1, 0, qtype, 0, CLASS_IN, t0, t1],
+        bytemuck::cast([before, a]),
+    ]);
     if !is_ipv4 {
-        tail.word([
-            ipv6[4], ipv6[5], ipv6[6], ipv6[7], ipv6[8], ipv6[9], ipv6[10], ipv6[11],
-        ]);
-        // What follows overwrites the second half.
-        tail.word([ipv6[12], ipv6[13], ipv6[14], ipv6[15], 0, 0, 0, 0]);
+        // What follows overwrites the last half word.
+        tail.add([bytemuck::cast([b, c]), bytemuck::cast([d, 0])]);
         tail.at -= 4;
     }
 }
@@ -271,21 +277,23 @@ fn opt(tail: &mut Tail<'_>, is_do: bool, code: u8, text: &TextRecord, cookie_len
     } else {
         text.len
     };
-    tail.word([0, 0, TYPE_OPT, s0, s1, 0, 0, dnssec]);
-    tail.word([0, 0, len + 6 + cookie_len, 0, OPTION_EDE, 0, len + 2, 0]);
+    tail.add([
+        [0, 0, TYPE_OPT, s0, s1, 0, 0, dnssec],
+        [0, 0, len + 6 + cookie_len, 0, OPTION_EDE, 0, len + 2, 0],
+    ]);
     // The text's length is in its record where the INFO-CODE is in the option.
-    // Bytes behind the text are zero in the record and no part of the message.
+    // Bytes behind the text are no part of the message.
     let start = tail.at;
-    let words: &[[u8; 8]; 8] = bytemuck::cast_ref(text);
-    let [_, b, c, d, e, f, g, h] = words[0];
-    tail.word([code, b, c, d, e, f, g, h]);
-    let mut i = 1;
-    while i < words.len() {
-        tail.word(words[i]);
-        i += 1;
-    }
+    let [first, rest @ ..]: &[[u8; 8]; 8] = bytemuck::cast_ref(text);
+    let code = u64::from_ne_bytes([code, 0, 0, 0, 0, 0, 0, 0]);
+    let first = u64::from_ne_bytes(*first) & !FIRST_BYTE | code;
+    tail.sum += code + u64::from(text.sum);
+    tail.add_summed(&[first.to_ne_bytes()]);
+    tail.add_summed::<7>(rest);
     tail.at = start + 1 + usize::from(len);
 }
+
+const FIRST_BYTE: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, 0, 0]);
 
 #[inline(always)]
 const fn ede_code(rule: &RuleRecord, settings: &Settings, reason: Reason, decided: u8) -> u8 {
@@ -338,11 +346,7 @@ static NO_RULE: RuleRecord = RuleRecord {
     reserved: [0; 2],
 };
 
-static NO_TEXT: TextRecord = TextRecord {
-    len: 0,
-    bytes: [0; TEXT_MAX_BYTES],
-    reserved: [0; 3],
-};
+static NO_TEXT: TextRecord = TextRecord::EMPTY;
 
 /// A compression pointer (RFC 1035 §4.1.4).
 #[inline(always)]
@@ -354,9 +358,7 @@ const fn pointer(at: u16) -> [u8; 2] {
 #[inline(always)]
 fn put<const N: usize>(message: &mut Message, at: usize, bytes: [u8; N]) {
     let at = at & (MESSAGE_MAX_BYTES - 1);
-    let mut i = 0;
-    while i < N {
-        message[at + i] = bytes[i];
-        i += 1;
-    }
+    // As one piece: byte by byte, what was put together in a register is taken apart again, and
+    // whoever then reads it as a whole waits for the pieces.
+    message[at..at + N].copy_from_slice(&bytes);
 }

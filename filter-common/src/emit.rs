@@ -11,6 +11,7 @@ use network_types::{
 };
 
 use crate::{
+    checksum::{folded, halves, sum_of},
     frame::Frame,
     net::{PPPOE_BYTES, Path},
     scratch::{FrameBytes, HEADERS_MAX_BYTES, Scratch, header_bytes},
@@ -46,7 +47,7 @@ pub(crate) fn turn(bytes: &mut FrameBytes, path: &Path, len: u16, protocol: IpPr
     let start = HEADERS_MAX_BYTES.wrapping_sub(path.dns_at());
     let ip_at = start.wrapping_add(path.ip_at);
     let header_len = path.transport_at.wrapping_sub(path.ip_at);
-    swap::<6>(bytes, start, start.wrapping_add(6));
+    swap_link_addresses(bytes, start);
     if path.is_pppoe {
         // RFC 2516 §4: LENGTH counts the PPP payload with its protocol field.
         let payload = header_len as u16 + len + 2;
@@ -67,21 +68,21 @@ pub fn replace<F: Frame>(frame: &mut F, path: &Path, scratch: &Scratch, len: usi
     frame.replace(&scratch.bytes, start, len)
 }
 
+const KEPT_OF_IPV4: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0xff, 0xff, 0, 0]);
+
 /// Writes the IPv4 header; the sum of its addresses.
 #[inline(always)]
 fn ipv4(bytes: &mut FrameBytes, at: usize, header_len: usize, len: u16, protocol: IpProto) -> u64 {
-    let first: [u8; 2] = header_bytes(bytes, at);
     let total_len = (header_len as u16 + len).to_be_bytes();
-    put(bytes, at, [first[0], 0, total_len[0], total_len[1]]);
-    // The identification stays.
-    put(
-        bytes,
-        at + 6,
-        [DONT_FRAGMENT, 0, HOP_LIMIT, protocol as u8, 0, 0],
-    );
-    swap::<4>(bytes, at + 12, at + 16);
-    let addresses = sum_of(&header_bytes::<8>(bytes, at + 12));
-    let mut sum = sum_of(&header_bytes::<12>(bytes, at)) + addresses;
+    // Version and header length, and the identification, stay.
+    let before = u64::from_ne_bytes(header_bytes(bytes, at));
+    let set = [0, 0, total_len[0], total_len[1], 0, 0, DONT_FRAGMENT, 0];
+    let first = before & KEPT_OF_IPV4 | u64::from_ne_bytes(set);
+    let source: [u8; 4] = header_bytes(bytes, at + 12);
+    let destination: [u8; 4] = header_bytes(bytes, at + 16);
+    let addresses = sum_of(&source) + sum_of(&destination);
+    let life = [HOP_LIMIT, protocol as u8];
+    let mut sum = halves(first) + sum_of(&life) + addresses;
     // Options keep their place, so that the payload does, and say nothing.
     let mut option_at = Ipv4Hdr::LEN;
     while option_at < 60 {
@@ -91,7 +92,11 @@ fn ipv4(bytes: &mut FrameBytes, at: usize, header_len: usize, len: u16, protocol
         }
         option_at += 4;
     }
-    put(bytes, at + 10, (!folded(sum)).to_ne_bytes());
+    let [c, d] = (!folded(sum)).to_ne_bytes();
+    put(bytes, at, first.to_ne_bytes());
+    put(bytes, at + 8, [life[0], life[1], c, d]);
+    put(bytes, at + 12, destination);
+    put(bytes, at + 16, source);
     addresses
 }
 
@@ -105,23 +110,40 @@ fn ipv6(bytes: &mut FrameBytes, at: usize, len: u16, protocol: IpProto) -> u64 {
         at,
         [0x60, 0, 0, 0, len[0], len[1], protocol as u8, HOP_LIMIT],
     );
-    swap::<16>(bytes, at + 8, at + 24);
-    sum_of(&header_bytes::<32>(bytes, at + 8))
+    let addresses: [u64; 4] = bytemuck::cast(header_bytes::<32>(bytes, at + 8));
+    let [a, b, c, d] = addresses;
+    put(bytes, at + 8, c.to_ne_bytes());
+    put(bytes, at + 16, d.to_ne_bytes());
+    put(bytes, at + 24, a.to_ne_bytes());
+    put(bytes, at + 32, b.to_ne_bytes());
+    halves(a) + halves(b) + halves(c) + halves(d)
 }
 
 /// Writes the UDP header (RFC 768, RFC 8200 §8.1); `sum` covers addresses and message.
 #[inline(always)]
 fn udp(bytes: &mut FrameBytes, at: usize, udp_len: u16, sum: u64) {
-    swap::<2>(bytes, at, at + 2);
+    let ports = u32::from_ne_bytes(header_bytes(bytes, at)).rotate_left(16);
     let len = udp_len.to_be_bytes();
-    put(bytes, at + 4, [len[0], len[1], 0, 0]);
-    let pseudo = [0, IpProto::Udp as u8, len[0], len[1]];
-    let checksum = match !folded(sum + sum_of(&header_bytes::<8>(bytes, at)) + sum_of(&pseudo)) {
+    // The length counts in the pseudo-header, too.
+    let lengths = 2 * sum_of(&len) + sum_of(&[0, IpProto::Udp as u8]);
+    let [c, d] = match !folded(sum + u64::from(ports) + lengths) {
         // RFC 768: zero means "no checksum", all ones is the same sum.
-        0 => 0xffff,
+        0 => 0xffffu16,
         checksum => checksum,
-    };
-    put(bytes, at + 6, checksum.to_ne_bytes());
+    }
+    .to_ne_bytes();
+    put(bytes, at, ports.to_ne_bytes());
+    put(bytes, at + 4, [len[0], len[1], c, d]);
+}
+
+/// Exchanges the link addresses in front of a frame's EtherType.
+#[inline(always)]
+fn swap_link_addresses(bytes: &mut FrameBytes, at: usize) {
+    let first = u64::from_le_bytes(header_bytes(bytes, at));
+    let second = u64::from(u32::from_le_bytes(header_bytes(bytes, at + 8)));
+    let turned = first >> 48 | second << 16 | first << 48;
+    put(bytes, at, turned.to_le_bytes());
+    put(bytes, at + 8, ((first >> 16) as u32).to_le_bytes());
 }
 
 /// Exchanges the `N` bytes at `a` with those at `b`.
@@ -136,37 +158,6 @@ pub(crate) fn swap<const N: usize>(bytes: &mut FrameBytes, a: usize, b: usize) {
 #[inline(always)]
 pub(crate) fn put<const N: usize>(bytes: &mut FrameBytes, at: usize, value: [u8; N]) {
     let at = at & (HEADERS_MAX_BYTES - 1);
-    let mut i = 0;
-    while i < N {
-        bytes[at + i] = value[i];
-        i += 1;
-    }
-}
-
-/// The Internet checksum's sum of `bytes` in the machine's byte order (RFC 1071 §2 B).
-#[inline(always)]
-pub(crate) fn sum_of<const N: usize>(bytes: &[u8; N]) -> u64 {
-    let mut sum = 0;
-    let mut i = 0;
-    while i + 2 <= N {
-        sum += u64::from(u16::from_ne_bytes([bytes[i], bytes[i + 1]]));
-        i += 2;
-    }
-    sum
-}
-
-/// The sum of the four 16-bit words of `word`, for [`folded`].
-#[inline(always)]
-pub const fn halves(word: u64) -> u64 {
-    (word >> 32) + (word & 0xffff_ffff)
-}
-
-/// Folds a sum to 16 bits with end-around carry.
-#[inline(always)]
-pub const fn folded(sum: u64) -> u16 {
-    let sum = (sum >> 32) + (sum & 0xffff_ffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    let sum = (sum >> 16) + (sum & 0xffff);
-    sum as u16
+    // As one piece, for the reason of `answer::put`.
+    bytes[at..at + N].copy_from_slice(&value);
 }

@@ -23,10 +23,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{hash::HashKey, maps::Address};
+use crate::{checksum::folded, hash::HashKey, maps::Address};
 
 /// Version of everything in this module; an image or a pinned map of another version is refused.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Bytes of the buffer that holds one DNS message while it is judged and answered.
 ///
@@ -399,7 +399,43 @@ pub struct TextRecord {
     /// UTF-8, not terminated.
     pub bytes: [u8; TEXT_MAX_BYTES],
     /// Unused, zero.
-    pub reserved: [u8; 3],
+    pub reserved: u8,
+    /// The Internet checksum's sum of the text, which starts at an odd position (RFC 1071 §2).
+    pub sum: u16,
+}
+
+impl TextRecord {
+    /// No text.
+    pub const EMPTY: Self = Self {
+        len: 0,
+        bytes: [0; TEXT_MAX_BYTES],
+        reserved: 0,
+        sum: 0,
+    };
+
+    /// The record of a text; `None` if it is too long.
+    pub fn new(text: &str) -> Option<Self> {
+        let mut record = Self {
+            len: text.len().try_into().ok()?,
+            ..Self::EMPTY
+        };
+        record
+            .bytes
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
+        record.sum = record.text_sum();
+        Some(record)
+    }
+
+    /// What [`Self::sum`] must be.
+    pub fn text_sum(&self) -> u16 {
+        let mut sum = 0;
+        for (i, &byte) in self.bytes.iter().enumerate() {
+            let word = if i % 2 == 0 { [0, byte] } else { [byte, 0] };
+            sum += u64::from(u16::from_ne_bytes(word));
+        }
+        folded(sum)
+    }
 }
 
 const _: () = {

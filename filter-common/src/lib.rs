@@ -16,6 +16,7 @@
 
 pub mod answer;
 pub mod bypass;
+pub mod checksum;
 pub mod client;
 pub mod descent;
 pub mod dns;

@@ -145,19 +145,19 @@ fn ipv4<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
     if protocol != IpProto::Udp as u8 && protocol != IpProto::Tcp as u8 {
         return Err(Reason::OtherProtocol);
     }
-    let fragment = u16::from_be_bytes([header[6], header[7]]);
+    let fragment = u16_of(&header, 6);
     // RFC 791 §3.1: MF is 0x2000, the offset is 13 bits.
     if fragment & 0x3fff != 0 {
         return Err(Reason::Fragment);
     }
-    let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let total_len = usize::from(u16_of(&header, 2));
     if total_len < header_len || at + total_len > frame.len_bytes() {
         return Err(Reason::BadFrame);
     }
     let mut path = transport(frame, protocol, at + header_len, total_len - header_len)?;
     path.ip_at = at;
-    let source = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
-    let destination = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
+    let source = u32_of(&header, 12);
+    let destination = u32_of(&header, 16);
     path.is_answerable &=
         is_ipv4_host(source) && is_ipv4_host(destination) && source != destination;
     Ok(path)
@@ -176,7 +176,7 @@ fn ipv6<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
     if header[0] >> 4 != 6 {
         return Err(Reason::BadFrame);
     }
-    let payload_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let payload_len = usize::from(u16_of(&header, 4));
     let mut protocol = header[6];
     let mut len = 0;
     let mut headers = 0;
@@ -232,10 +232,26 @@ fn are_ipv6_hosts(header: &[u8; Ipv6Hdr::LEN]) -> bool {
 
 #[inline(always)]
 fn ipv6_halves(header: &[u8; Ipv6Hdr::LEN], at: usize) -> (u64, u64) {
-    let mut halves = [[0; 8]; 2];
-    halves[0].copy_from_slice(&header[at..at + 8]);
-    halves[1].copy_from_slice(&header[at + 8..at + 16]);
-    (u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1]))
+    let half = |at| u64::from_be_bytes(piece(header, at));
+    (half(at), half(at + 8))
+}
+
+#[inline(always)]
+fn u16_of<const N: usize>(header: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes(piece(header, at))
+}
+
+#[inline(always)]
+fn u32_of<const N: usize>(header: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes(piece(header, at))
+}
+
+/// `M` bytes of a header as one piece: put together from single ones, they are loaded one by one.
+#[inline(always)]
+fn piece<const N: usize, const M: usize>(header: &[u8; N], at: usize) -> [u8; M] {
+    let mut piece = [0; M];
+    piece.copy_from_slice(&header[at..at + M]);
+    piece
 }
 
 #[inline(always)]
@@ -247,8 +263,8 @@ const fn is_ipv6_host((high, low): (u64, u64)) -> bool {
 #[inline(always)]
 fn transport<F: Frame>(frame: &F, protocol: u8, at: usize, len: usize) -> Result<Path, Reason> {
     let header: [u8; UdpHdr::LEN] = frame.read(at).ok_or(Reason::BadFrame)?;
-    let source_port = u16::from_be_bytes([header[0], header[1]]);
-    let destination_port = u16::from_be_bytes([header[2], header[3]]);
+    let source_port = u16_of(&header, 0);
+    let destination_port = u16_of(&header, 2);
     if destination_port != DNS_PORT
         && !(BYPASS_PORTS.contains(&destination_port) && frame.watches_bypasses())
     {
@@ -257,7 +273,7 @@ fn transport<F: Frame>(frame: &F, protocol: u8, at: usize, len: usize) -> Result
     if protocol == IpProto::Tcp as u8 {
         return tcp(frame, source_port, destination_port, at, len);
     }
-    let udp_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let udp_len = usize::from(u16_of(&header, 4));
     if udp_len < UdpHdr::LEN || udp_len > len {
         return Err(Reason::BadFrame);
     }

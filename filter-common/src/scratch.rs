@@ -130,11 +130,7 @@ pub fn message_of(bytes: &FrameBytes) -> &Message {
 pub fn header_bytes<const N: usize>(bytes: &FrameBytes, at: usize) -> [u8; N] {
     let at = at & (HEADERS_MAX_BYTES - 1);
     let mut out = [0; N];
-    let mut i = 0;
-    while i < N {
-        out[i] = bytes[at + i];
-        i += 1;
-    }
+    out.copy_from_slice(&bytes[at..at + N]);
     out
 }
 

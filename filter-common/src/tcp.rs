@@ -18,8 +18,9 @@
 use network_types::ip::IpProto;
 
 use crate::{
+    checksum::{folded, sum_of},
     dns,
-    emit::{folded, put, sum_of, swap, turn},
+    emit::{put, swap, turn},
     frame::Frame,
     hash::{self, HashKey},
     layout::Control,

@@ -26,6 +26,7 @@ use crate::{packet::Packet, stages::Kernel};
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> u32 {
     let mut packet = Packet::new(ctx);
+    packet.touch();
     conclude(ctx, filter::filter(&mut packet, Kernel::new))
 }
 

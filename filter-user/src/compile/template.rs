@@ -1,7 +1,7 @@
 //! What the rules of a list become in the kernel: one rule record per list and shape.
 
 use filter_common::{
-    layout::{RULE_RESET, RuleRecord, TEXT_MAX_BYTES, TextRecord},
+    layout::{RULE_RESET, RuleRecord, TextRecord},
     rule::{Priority, QtypeSet, Scope},
 };
 use rustc_hash::FxHashMap;
@@ -186,18 +186,10 @@ impl Templates {
         let Some(text) = info.ede_text.as_deref().filter(|t| !t.is_empty()) else {
             return Ok(0);
         };
-        if text.len() > TEXT_MAX_BYTES {
-            return Err(CompileError::TextTooLong {
-                list: info.name.clone(),
-                len: text.len(),
-            });
-        }
-        let mut record = TextRecord {
-            len: text.len() as u8,
-            bytes: [0; TEXT_MAX_BYTES],
-            reserved: [0; 3],
-        };
-        record.bytes[..text.len()].copy_from_slice(text.as_bytes());
+        let record = TextRecord::new(text).ok_or_else(|| CompileError::TextTooLong {
+            list: info.name.clone(),
+            len: text.len(),
+        })?;
         let known = self.texts.iter().position(|t| *t == record);
         let at = known.unwrap_or_else(|| {
             self.texts.push(record);

@@ -4,7 +4,7 @@
 //! image is refused before it is loaded.
 
 use filter_common::{
-    layout::{LAYOUT_VERSION, Record, RuleRecord},
+    layout::{LAYOUT_VERSION, Record, RuleRecord, TextRecord},
     table::BUCKET_ENTRIES,
 };
 
@@ -37,6 +37,12 @@ pub(super) fn validate(image: &Image) -> Result<(), &'static str> {
         .all(|b| bucket_fits(b, class_count))
     {
         return Err("a name has a class that does not exist");
+    }
+    let mut texts = part(header.text_base, text_count)
+        .iter()
+        .map(TextRecord::of);
+    if !texts.all(|text| text.sum == text.text_sum()) {
+        return Err("a text has another checksum than it says");
     }
     let classes = part(header.class_base, class_count).iter().enumerate();
     let list_count = image.lists.len();

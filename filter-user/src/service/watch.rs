@@ -12,8 +12,12 @@ type Stamp = Option<(u64, u64, i64, i64)>;
 #[derive(Debug)]
 pub(super) struct Watch {
     files: Vec<(PathBuf, Stamp)>,
-    changed: bool,
+    /// Looks since the first change that was not told of yet; 0 means that there is none.
+    waited: u32,
 }
+
+/// Looks after which a file that never rests is read nevertheless.
+const WAIT_MAX: u32 = 30;
 
 impl Watch {
     /// Notes how the files are now.
@@ -24,14 +28,11 @@ impl Watch {
                 (path, stamp)
             })
             .collect();
-        Self {
-            files,
-            changed: false,
-        }
+        Self { files, waited: 0 }
     }
 
     /// Whether some file changed and none has changed since the last look:
-    /// a file that is still being written is left alone.
+    /// a file that is still being written is left alone, but not for ever.
     pub(super) fn has_settled_change(&mut self) -> bool {
         let mut moving = false;
         for (path, seen) in &mut self.files {
@@ -39,9 +40,13 @@ impl Watch {
             moving |= now != *seen;
             *seen = now;
         }
-        let settled = self.changed && !moving;
-        self.changed = moving || (self.changed && !settled);
-        settled
+        let is_told = self.waited > 0 && (!moving || self.waited >= WAIT_MAX);
+        self.waited = match (is_told, moving) {
+            (true, true) => 1,
+            (true, false) => 0,
+            (false, _) => self.waited + u32::from(moving || self.waited > 0),
+        };
+        is_told
     }
 
     /// Notes how the files are now: they are about to be read for another reason.
@@ -49,12 +54,12 @@ impl Watch {
         for (path, seen) in &mut self.files {
             *seen = stamp(path);
         }
-        self.changed = false;
+        self.waited = 0;
     }
 
     /// Takes the files as changed, whatever they are.
     pub(super) fn look_again(&mut self) {
-        self.changed = true;
+        self.waited = self.waited.max(1);
     }
 }
 
@@ -81,6 +86,22 @@ mod tests {
         assert!(!watch.has_settled_change());
         std::fs::write(&path, "ab").unwrap();
         assert!(!watch.has_settled_change(), "it may still be written");
+        assert!(watch.has_settled_change());
+        assert!(!watch.has_settled_change());
+    }
+
+    #[test]
+    fn a_file_that_never_rests_is_told_of_in_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        std::fs::write(&path, "a").unwrap();
+        let mut watch = Watch::new([path.clone()].into_iter());
+        let mut told = 0;
+        for look in 0..3 * WAIT_MAX {
+            std::fs::write(&path, "b".repeat(look as usize)).unwrap();
+            told += u32::from(watch.has_settled_change());
+        }
+        assert_eq!(told, 2);
         assert!(watch.has_settled_change());
         assert!(!watch.has_settled_change());
     }

@@ -125,6 +125,9 @@ fn outcome(kind: AnswerKind, rule: &RuleRecord, qtype: u16) -> (Reason, u8) {
     }
 }
 
+/// The id, RD and CD.
+const KEPT_OF_QUERY: u64 = u64::from_ne_bytes([0xff, 0xff, 0x01, 0x10, 0, 0, 0, 0]);
+
 /// RFC 1035 §4.1.1: QR and RA set, RD and CD as asked, AA, AD and Z clear. The header's sum.
 #[inline(always)]
 fn header(
@@ -144,7 +147,6 @@ fn header(
         Reason::Refused => RCODE_REFUSED,
         _ => 0,
     };
-    const KEPT: u64 = u64::from_ne_bytes([0xff, 0xff, 0x01, 0x10, 0, 0, 0, 0]);
     let set = [
         0,
         0,
@@ -155,7 +157,7 @@ fn header(
         0,
         u8::from(has_answer),
     ];
-    let first = word_at(message, 0) & KEPT | u64::from_ne_bytes(set);
+    let first = word_at(message, 0) & KEPT_OF_QUERY | u64::from_ne_bytes(set);
     let second = u32::from_ne_bytes([0, u8::from(has_soa), 0, u8::from(has_opt)]);
     put(message, 0, first.to_ne_bytes());
     put(message, 8, second.to_ne_bytes());

@@ -68,13 +68,13 @@ pub fn replace<F: Frame>(frame: &mut F, path: &Path, scratch: &Scratch, len: usi
     frame.replace(&scratch.bytes, start, len)
 }
 
+/// Version and header length, and the identification.
 const KEPT_OF_IPV4: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0xff, 0xff, 0, 0]);
 
 /// Writes the IPv4 header; the sum of its addresses.
 #[inline(always)]
 fn ipv4(bytes: &mut FrameBytes, at: usize, header_len: usize, len: u16, protocol: IpProto) -> u64 {
     let total_len = (header_len as u16 + len).to_be_bytes();
-    // Version and header length, and the identification, stay.
     let before = u64::from_ne_bytes(header_bytes(bytes, at));
     let set = [0, 0, total_len[0], total_len[1], 0, 0, DONT_FRAGMENT, 0];
     let first = before & KEPT_OF_IPV4 | u64::from_ne_bytes(set);
@@ -122,6 +122,7 @@ fn ipv6(bytes: &mut FrameBytes, at: usize, len: u16, protocol: IpProto) -> u64 {
 /// Writes the UDP header (RFC 768, RFC 8200 §8.1); `sum` covers addresses and message.
 #[inline(always)]
 fn udp(bytes: &mut FrameBytes, at: usize, udp_len: u16, sum: u64) {
+    // They change places.
     let ports = u32::from_ne_bytes(header_bytes(bytes, at)).rotate_left(16);
     let len = udp_len.to_be_bytes();
     // The length counts in the pseudo-header, too.

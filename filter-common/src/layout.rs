@@ -423,18 +423,20 @@ impl TextRecord {
             .bytes
             .get_mut(..text.len())?
             .copy_from_slice(text.as_bytes());
-        record.sum = record.text_sum();
-        Some(record)
-    }
-
-    /// What [`Self::sum`] must be.
-    pub fn text_sum(&self) -> u16 {
         let mut sum = 0;
-        for (i, &byte) in self.bytes.iter().enumerate() {
+        for (i, &byte) in record.bytes.iter().enumerate() {
             let word = if i % 2 == 0 { [0, byte] } else { [byte, 0] };
             sum += u64::from(u16::from_ne_bytes(word));
         }
-        folded(sum)
+        record.sum = folded(sum);
+        Some(record)
+    }
+
+    /// Whether its parts fit together.
+    pub fn is_whole(&self) -> bool {
+        let text = self.bytes.get(..usize::from(self.len));
+        let text = text.and_then(|text| core::str::from_utf8(text).ok());
+        text.and_then(Self::new) == Some(*self)
     }
 }
 
@@ -450,3 +452,27 @@ const _: () = {
     assert!(size_of::<OverrideRecord>() == 72);
     assert!(size_of::<Event>() == 336);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_was_changed_is_not_whole() {
+        let text = TextRecord::new("blocked by ads").unwrap();
+        assert!(text.is_whole() && TextRecord::EMPTY.is_whole());
+        for changed in [
+            TextRecord { len: 3, ..text },
+            TextRecord { len: 61, ..text },
+            TextRecord { sum: 1, ..text },
+        ] {
+            assert!(!changed.is_whole());
+        }
+    }
+
+    #[test]
+    fn the_longest_text_fits_and_a_longer_one_does_not() {
+        assert!(TextRecord::new(&"x".repeat(TEXT_MAX_BYTES)).is_some());
+        assert!(TextRecord::new(&"x".repeat(TEXT_MAX_BYTES + 1)).is_none());
+    }
+}

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write as _,
+    iter,
     os::unix::net::UnixStream,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -42,6 +43,8 @@ const FIRST_RATE: u32 = 40_000;
 const GROWTH: (u32, u32) = (3, 2);
 /// Above this the generator sends as much as it can.
 const FULL_SPEED: u32 = 1_000_000;
+/// Names that are asked for before a server counts as ready.
+const PROBES: usize = 250;
 /// The share of answers up to which a rate counts as borne.
 const BORNE: f64 = 0.98;
 /// Rates between the last one that was borne and the first that was not.
@@ -109,17 +112,25 @@ fn last_words(server: &Process) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
 }
 
+/// Waits until the last name of the list is blocked, and names from everywhere in it: some answer
+/// while they still take the list in, in an order of their own.
 fn wait_until_ready(rig: &Rig, peer: &Peer, server: &Process, names: u32) -> Result<()> {
-    let (name, wanted) = match peer.answers {
-        true => (blocked_name(names - 1), ResponseCode::NXDomain),
-        // It reads its list before it listens, and says of what it does not drop that it refuses.
-        false => (Site::more_name(0), ResponseCode::Refused),
-    };
     let end = Instant::now() + LOAD_PATIENCE;
-    while rcode(rig, &name)? != Some(wanted) {
-        rig.go_on()?;
-        ensure!(server.is_writing(), "it ended");
-        ensure!(Instant::now() < end, "not ready within {LOAD_PATIENCE:?}");
+    let wait_for = |name: &str, wanted| -> Result<()> {
+        while rcode(rig, name)? != Some(wanted) {
+            rig.go_on()?;
+            ensure!(server.is_writing(), "it ended");
+            ensure!(Instant::now() < end, "not ready within {LOAD_PATIENCE:?}");
+        }
+        Ok(())
+    };
+    if !peer.answers {
+        // It reads its list before it listens, and says of what it does not drop that it refuses.
+        return wait_for(&Site::more_name(0), ResponseCode::Refused);
+    }
+    let probes = spread_over(names).take(PROBES);
+    for number in iter::once(names - 1).chain(probes) {
+        wait_for(&blocked_name(number), ResponseCode::NXDomain)?;
     }
     Ok(())
 }

@@ -107,12 +107,13 @@ impl StaticBuild {
     ///
     /// `musl-gcc` knows no such programs: it takes the start files of those with a loader, and names one.
     fn link_by_hand(&self) -> Result<Vec<String>> {
-        let musl = MUSL_FOLDERS.iter().map(|folder| {
-            let folder = folder.replace("ARCH", env::consts::ARCH);
-            PathBuf::from(folder)
-        });
-        let Some(musl) = { musl }.find(|folder| folder.join("rcrt1.o").is_file()) else {
-            bail!("find musl's rcrt1.o: it is in none of {MUSL_FOLDERS:?}");
+        let folders = MUSL_FOLDERS.map(|folder| folder.replace("ARCH", env::consts::ARCH));
+        let Some(musl) = folders
+            .iter()
+            .map(Path::new)
+            .find(|folder| folder.join("rcrt1.o").is_file())
+        else {
+            bail!("find musl's rcrt1.o: it is in none of {folders:?}");
         };
         let musl = musl.display();
         Ok(vec![

@@ -38,5 +38,22 @@ pub(super) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
 fn fits(binary: &PathBuf) -> bool {
     process::is_executable(binary)
         && process::output(process::hermetic(binary).arg("--version"))
-            .is_ok_and(|version| version.trim().starts_with(SERIES))
+            .is_ok_and(|told| is_of_series(&told))
+}
+
+/// Whether a program tells such a version, with its name in front or without.
+fn is_of_series(told: &str) -> bool {
+    let version = told.split_whitespace().last();
+    version.is_some_and(|version| version.starts_with(SERIES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_known_with_and_without_a_name() {
+        assert!(is_of_series("cargo-deb 3.8.0\n") && is_of_series("3.9.1\n"));
+        assert!(!is_of_series("cargo-deb 2.12.1\n") && !is_of_series(""));
+    }
 }

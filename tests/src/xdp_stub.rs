@@ -5,10 +5,15 @@
 //! XDP program too; with generic receive offload alone the frame waits there for
 //! other traffic to come by.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Context, Result};
 use aya::{
     Ebpf,
-    programs::{Xdp, XdpMode},
+    programs::{Xdp, XdpMode, loaded_programs},
 };
 use object::{
     Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
@@ -28,10 +33,17 @@ pub enum StubAction {
     SendBack,
 }
 
-/// An attached program; dropping it detaches it.
+/// How long a dropped stub waits for the kernel to let go of its program.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// An attached program; dropping it detaches it and waits until it is gone.
+///
+/// Closing its descriptors alone is not enough: a child that another test forks in
+/// this process meanwhile holds copies of them until it executes its program.
 #[derive(Debug)]
 pub struct XdpStub {
-    _ebpf: Ebpf,
+    ebpf: Option<Ebpf>,
+    program_id: u32,
 }
 
 impl XdpStub {
@@ -45,7 +57,7 @@ impl XdpStub {
         action: StubAction,
         mode: XdpMode,
     ) -> Result<Self> {
-        let ebpf = namespace
+        let (ebpf, program_id) = namespace
             .run(|| load_and_attach(interface, action, mode))?
             .with_context(|| {
                 format!(
@@ -53,19 +65,38 @@ impl XdpStub {
                     namespace.name()
                 )
             })?;
-        Ok(Self { _ebpf: ebpf })
+        Ok(Self {
+            ebpf: Some(ebpf),
+            program_id,
+        })
     }
 }
 
-fn load_and_attach(interface: &str, action: StubAction, mode: XdpMode) -> Result<Ebpf> {
+impl Drop for XdpStub {
+    fn drop(&mut self) {
+        drop(self.ebpf.take());
+        let end = Instant::now() + GRACE;
+        while is_loaded(self.program_id) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn is_loaded(program_id: u32) -> bool {
+    let mut programs = loaded_programs().flatten();
+    programs.any(|program| program.id() == program_id)
+}
+
+fn load_and_attach(interface: &str, action: StubAction, mode: XdpMode) -> Result<(Ebpf, u32)> {
     let mut ebpf = Ebpf::load(&object_file(NAME, b"xdp", &instructions(action))?)?;
     let program = ebpf
         .program_mut(NAME)
         .context("the object holds the program")?;
     let xdp: &mut Xdp = program.try_into()?;
     xdp.load()?;
+    let program_id = xdp.info()?.id();
     xdp.attach(interface, mode)?;
-    Ok(ebpf)
+    Ok((ebpf, program_id))
 }
 
 /// An ELF object with one program, whose section tells its type.

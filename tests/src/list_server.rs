@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufRead as _, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -21,6 +21,7 @@ use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
+use socket2::SockRef;
 
 /// A client that says nothing for so long is left alone.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -256,6 +257,9 @@ fn accept(listener: &TcpListener, config: Option<&Arc<ServerConfig>>, shared: &A
             let _left = serve(stream, config, &shared);
         });
     }
+    // Closing alone leaves it listening as long as a child that another test forks in this process
+    // meanwhile holds a copy; who is next could not have the address.
+    let _closed = SockRef::from(listener).shutdown(Shutdown::Read);
 }
 
 fn serve(stream: TcpStream, config: Option<Arc<ServerConfig>>, shared: &Shared) -> io::Result<()> {

@@ -7,7 +7,6 @@ mod list_desk;
 use std::{
     fmt::Write as _,
     fs,
-    io::Write as _,
     net::SocketAddr,
     path::Path,
     process::{Command, Stdio},
@@ -277,74 +276,6 @@ fn one_list_that_is_refused_keeps_no_other_out() {
         .unwrap();
     assert_ends(&query, 1, "there is no copy of https://127.0.0.1");
     assert_ends(&query, 1, "`nxdp update`");
-}
-
-/// A CONNECT proxy for one connection after the other; hands back what was asked of it.
-fn proxy(target: SocketAddr) -> (SocketAddr, std::sync::mpsc::Receiver<String>) {
-    let listener = std::net::TcpListener::bind("127.0.0.4:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (tell, told) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        for near in listener.incoming().flatten() {
-            let mut head = Vec::new();
-            let mut reader = &near;
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                std::io::Read::read_exact(&mut reader, &mut byte).unwrap();
-                head.extend(byte);
-            }
-            let head = String::from_utf8_lossy(&head).into_owned();
-            tell.send(head.lines().next().unwrap().to_owned()).unwrap();
-            let mut writer = &near;
-            writer.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
-            let far = std::net::TcpStream::connect(target).unwrap();
-            let (near_again, far_again) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-            thread::spawn(move || std::io::copy(&mut &near_again, &mut &far_again));
-            thread::spawn(move || std::io::copy(&mut &far, &mut &near));
-        }
-    });
-    (address, told)
-}
-
-#[test]
-fn a_proxy_of_the_environment_is_used_unless_it_says_no() {
-    let desk = Desk::new();
-    desk.server.say(|_| Reply::ok(GOOD));
-    let target = SocketAddr::from(([127, 0, 0, 1], desk.server.address().port()));
-    let (proxy, told) = proxy(target);
-    // The proxy is on an address that lists must not come from; the operator chose it.
-    desk.configure_list("https://localhost:4443/ads.txt", "", "");
-    let output = desk
-        .update_command()
-        .env("HTTPS_PROXY", format!("http://{proxy}"))
-        .output()
-        .unwrap();
-    assert_ends(&output, 0, "");
-    assert_eq!(
-        told.recv_timeout(SOON).unwrap(),
-        "CONNECT localhost:4443 HTTP/1.1"
-    );
-    assert_eq!(desk.text(), GOOD);
-
-    desk.configure("");
-    let output = desk
-        .update_command()
-        .env("https_proxy", format!("http://{proxy}"))
-        .env("NO_PROXY", "127.0.0.1,.example")
-        .output()
-        .unwrap();
-    assert_ends(&output, 0, "");
-    assert!(told.try_recv().is_err(), "the proxy was not asked");
-
-    // What a proxy must not be made to fetch either.
-    desk.configure_list("https://127.0.0.9/ads.txt", "", "");
-    let output = desk
-        .update_command()
-        .env("ALL_PROXY", format!("http://{proxy}"))
-        .output()
-        .unwrap();
-    assert_ends(&output, 1, "127.0.0.9 is no public address");
-    assert!(told.try_recv().is_err(), "the proxy was not asked");
 }
 
 #[test]

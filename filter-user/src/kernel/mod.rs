@@ -22,6 +22,8 @@ mod pins;
 mod set;
 mod table;
 mod tallies;
+#[cfg(test)]
+mod tests;
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,

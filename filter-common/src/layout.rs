@@ -238,6 +238,8 @@ impl Default for PolicyRecord {
 pub const POLICY_MAX: u32 = 4096;
 /// Prefixes of clients that there can be.
 pub const CLIENT_PREFIX_MAX: u32 = 1 << 20;
+/// Prefixes of clients that the map holds: new ones come before others leave.
+pub const CLIENT_PREFIX_ROOM: u32 = 2 * CLIENT_PREFIX_MAX;
 /// Sources on the link that can have a policy.
 pub const MAC_MAX: u32 = 100_000;
 /// Interfaces that can have a policy.

@@ -12,7 +12,7 @@ use aya_ebpf::{
 use filter_common::{
     event,
     layout::{
-        CLIENT_PREFIX_MAX, ClientRecord, Control, DESTINATION_MAX, Event, Header, INTERFACE_MAX,
+        CLIENT_PREFIX_ROOM, ClientRecord, Control, DESTINATION_MAX, Event, Header, INTERFACE_MAX,
         InterfaceRecord, LIST_TALLY_MAX, MAC_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX,
         PolicyRecord, PolicyTally, RESOLVER_MAX, Record, RuleRecord,
     },
@@ -42,7 +42,7 @@ static POLICIES: Array<PolicyRecord> = Array::with_max_entries(POLICY_MAX + 1, B
 /// Prefixes of clients: their policy, and whether they may be answered.
 #[map]
 static CLIENTS: LpmTrie<Address, ClientRecord> =
-    LpmTrie::with_max_entries(CLIENT_PREFIX_MAX, BPF_F_NO_PREALLOC);
+    LpmTrie::with_max_entries(CLIENT_PREFIX_ROOM, BPF_F_NO_PREALLOC);
 
 /// Policies by source on the link; two zero bytes follow the address.
 #[map]

@@ -4,6 +4,7 @@
 
 use std::{
     net::UdpSocket,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -167,6 +168,43 @@ fn what_is_said_for_a_time_ends_though_no_daemon_runs() {
     assert!(is_early);
     thread::sleep(Duration::from_millis(3100).saturating_sub(said.elapsed()));
     assert!(home.is_blocked(BLOCKED));
+}
+
+#[test]
+fn what_is_said_for_a_time_holds_while_a_table_takes_the_place_of_a_smaller_one() {
+    let home = Home::new();
+    let roles = home.roles();
+    roles.load(&[]).unwrap();
+    let daemon = roles.daemon().unwrap();
+    roles
+        .say(&format!("block {FREE} --for 1h --reason order"))
+        .unwrap();
+    end(daemon, Signal::SIGTERM);
+    let names = (0..400_000).map(|number| format!("||n{number}.nxdp-show.example^\n"));
+    roles
+        .write_list(&(LIST.to_owned() + &names.collect::<String>()))
+        .unwrap();
+    let image = roles.path("large.image").display().to_string();
+    let compiled = roles.run("compile", &["-o", &image]).unwrap();
+    assert_eq!(compiled.0, 0, "{}", compiled.1);
+
+    let is_over = AtomicBool::new(false);
+    let (asked, passed) = thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let (mut asked, mut passed) = (0, 0);
+            while !is_over.load(Ordering::Relaxed) {
+                asked += 1;
+                passed += u32::from(!home.is_blocked(FREE));
+            }
+            (asked, passed)
+        });
+        let loaded = roles.load(&["--image", &image]);
+        is_over.store(true, Ordering::Relaxed);
+        loaded.unwrap();
+        asking.join().unwrap()
+    });
+    assert!(home.is_blocked("n399999.nxdp-show.example") && home.is_blocked(FREE));
+    assert_eq!(passed, 0, "of {asked}");
 }
 
 #[test]

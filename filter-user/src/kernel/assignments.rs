@@ -12,9 +12,9 @@ use aya::{
 };
 use filter_common::{
     layout::{
-        CONTROL_BY_ANY, CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC,
-        CONTROL_BY_SOURCE, CONTROL_BY_VLAN, CONTROL_UNTAGGED, ClientRecord, INTERFACE_UNTAGGED,
-        InterfaceRecord,
+        CLIENT_PREFIX_ROOM, CONTROL_BY_ANY, CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE,
+        CONTROL_BY_MAC, CONTROL_BY_SOURCE, CONTROL_BY_VLAN, CONTROL_UNTAGGED, ClientRecord,
+        DESTINATION_MAX, INTERFACE_MAX, INTERFACE_UNTAGGED, InterfaceRecord, MAC_MAX, RESOLVER_MAX,
     },
     maps::{Address, Mac},
 };
@@ -56,6 +56,48 @@ impl Assignments {
         ];
         let used = flags.iter().filter(|(is_used, _)| *is_used);
         used.fold(0, |all, (_, flag)| all | flag)
+    }
+
+    /// Whether the maps have room for these beside those that they hold: entries come before others go.
+    ///
+    /// # Errors
+    ///
+    /// Names the map that has not.
+    pub fn fit_beside(&self, old: &Self) -> Result<(), Error> {
+        let counts = [
+            (
+                "MAC addresses",
+                union(pairs(&old.macs), pairs(&self.macs)),
+                MAC_MAX,
+            ),
+            (
+                "client prefixes",
+                union(old.prefixes.iter().copied(), self.prefixes.iter().copied()),
+                CLIENT_PREFIX_ROOM,
+            ),
+            (
+                "interfaces",
+                union(pairs(&old.interfaces), pairs(&self.interfaces)),
+                INTERFACE_MAX,
+            ),
+            (
+                "destinations",
+                union(pairs(&old.destinations), pairs(&self.destinations)),
+                DESTINATION_MAX,
+            ),
+            (
+                "resolvers",
+                union(keys(&old.resolvers), keys(&self.resolvers)),
+                RESOLVER_MAX,
+            ),
+        ];
+        match counts
+            .into_iter()
+            .find(|&(_, count, max)| count > max as usize)
+        {
+            Some((what, needed, max)) => Err(Error::ClientsFull { what, needed, max }),
+            None => Ok(()),
+        }
     }
 
     fn has_interface(&self, bits: u32) -> bool {
@@ -184,6 +226,14 @@ fn added<K: Ord + Copy, V: PartialEq>(
     })
 }
 
+/// How many keys are in one of them; both in the order of their keys.
+fn union<K: Ord + Copy, V>(
+    old: impl Iterator<Item = (K, V)> + Clone,
+    new: impl Iterator<Item = (K, V)>,
+) -> usize {
+    old.clone().count() + removed(new, old).count()
+}
+
 /// Keys of `old` that `new` lacks; both in the order of their keys.
 fn removed<K: Ord + Copy, V>(
     old: impl Iterator<Item = (K, V)>,
@@ -198,11 +248,11 @@ fn removed<K: Ord + Copy, V>(
     })
 }
 
-fn pairs<K: Copy, V: Copy>(map: &BTreeMap<K, V>) -> impl Iterator<Item = (K, V)> {
+fn pairs<K: Copy, V: Copy>(map: &BTreeMap<K, V>) -> impl Iterator<Item = (K, V)> + Clone {
     map.iter().map(|(key, value)| (*key, *value))
 }
 
-fn keys<K: Copy>(keys: &[K]) -> impl Iterator<Item = (K, ())> {
+fn keys<K: Copy>(keys: &[K]) -> impl Iterator<Item = (K, ())> + Clone {
     keys.iter().map(|key| (*key, ()))
 }
 
@@ -323,6 +373,36 @@ mod tests {
                 prop_assert!(map.remove(&key).is_some());
             }
             prop_assert_eq!(map, new);
+        }
+
+        #[test]
+        fn the_room_for_both_is_that_of_all_keys(
+            old in proptest::collection::btree_map(0u8..30, 0u8..3, 0..20),
+            new in proptest::collection::btree_map(0u8..30, 0u8..3, 0..20),
+        ) {
+            let mut all = old.clone();
+            all.extend(&new);
+            prop_assert_eq!(union(pairs(&old), pairs(&new)), all.len());
+        }
+    }
+
+    #[test]
+    fn other_clients_in_the_place_of_all_do_not_fit_beside_them() {
+        let of = |first: u32| Assignments {
+            macs: (first..first + MAC_MAX)
+                .map(|number| {
+                    let [a, b, c, d] = number.to_be_bytes();
+                    ([2, 0, a, b, c, d], 1)
+                })
+                .collect(),
+            ..Assignments::default()
+        };
+        let old = of(0);
+        assert!(old.fit_beside(&old).is_ok());
+        assert!(old.fit_beside(&Assignments::default()).is_ok());
+        let error = of(1).fit_beside(&old).unwrap_err().to_string();
+        for part in ["100001 MAC addresses", "100000 fit", "two reloads"] {
+            assert!(error.contains(part), "{error} lacks {part}");
         }
     }
 }

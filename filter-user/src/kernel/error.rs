@@ -63,7 +63,9 @@ pub enum Error {
     #[error("check the new generation: the table reads back differently; the old one stays active")]
     CopyDiffers,
     /// The kernel cannot tell when the old generation is unused.
-    #[error("wait for running programs (membarrier)")]
+    #[error(
+        "wait for running programs (membarrier): the kernel does not offer that, as with `nohz_full` on its command line: boot it without"
+    )]
     Membarrier(#[source] io::Error),
     /// The counters cannot be read.
     #[error("read the counters")]
@@ -74,6 +76,18 @@ pub enum Error {
     /// The maps of clients cannot be changed.
     #[error("change the maps of clients")]
     Clients(#[source] MapError),
+    /// The maps of clients have no room for new clients beside those that leave.
+    #[error(
+        "change the maps of clients: {needed} {what} before and after together, {max} fit; nothing was changed: leave the old ones out first, that is two reloads"
+    )]
+    ClientsFull {
+        /// Of what.
+        what: &'static str,
+        /// How many there would be for a moment.
+        needed: usize,
+        /// How many there can be.
+        max: u32,
+    },
     /// The policies cannot be changed.
     #[error("change the policies")]
     Policies(#[source] MapError),

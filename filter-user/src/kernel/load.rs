@@ -57,6 +57,7 @@ impl Load {
     ///
     /// Nothing that is in force changes before [`Load::commit`].
     pub fn stage(pins: Pins, capacity: u32) -> Result<Self, Error> {
+        table::can_wait_for_running_programs().map_err(Error::Membarrier)?;
         let lock = pins.lock()?;
         let next = Next(pins.next());
         next.0.start()?;

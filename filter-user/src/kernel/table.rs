@@ -167,6 +167,8 @@ impl TableMap {
         if [control.active, control.custom] == [active, custom] {
             return Ok(());
         }
+        // A switch that was made must not fail.
+        can_wait_for_running_programs().map_err(Error::Membarrier)?;
         // Every record is written before the index that leads to it.
         fence(Ordering::Release);
         // SAFETY: the window lives as long as `self` and is at record 0, which starts with
@@ -286,16 +288,32 @@ impl Window {
     }
 }
 
+/// From linux/membarrier.h: tells which commands there are, as bits.
+const MEMBARRIER_CMD_QUERY: libc::c_int = 0;
+/// From linux/membarrier.h: waits for a grace period of RCU, under which programs run. It is not
+/// there where some processors have no clock tick (`nohz_full`).
+const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+
 /// Returns when every program run that started before the call has ended.
 pub(super) fn wait_for_running_programs() -> io::Result<()> {
-    /// From linux/membarrier.h: waits for a grace period of RCU, under which programs run.
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: the command takes no pointers.
-    let status = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+    membarrier(MEMBARRIER_CMD_GLOBAL).map(drop)
+}
+
+/// Whether [`wait_for_running_programs`] works here.
+pub(super) fn can_wait_for_running_programs() -> io::Result<()> {
+    let commands = membarrier(MEMBARRIER_CMD_QUERY)?;
+    match commands & libc::c_long::from(MEMBARRIER_CMD_GLOBAL) {
+        0 => Err(io::ErrorKind::Unsupported.into()),
+        _ => Ok(()),
+    }
+}
+
+fn membarrier(command: libc::c_int) -> io::Result<libc::c_long> {
+    // SAFETY: the commands take no pointers.
+    let answer = unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) };
+    match answer {
+        0.. => Ok(answer),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -47,7 +47,8 @@ impl Regime {
         let kept = if is_appended {
             self.journal.sync()
         } else {
-            self.journal.write_anew(&self.book)
+            let written = self.journal.write_anew(&self.book);
+            written.map(|()| self.ended.clear())
         };
         if let Err(error) = kept {
             self.book.apply(&inverse(change, &removed));
@@ -57,15 +58,25 @@ impl Regime {
         Ok((removed, in_force))
     }
 
-    /// Makes the journal short when nobody waits for it.
+    /// Makes the journal short when nobody waits for it, and lets it say what has ended: after a boot
+    /// the clock may not know the time, and nothing must come back then.
     ///
     /// # Errors
     ///
-    /// When it cannot be written; the long one stays.
+    /// When it cannot be written; what it said stays.
     pub fn tidy_journal(&mut self) -> Result<(), Error> {
+        if !self.ended.is_empty() && self.journal.is_ready() {
+            self.journal.append(&Change {
+                removed: self.ended.clone(),
+                added: Vec::new(),
+            })?;
+            self.journal.sync()?;
+            self.ended.clear();
+        }
         let since_change = Clock::now().boot_ns.saturating_sub(self.clock.boot_ns);
         if self.journal.is_long() && since_change > QUIET_NS {
             self.journal.write_anew(&self.book)?;
+            self.ended.clear();
         }
         Ok(())
     }
@@ -97,7 +108,9 @@ impl Regime {
         tables: &mut Tables,
     ) -> Result<(), Error> {
         // What has ended is never put in force.
-        self.book.apply(&self.book.plan_ends(self.clock.now));
+        let ended = self.book.plan_ends(self.clock.now);
+        self.book.apply(&ended);
+        self.ended.extend(ended.removed);
         let overrides: Vec<Override> = self.book.iter().cloned().collect();
         let mut tree = Tree::new(*self.tree.key());
         tree.change(&[], &self.entries(&overrides));
@@ -192,13 +205,18 @@ impl Regime {
             .iter()
             .map(|policy| (policy.number, self.record_of(policy)))
             .collect();
-        for (number, record) in policies {
+        for (number, mut record) in policies {
+            record.categories |= self.unsettled.get(&number).unwrap_or(&0);
             self.put_policy(number, record, tables)?;
         }
-        tables.watch_bypasses(self.plan.policies.refuse_bypass())?;
+        self.look_ahead();
+        Ok(tables.watch_bypasses(self.plan.policies.refuse_bypass())?)
+    }
+
+    /// Notes when a schedule switches next.
+    pub(super) fn look_ahead(&mut self) {
         let next = self.plan.policies.next_switch(self.clock.now);
         self.next_switch = next.map(|(when, _)| when);
-        Ok(())
     }
 
     pub(super) fn put_policy(

@@ -49,12 +49,17 @@ const OUTCOME_VERSION: u32 = 1;
 pub struct Regime {
     plan: Plan,
     links: Links,
-    assignments: Arc<Assignments>,
+    /// What the maps of clients hold; nothing is known of them after a change that failed.
+    assignments: Option<Arc<Assignments>>,
     book: Book,
+    /// Overrides that ended and that the journal still has.
+    ended: Vec<u32>,
     journal: Journal,
     tree: Tree,
     /// The records of policies in the map, by number.
     written: BTreeMap<u32, PolicyRecord>,
+    /// Categories that policies block besides, by their numbers, until [`Self::settle`].
+    unsettled: BTreeMap<u32, u64>,
     next_switch: Option<Timestamp>,
     clock: Clock,
 }
@@ -90,13 +95,15 @@ impl Regime {
         tables: &mut Tables,
     ) -> Result<Self, Error> {
         let mut regime = Self {
-            assignments: assignments(&plan, &links)?,
+            assignments: Some(assignments(&plan, &links)?),
             plan,
             links,
             book,
+            ended: Vec::new(),
             journal,
             tree: Tree::new(tables.key()),
             written: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
             next_switch: None,
             clock: Clock::now(),
         };
@@ -108,20 +115,26 @@ impl Regime {
     pub fn install(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.clock = Clock::now();
         self.written.clear();
+        self.unsettled.clear();
         for policy in self.plan.policies.iter() {
             let found = tables.policy(policy.number)?;
             let mut record = self.record_of(policy);
             if found.name_hash == record.name_hash {
+                self.unsettled.insert(policy.number, found.categories);
                 record = PolicyRecord {
                     categories: found.categories | record.categories,
+                    paused_until_ns: record.paused_until_ns,
                     ..found
                 };
             }
             tables.put_policy(policy.number, &record)?;
             self.written.insert(policy.number, record);
         }
+        self.look_ahead();
         tables.watch_bypasses(self.plan.policies.refuse_bypass())?;
-        tables.assign(Arc::clone(&self.assignments))?;
+        let assignments = self.assignments.take();
+        let assignments = assignments.map_or_else(|| assignments_of(self), Ok)?;
+        self.assign(assignments, tables)?;
         self.tree = Tree::new(tables.key());
         let found = tables.override_records()?;
         self.rebuild(found, tables)
@@ -151,17 +164,20 @@ impl Regime {
         tables: &mut Tables,
     ) -> Result<Staged, Error> {
         self.follow(tables)?;
-        let assignments = if (&plan, &links) == (&self.plan, &self.links) {
-            Arc::clone(&self.assignments)
-        } else {
-            assignments(&plan, &links)?
+        self.tick(tables)?;
+        let is_same = (&plan, &links) == (&self.plan, &self.links);
+        let assignments = match self.assignments.as_ref().filter(|_| is_same) {
+            Some(known) => Arc::clone(known),
+            None => assignments(&plan, &links)?,
         };
+        if let Some(old) = &self.assignments {
+            assignments.fit_beside(old)?;
+        }
         let staged = Staged {
             plan,
             links,
             assignments,
         };
-        self.clock = Clock::now();
         self.widen(&staged, tables)?;
         Ok(staged)
     }
@@ -190,11 +206,11 @@ impl Regime {
         self.follow(tables)?;
         let is_other = staged.plan.policies != self.plan.policies;
         self.plan = staged.plan;
-        self.put_policies(tables)?;
+        self.settle(tables)?;
         self.links = staged.links;
-        if !Arc::ptr_eq(&self.assignments, &staged.assignments) {
-            self.assignments = staged.assignments;
-            tables.assign(Arc::clone(&self.assignments))?;
+        let known = self.assignments.as_ref();
+        if !known.is_some_and(|known| Arc::ptr_eq(known, &staged.assignments)) {
+            self.assign(staged.assignments, tables)?;
         }
         if is_other {
             // Overrides may be for policies that are new or gone.
@@ -205,12 +221,18 @@ impl Regime {
 
     /// Lets policies do what they are to do now: the image that is in force is that of the plan.
     pub fn settle(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.unsettled.clear();
         self.put_policies(tables)
+    }
+
+    /// Whether policies wait for [`Self::settle`].
+    pub fn is_settled(&self) -> bool {
+        self.unsettled.is_empty()
     }
 
     /// Goes back to what was in force before [`Self::stage`]: the image did not come.
     pub fn unstage(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.settle(tables)
+        self.put_policies(tables)
     }
 
     /// Whether [`Self::keep`] has anything to do.
@@ -218,6 +240,7 @@ impl Regime {
         let clock = Clock::now();
         let is_past = |when: Timestamp| when <= clock.now;
         *links != self.links
+            || self.assignments.is_none()
             || clock.was_set_since(&self.clock)
             || self.book.next_end().is_some_and(is_past)
             || self.next_switch.is_some_and(is_past)
@@ -231,12 +254,20 @@ impl Regime {
     }
 
     fn relink(&mut self, links: Links, tables: &mut Tables) -> Result<(), Error> {
-        if links == self.links {
+        if links == self.links && self.assignments.is_some() {
             return Ok(());
         }
-        self.assignments = assignments(&self.plan, &links)?;
         self.links = links;
-        Ok(tables.assign(Arc::clone(&self.assignments))?)
+        self.assignments = None;
+        self.assign(assignments_of(self)?, tables)
+    }
+
+    /// Tells the maps who has which policy.
+    fn assign(&mut self, wanted: Arc<Assignments>, tables: &mut Tables) -> Result<(), Error> {
+        self.assignments = None;
+        tables.assign(Arc::clone(&wanted))?;
+        self.assignments = Some(wanted);
+        Ok(())
     }
 
     /// Does what is due: schedules that switch, overrides that end, a clock that was set.
@@ -246,8 +277,9 @@ impl Regime {
         self.clock = clock;
         let ended = self.book.plan_ends(clock.now);
         if !ended.removed.is_empty() {
-            // They are over in the kernel already, and the journal says when.
+            // They are over in the kernel already.
             let removed = self.book.apply(&ended);
+            self.ended.extend(&ended.removed);
             self.enforce(&removed, &[], tables)?;
         }
         if was_set {
@@ -267,7 +299,7 @@ impl Regime {
     /// When it makes no sense or cannot be kept; what was in force stays.
     pub fn obey(&mut self, request: Request, tables: &mut Tables) -> Result<Outcome, Error> {
         self.follow(tables)?;
-        self.clock = Clock::now();
+        self.tick(tables)?;
         if request == Request::List {
             return Ok(Outcome {
                 version: OUTCOME_VERSION,
@@ -311,6 +343,10 @@ impl Regime {
             .map(|(key, record)| (key, OverrideRecord { batch, ..record }))
             .collect()
     }
+}
+
+fn assignments_of(regime: &Regime) -> Result<Arc<Assignments>, Error> {
+    assignments(&regime.plan, &regime.links)
 }
 
 /// Until when a policy is paused.

@@ -14,8 +14,9 @@ use jiff::{
 
 pub use self::days::{Days, DaysError};
 
-/// Days ahead in which the next switch is looked for: a week, and one for a span that is under way.
-const DAYS_AHEAD: i64 = 8;
+/// Days ahead in which the next switch is looked for: a week, another one because clocks may jump over
+/// a span, and a day for one that is under way.
+const DAYS_AHEAD: i64 = 15;
 
 /// Spans of local time in one zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,6 +222,22 @@ mod tests {
         assert_eq!(from_half_past.at(jump).block, GAMES);
         assert_eq!(from_half_past.at(at("2026-03-29T00:59:59Z")).block, 0);
         assert_eq!(from_half_past.at(at("2026-03-29T02:00:00Z")).block, 0);
+    }
+
+    #[test]
+    fn a_span_that_clocks_jump_over_is_not_the_last_one() {
+        // Berlin, 2026-03-29: there is no time between 02:00 and 03:00.
+        let night = [span(&["sun"], time(2, 0, 0, 0), time(3, 0, 0, 0), GAMES)];
+        let schedule = in_berlin(night.to_vec());
+        let next = |after| schedule.next_switch(at(after));
+        assert_eq!(
+            next("2026-03-22T00:59:59Z"),
+            Some(at("2026-03-22T01:00:00Z"))
+        );
+        assert_eq!(
+            next("2026-03-22T02:00:00Z"),
+            Some(at("2026-04-05T00:00:00Z"))
+        );
     }
 
     #[test]

@@ -127,6 +127,11 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
         .as_ref()
         .map_or(capacity::for_records(0), Images::capacity);
     let mut load = Load::stage(pins, needed.max(room))?;
+    // Maps that go on are in force already; a new table, which tells which of their records count,
+    // must be before they change.
+    if load.is_adopted() {
+        load.commit(owner)?;
+    }
     match &image {
         Some(images) => {
             let path = State::at(&options.state).overrides(config);
@@ -136,7 +141,9 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
         None if load.replaces_another()? => return Err(LoadError::NoImage),
         None => display.trouble("no image and no list: every name passes until the daemon runs"),
     }
-    load.commit(owner)?;
+    if !load.is_adopted() {
+        load.commit(owner)?;
+    }
     display.loaded(load.filter.maps.active(), load.is_adopted());
     attach(config, options, &mut load, &display)
 }

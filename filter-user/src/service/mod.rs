@@ -317,12 +317,24 @@ impl Service {
         if self.side.is_replaced() {
             self.side.change(|maps| self.regime.install(maps))?;
         }
+        // The first reload may fail, and schedules go on.
+        if !self.regime.is_settled() && self.is_in_force() {
+            self.side.change(|maps| self.regime.settle(maps))?;
+        }
         self.display.untagged(&links.untagged);
         if self.regime.is_due(&links) {
             // What is in force stays where this fails; the next second tries again.
             self.side.change(|maps| self.regime.keep(links, maps))?;
         }
         Ok(())
+    }
+
+    /// Whether the active generations are those of the images that policies are made for.
+    fn is_in_force(&self) -> bool {
+        let images = self.compiled.images();
+        let maps = self.side.maps();
+        let mut active = [maps.active(), maps.active_custom()].into_iter().flatten();
+        active.all(|active| images.iter().any(|image| image.header().key == active.key))
     }
 
     /// Lets the query log follow the maps that are in force.

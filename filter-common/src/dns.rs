@@ -164,7 +164,7 @@ pub enum OptionStep {
     Bad = 2,
 }
 
-/// Steps over one option (RFC 6891 §6.1.2), and notes where a COOKIE is.
+/// Steps over one option (RFC 6891 §6.1.2), and notes where the first COOKIE is.
 #[inline(always)]
 pub fn option(scratch: &mut Scratch) -> OptionStep {
     let (at, end) = (scratch.option_at as usize, scratch.option_end as usize);
@@ -184,7 +184,8 @@ pub fn option(scratch: &mut Scratch) -> OptionStep {
     if next > end {
         return OptionStep::Bad;
     }
-    if u16_at(message, at) == OPTION_COOKIE {
+    // RFC 7873 §5.2: of several COOKIE options all but the first are ignored.
+    if scratch.cookie_at == 0 && u16_at(message, at) == OPTION_COOKIE {
         scratch.cookie_at = at as u32;
     }
     scratch.option_at = next as u32;

@@ -488,6 +488,12 @@ fn options(table: &mut Table) {
             [option(3, &[]), subnet, client_cookie, option(9, &[])].concat(),
             Some("+nsid +subnet=192.0.2.0/24 +cookie=0102030405060708 +expire"),
         ),
+        (
+            "two cookies, the second with a server's part",
+            "RFC 7873 §5.2",
+            [option(COOKIE, &[1; 8]), option(COOKIE, &[2; 16])].concat(),
+            None,
+        ),
     ];
     for (what, source, options, dig) in rows {
         let message = table.query().opt(0, &options);
@@ -503,6 +509,15 @@ fn options(table: &mut Table) {
         let what = format!("a cookie with {server_part} bytes of the server");
         table.add(what, "RFC 7873 §5.3", AnswerWithCookie, dig, &message);
     }
+    let two = [option(COOKIE, &[1; 16]), option(COOKIE, &[2; 24])].concat();
+    let message = table.query().opt(0, &two);
+    table.add(
+        "two cookies with a server's part",
+        "RFC 7873 §5.2",
+        AnswerWithCookie,
+        None,
+        &message,
+    );
 }
 
 fn versions(table: &mut Table) {

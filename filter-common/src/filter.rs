@@ -133,7 +133,7 @@ fn follow<F: Frame, S: Stages>(
     path: &net::Path,
 ) -> Result<Reason, Reason> {
     if !path.is_answerable {
-        return Err(Reason::Tcp);
+        return Err(tcp::passing(path.payload_len as u32));
     }
     load_headers(frame, path, stages.scratch()).ok_or(Reason::BadFrame)?;
     let reason = stages.follow(path);

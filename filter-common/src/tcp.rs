@@ -50,17 +50,18 @@ const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
 /// RFC 9293 §3.1.
 const NO_OPERATION: [u8; 4] = [1; 4];
 
-/// Bytes of the query in a segment; `None` if there is no data.
+/// Bytes of the query in a segment; `None` if there is no data, or if a connection begins with it.
 #[inline(always)]
 pub fn query_len<F: Frame>(frame: &F, path: &Path) -> Result<Option<usize>, Reason> {
     let flags: [u8; 1] = frame
         .read(path.transport_at + FLAGS_AT)
         .ok_or(Reason::BadFrame)?;
-    if path.payload_len == 0 {
+    // Data beside SYN is not acknowledged yet (RFC 7413).
+    if path.payload_len == 0 || flags[0] & SYN != 0 {
         return Ok(None);
     }
-    // Data beside SYN is not acknowledged yet (RFC 7413), beside RST it is a message for people.
-    if flags[0] & (SYN | RST | ACK) != ACK || path.payload_len < LENGTH_BYTES {
+    // Data beside RST is a message for people.
+    if flags[0] & (RST | ACK) != ACK || path.payload_len < LENGTH_BYTES {
         return Err(Reason::TcpSegment);
     }
     let len: [u8; LENGTH_BYTES] = frame.read(path.payload_at()).ok_or(Reason::BadFrame)?;
@@ -112,25 +113,25 @@ fn remember<S: Steps + ?Sized>(steps: &S, asker: &Asker, seq: u32) {
     }
 }
 
-/// What becomes of a segment without data, which is changed in `scratch` if need be.
+/// What becomes of a segment without a query, which is changed in `scratch` if need be.
 #[inline(always)]
 pub fn follow<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -> Reason {
     let Some(key) = flow_key(steps, &scratch.asker) else {
-        return Reason::Tcp;
+        return passing(scratch.payload_len);
     };
     let Some(flow) = steps.flow(key) else {
-        return Reason::Tcp;
+        return passing(scratch.payload_len);
     };
     let at = header_at(path);
     let [flags] = header_bytes(&scratch.bytes, at.wrapping_add(FLAGS_AT));
     if flags & SYN != 0 {
         // Another connection from the same port.
         steps.remove_flow(key);
-        return Reason::Tcp;
+        return passing(scratch.payload_len);
     }
     if flow.is_reset == 0 {
         if !reset_server(&mut scratch.bytes, path, at, flow.server_next) {
-            return Reason::Tcp;
+            return passing(scratch.payload_len);
         }
         steps.set_flow(
             key,
@@ -151,6 +152,16 @@ pub fn follow<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) 
     turn_header(bytes, at, len, [ack, seq.wrapping_add(1)], ACK);
     finish(bytes, at, len, addresses + pseudo(len));
     Reason::TcpClosed
+}
+
+/// Why a segment without a query passes. What data it has is beside SYN.
+#[inline(always)]
+pub const fn passing(payload_len: u32) -> Reason {
+    if payload_len == 0 {
+        Reason::Tcp
+    } else {
+        Reason::TcpSegment
+    }
 }
 
 /// Whether a segment can be answered with a reset: it is none itself.

@@ -113,6 +113,21 @@ fn a_blocked_query_is_answered_and_both_sides_are_told_that_it_is_over() {
 }
 
 #[test]
+fn a_connection_that_opens_with_data_is_another_one() {
+    for is_ipv6 in [false, true] {
+        let mut engines = Engines::new();
+        let query = query("blocked.test", is_ipv6);
+        let confirmed = query.then("A", &[]);
+        engines.becomes(&query, Reason::NxDomain);
+        engines.becomes(&confirmed, Reason::TcpReset);
+        engines.passes(&confirmed, Reason::TcpQuiet);
+        // TCP Fast Open (RFC 7413) from the same port.
+        engines.passes(&query.then("S", &query.payload), Reason::TcpSegment);
+        engines.passes(&confirmed, Reason::Tcp);
+    }
+}
+
+#[test]
 fn a_query_that_comes_again_is_answered_again() {
     let mut engines = Engines::new();
     let query = query("blocked.test", false);

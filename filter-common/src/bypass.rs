@@ -2,11 +2,11 @@
 //!
 //! A policy may refuse port 853 everywhere and HTTPS to listed resolvers. TCP is
 //! reset at once, so that a client falls back to port 53 without waiting;
-//! datagrams are dropped.
+//! datagrams are dropped, and so is what cannot be answered.
 
 use crate::{
     client::{self, Source},
-    layout::{CONTROL_BY_ANY, Control, POLICY_REFUSE_BYPASS},
+    layout::{CONTROL_BY_ANY, Control, POLICY_OBSERVE, POLICY_REFUSE_BYPASS},
     net::{ENCRYPTED_DNS_PORT, Path},
     overlay,
     reason::Reason,
@@ -15,14 +15,18 @@ use crate::{
     verdict::Steps,
 };
 
-/// What becomes of a packet to one of [`crate::net::BYPASS_PORTS`], whose headers are in
-/// `scratch`, and become those of a reset if it is one.
+/// What becomes of a packet to one of [`crate::net::BYPASS_PORTS`], whose asker is in `scratch`.
+///
+/// If it is answerable, its headers are there too, and become those of a reset if it is one.
 #[inline(always)]
 pub fn judge<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -> Reason {
-    if !is_refused(steps, scratch, path) {
+    let Some(flags) = refused_by(steps, scratch, path) else {
         return Reason::OtherPort;
+    };
+    if flags & POLICY_OBSERVE != 0 {
+        return Reason::BypassObserved;
     }
-    if !path.is_tcp || !tcp::can_be_refused(scratch, path) {
+    if !path.is_answerable || !path.is_tcp || !tcp::can_be_refused(scratch, path) {
         return Reason::BypassDropped;
     }
     match client::admit(steps, scratch, Source::of(&scratch.asker.source)) {
@@ -34,23 +38,22 @@ pub fn judge<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -
     }
 }
 
+/// The flags of the policy that refuses a packet, if it does.
 #[inline(always)]
-fn is_refused<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -> bool {
-    let Some(control) = steps.record(0).map(Control::of) else {
-        return false;
-    };
-    let number = if control.flags & CONTROL_BY_ANY != 0 {
-        steps.select_policy(scratch, control.flags)
+fn refused_by<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -> Option<u32> {
+    let control = steps.record(0).map(Control::of)?;
+    let number = if scratch.flags & CONTROL_BY_ANY != 0 {
+        steps.select_policy(scratch, scratch.flags)
     } else {
         0
     };
-    let Some(policy) = steps.policy(number) else {
-        return false;
-    };
+    let policy = steps.policy(number)?;
+    let flags = policy.flags;
     let is_paused = policy.paused_until_ns != 0 && steps.now_ns() < policy.paused_until_ns;
-    policy.flags & POLICY_REFUSE_BYPASS != 0
+    let is_refused = flags & POLICY_REFUSE_BYPASS != 0
         && !is_paused
         && (path.destination_port == ENCRYPTED_DNS_PORT
             || steps.is_resolver(&scratch.asker.destination))
-        && !overlay::is_client_paused(steps, scratch, control)
+        && !overlay::is_client_paused(steps, scratch, control);
+    is_refused.then_some(flags)
 }

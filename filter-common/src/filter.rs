@@ -69,16 +69,13 @@ fn judge<F: Frame, S: Stages>(
     stages: &mut S,
     path: &net::Path,
 ) -> Result<Reason, Reason> {
-    if path.destination_port != net::DNS_PORT {
-        return judge_bypass(frame, stages, path);
-    }
+    let Some(query_len) = query_len(frame, path)? else {
+        return judge_headers(frame, stages, path);
+    };
     if path.is_tcp {
-        return judge_tcp(frame, stages, path);
+        return judge_tcp(frame, stages, path, query_len);
     }
-    if path.payload_len < dns::QUERY_MIN_BYTES {
-        return Err(Reason::ShortMessage);
-    }
-    let kind = decide(frame, stages, path, path.payload_len)?;
+    let kind = decide(frame, stages, path, query_len)?;
     let reason = match stages.admit(path) {
         Ok(()) => stages.compose(kind)?,
         Err(Reason::Slipped) => {
@@ -93,16 +90,29 @@ fn judge<F: Frame, S: Stages>(
     Ok(reason)
 }
 
-/// The same for a segment to the TCP port (RFC 7766).
+/// Bytes of the query in a packet; `None` if it has none and is judged by its headers.
+#[inline(always)]
+fn query_len<F: Frame>(frame: &F, path: &net::Path) -> Result<Option<usize>, Reason> {
+    if path.destination_port != net::DNS_PORT {
+        return Ok(None);
+    }
+    if path.is_tcp {
+        return tcp::query_len(frame, path);
+    }
+    if path.payload_len < dns::QUERY_MIN_BYTES {
+        return Err(Reason::ShortMessage);
+    }
+    Ok(Some(path.payload_len))
+}
+
+/// Judges a query in a segment to the TCP port (RFC 7766).
 #[inline(always)]
 fn judge_tcp<F: Frame, S: Stages>(
     frame: &mut F,
     stages: &mut S,
     path: &net::Path,
+    query_len: usize,
 ) -> Result<Reason, Reason> {
-    let Some(query_len) = tcp::query_len(frame, path)? else {
-        return follow(frame, stages, path);
-    };
     let kind = decide(frame, stages, path, query_len)?;
     stages
         .scratch()
@@ -125,37 +135,31 @@ fn judge_tcp<F: Frame, S: Stages>(
     Ok(reason)
 }
 
-/// A segment without a query: it may belong to a connection that was answered here.
+/// A segment without a query, which may belong to a connection that was answered here, or a packet
+/// to a port by which DNS goes past the filter. Both in one place: the verifier follows it once.
 #[inline(always)]
-fn follow<F: Frame, S: Stages>(
+fn judge_headers<F: Frame, S: Stages>(
     frame: &mut F,
     stages: &mut S,
     path: &net::Path,
 ) -> Result<Reason, Reason> {
-    if !path.is_answerable {
+    let is_bypass = path.destination_port != net::DNS_PORT;
+    if is_bypass {
+        let flags = stages.flags();
+        stages.scratch().flags = flags;
+    } else if !path.is_answerable {
         return Err(tcp::passing(path.payload_len as u32));
     }
     load_headers(frame, path, stages.scratch()).ok_or(Reason::BadFrame)?;
-    let reason = stages.follow(path);
-    if matches!(reason, Reason::TcpReset | Reason::TcpClosed) {
-        emit::replace(frame, path, stages.scratch(), path.payload_at()).ok_or(Reason::NoRoom)?;
-    }
-    Ok(reason)
-}
-
-/// A packet to a port by which DNS goes past the filter.
-#[inline(always)]
-fn judge_bypass<F: Frame, S: Stages>(
-    frame: &mut F,
-    stages: &mut S,
-    path: &net::Path,
-) -> Result<Reason, Reason> {
-    if !path.is_answerable {
-        return Err(Reason::OtherPort);
-    }
-    load_headers(frame, path, stages.scratch()).ok_or(Reason::BadFrame)?;
-    let reason = stages.judge_bypass(path);
-    if matches!(reason, Reason::BypassReset) {
+    let reason = if is_bypass {
+        stages.judge_bypass(path)
+    } else {
+        stages.follow(path)
+    };
+    if matches!(
+        reason,
+        Reason::BypassReset | Reason::TcpReset | Reason::TcpClosed
+    ) {
         emit::replace(frame, path, stages.scratch(), path.payload_at()).ok_or(Reason::NoRoom)?;
     }
     Ok(reason)
@@ -174,6 +178,7 @@ fn decide<F: Frame, S: Stages>(
     if stages.scratch().edns != 0 {
         stages.parse_additional()?;
     }
+    // Once: what comes into force meanwhile would look at an asker that was not read.
     let flags = stages.flags();
     stages.scratch().flags = flags;
     if flags & (event::TOLD | CONTROL_OVERRIDES | CONTROL_UNTAGGED) != 0 {
@@ -214,12 +219,15 @@ fn load_query<F: Frame>(
     frame.load(from, headers + len, &mut scratch.bytes, to)
 }
 
-/// Copies the headers alone to where they would be in front of a message.
+/// Reads who sends the packet, and copies the headers alone to where they would be in front of a
+/// message. Those that do not fit are not answerable, and nobody looks at them.
 #[inline(always)]
 fn load_headers<F: Frame>(frame: &F, path: &net::Path, scratch: &mut Scratch) -> Option<()> {
     scratch.payload_len = path.payload_len as u32;
     scratch.asker.read(frame, path)?;
-    let to = HEADERS_MAX_BYTES.checked_sub(path.dns_at())?;
+    let Some(to) = HEADERS_MAX_BYTES.checked_sub(path.dns_at()) else {
+        return Some(());
+    };
     frame.load(0, path.payload_at(), &mut scratch.bytes, to)
 }
 

@@ -148,12 +148,14 @@ reasons! {
     TcpQuiet = 42, "drop_tcp_closed", Drop;
     /// A connection to an encrypted resolver that the policy refuses: reset.
     BypassReset = 43, "answer_bypass_reset", Transmit;
-    /// A datagram to an encrypted resolver that the policy refuses: dropped.
+    /// A datagram, or what cannot be reset, to an encrypted resolver that the policy refuses: dropped.
     BypassDropped = 44, "drop_bypass", Drop;
     /// Whether a blocked name is signed (DS): not the name itself but the zone above it answers.
     Delegation = 45, "pass_delegation", Pass;
     /// Blocked, but the interface takes VLAN tags off: the answer could leave in another VLAN.
     Untagged = 46, "pass_tag_offload", Pass;
+    /// A packet to an encrypted resolver that would have been refused; the policy says observe.
+    BypassObserved = 47, "pass_bypass_observed", Pass;
 }
 
 /// Counters a CPU: one for every number that a reason's byte can have, so that

@@ -86,7 +86,7 @@ pub struct Scratch {
     pub cookie_at: u32,
     /// The batch of overrides that is in force for this packet.
     pub batch: u32,
-    /// The flags of the control record.
+    /// The flags of the control record, as they were when the packet came.
     pub flags: u32,
 }
 

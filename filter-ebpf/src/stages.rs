@@ -176,12 +176,13 @@ pub extern "C" fn nxdp_compose(scratch: *mut Scratch, kind: u32) -> u32 {
 /// that the compiler knows.
 const TCP: u32 = 4;
 
-/// An answerable path, whose positions fit a byte, in one word.
+/// A path in one word; its positions fit a byte if it is answerable, else they say nothing.
 #[inline(always)]
 const fn packed(path: &Path) -> u32 {
     (path.ip_at as u32 & 0xff) << 24
         | (path.transport_at as u32 & 0xff) << 16
         | (path.transport_len as u32 & 0xff) << 8
+        | (path.is_answerable as u32) << 4
         | ((path.destination_port == ENCRYPTED_DNS_PORT) as u32) << 3
         | (path.is_tcp as u32) << 2
         | (path.is_ipv6 as u32) << 1
@@ -202,7 +203,7 @@ const fn unpacked(packed: u32) -> Path {
         is_tcp: packed & TCP != 0,
         is_ipv6: packed & 2 != 0,
         is_pppoe: packed & 1 != 0,
-        is_answerable: true,
+        is_answerable: packed & 16 != 0,
         vlan: 0,
         payload_len: 0,
         source_port: 0,

@@ -34,6 +34,13 @@ pub struct Verdict {
     pub frame: Vec<u8>,
 }
 
+impl Verdict {
+    /// That of a frame which is left as it is.
+    pub const fn as_it_came(reason: Reason, frame: Vec<u8>) -> Self {
+        Self { reason, frame }
+    }
+}
+
 /// Compiles lists given as name and text.
 pub fn compile_texts(lists: &[(&str, &str)]) -> Result<Image> {
     let mut builders = Vec::new();

@@ -41,6 +41,7 @@ unfiltered = true
 clients = ['10.7.0.0/16', 'vlan:31']
 [policy.trial]
 observe = true
+block_bypass = true
 clients = ['10.8.0.0/16']
 [policy.rest]
 clients = ['10.6.0.0/16']

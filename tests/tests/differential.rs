@@ -77,6 +77,7 @@ const UNREACHABLE: &[Reason] = &[
     Reason::RateLimited,
     Reason::BypassReset,
     Reason::BypassDropped,
+    Reason::BypassObserved,
     // Conversations are in tests/tests/tcp.rs.
     Reason::TcpOnly,
     Reason::TcpReset,

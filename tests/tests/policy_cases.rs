@@ -2,6 +2,8 @@
 //! have put them in force.
 #![allow(clippy::unwrap_used)]
 
+mod bypass;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -306,50 +308,6 @@ fn every_case_with_a_policy_for_the_interface() {
     let mut world = World::new(&policies);
     let wrong = world.check(&policy_cases::by_interface(), 0);
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-#[test]
-fn encrypted_transports_are_refused_to_those_whose_policy_says_so_unless_they_are_paused() {
-    let mut world = World::new(POLICIES);
-    let [kid, paused, other] = ["10.1.9.9", "10.1.4.4", "10.9.0.2"].map(|address| Client {
-        mac: 2,
-        address,
-        vlan: 0,
-    });
-    let pause = SAID
-        .iter()
-        .filter(|said| said.audience.ends_with("10.1.4.4"));
-    let now = Timestamp::now();
-    world.obey(Request::Add(pause.map(|said| order(said, now)).collect()));
-    let mut host = world.host();
-    for (from, to, over_udp, over_tcp) in [
-        (
-            kid,
-            "10.0.0.9:853",
-            Reason::BypassDropped,
-            Reason::BypassReset,
-        ),
-        (
-            kid,
-            "10.0.0.3:443",
-            Reason::BypassDropped,
-            Reason::BypassReset,
-        ),
-        (kid, "10.0.0.9:443", Reason::OtherPort, Reason::OtherPort),
-        (kid, "10.0.0.9:80", Reason::OtherPort, Reason::OtherPort),
-        (paused, "10.0.0.9:853", Reason::OtherPort, Reason::OtherPort),
-        (other, "10.0.0.3:853", Reason::OtherPort, Reason::OtherPort),
-    ] {
-        let to: SocketAddr = to.parse().unwrap();
-        let udp = world.judge(&mut host, &datagram(from, to, &[0; 40]));
-        let opening = segment(from, to, Segment::new(false, "S", &[]));
-        let tcp = world.judge(&mut host, &opening);
-        assert_eq!(
-            (udp.reason, tcp.reason),
-            (over_udp, over_tcp),
-            "{from:?} {to}"
-        );
-    }
 }
 
 /// A random override of one of few names, so that they lie over and beside each other.

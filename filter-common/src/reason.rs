@@ -45,6 +45,7 @@ macro_rules! reasons {
             pub const fn is_of_query(self) -> bool {
                 let number = self as u8;
                 number == Self::Delegation as u8
+                    || number == Self::Untagged as u8
                     || number >= Self::NoGeneration as u8
                         && number <= Self::RateLimited as u8
                         && number != Self::TcpSegment as u8
@@ -177,6 +178,29 @@ mod tests {
             assert_eq!(*reason as usize, i);
             assert_eq!(Reason::from_number(i as u8), Some(*reason));
         }
+    }
+
+    #[test]
+    fn whatever_comes_of_a_blocked_name_is_of_a_query() {
+        for reason in Reason::ALL {
+            let is_bypass = format!("{reason:?}").starts_with("Bypass");
+            let is_answer_or_drop = reason.action() != Action::Pass;
+            let is_connection = matches!(reason, Reason::TcpClosed | Reason::TcpQuiet);
+            if is_answer_or_drop && !is_bypass && !is_connection {
+                assert!(reason.is_of_query(), "{reason:?}");
+            }
+        }
+        for reason in [
+            Reason::Delegation,
+            Reason::NotClient,
+            Reason::Observed,
+            Reason::TcpOnly,
+            Reason::Untagged,
+        ] {
+            assert!(reason.is_of_query(), "{reason:?}");
+        }
+        assert!(!Reason::TcpSegment.is_of_query());
+        assert!(!Reason::BypassObserved.is_of_query());
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub fn source(scratch: &Scratch, path: &Path) -> Source {
 
 /// Whether `source` may be sent an answer now; [`Reason::Slipped`] asks for a truncated one.
 ///
-/// The asker in `scratch` is looked at if [`CONTROL_UNTAGGED`] is set.
+/// The asker in `scratch` is looked at if its flags have [`CONTROL_UNTAGGED`].
 #[inline(always)]
 pub fn admit<S: Steps + ?Sized>(
     steps: &S,
@@ -93,7 +93,7 @@ pub fn admit<S: Steps + ?Sized>(
         .record(0)
         .map(Control::of)
         .ok_or(Reason::Inconsistent)?;
-    if control.flags & CONTROL_UNTAGGED != 0
+    if scratch.flags & CONTROL_UNTAGGED != 0
         && steps.interface(scratch.asker.interface).0 & INTERFACE_UNTAGGED != 0
     {
         return Err(Reason::Untagged);

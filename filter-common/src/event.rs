@@ -21,13 +21,13 @@ pub fn tell<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, reason: Reason) {
         return;
     };
     let is_blocked = !matches!(reason.action(), Action::Pass);
-    if control.flags & CONTROL_BY_ANY != 0 {
+    if scratch.flags & CONTROL_BY_ANY != 0 {
         steps.count_policy(scratch.policy, is_blocked);
     }
     let is_told = if is_blocked || matches!(reason, Reason::Observed) {
-        control.flags & (CONTROL_LOG_ALL | CONTROL_LOG_BLOCKED) != 0
+        scratch.flags & (CONTROL_LOG_ALL | CONTROL_LOG_BLOCKED) != 0
     } else {
-        control.flags & CONTROL_LOG_ALL != 0 && is_sampled(steps, control.log_every)
+        scratch.flags & CONTROL_LOG_ALL != 0 && is_sampled(steps, control.log_every)
     };
     if is_told {
         let rule = match scratch.rule {

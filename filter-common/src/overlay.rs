@@ -89,7 +89,7 @@ pub fn is_client_paused<M: Maps + ?Sized>(
 ) -> bool {
     scratch.batch = control.batch;
     scratch.decision = Decision::default();
-    if control.flags & CONTROL_PAUSES == 0 {
+    if scratch.flags & CONTROL_PAUSES == 0 {
         return false;
     }
     scratch.decision = look_up(maps, scratch, control, control.key.root, false);

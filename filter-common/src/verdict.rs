@@ -132,6 +132,7 @@ impl Best {
 
 /// Decides the query in `scratch`: why it passes, or the rule and the answer it asks for.
 ///
+/// Looks at what the flags in `scratch` say, not the control record, which may have changed since.
 /// Leaves the rule, its generation and its owner name in `scratch`.
 #[inline(always)]
 pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<AnswerKind, Reason> {
@@ -139,15 +140,14 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     scratch.policy = 0;
     scratch.decision = Decision::default();
     let record = steps.record(0).ok_or(Reason::NoGeneration)?;
-    let control = Control::of(record);
     let [active, custom] = record.generations();
     if active == 0 {
         return Err(Reason::NoGeneration);
     }
     scratch.generation = active;
     scratch.custom = custom;
-    let policy = policy_of(steps, scratch, control)?;
-    if control.flags & CONTROL_OVERRIDES != 0 {
+    let policy = policy_of(steps, scratch)?;
+    if scratch.flags & CONTROL_OVERRIDES != 0 {
         steps.overlay(scratch);
     }
     let decided = match scratch.decision.action {
@@ -178,10 +178,9 @@ fn is_delegation(scratch: &Scratch) -> bool {
 fn policy_of<'a, S: Steps + ?Sized>(
     steps: &'a S,
     scratch: &mut Scratch,
-    control: &Control,
 ) -> Result<&'a PolicyRecord, Reason> {
-    if control.flags & CONTROL_BY_ANY != 0 {
-        scratch.policy = steps.select_policy(scratch, control.flags);
+    if scratch.flags & CONTROL_BY_ANY != 0 {
+        scratch.policy = steps.select_policy(scratch, scratch.flags);
     }
     let policy = steps.policy(scratch.policy).ok_or(Reason::Inconsistent)?;
     if policy.flags & POLICY_UNFILTERED != 0 {

@@ -4,15 +4,20 @@
 mod show;
 
 use std::{
+    cell::Cell,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use filter_common::{
+    client,
+    filter::{Host, filter},
+    frame::BufferFrame,
     layout::{
-        CLIENT_ANSWERED, CONTROL_BY_SOURCE, CONTROL_OVERRIDES, ClientRecord, Control, Header,
-        InterfaceRecord, OverrideRecord, POLICY_UNFILTERED, PolicyRecord, Record,
+        CLIENT_ANSWERED, CONTROL_BY_SOURCE, CONTROL_OVERRIDES, CONTROL_PAUSES, CONTROL_UNTAGGED,
+        ClientRecord, Control, Header, InterfaceRecord, OverrideRecord, POLICY_REFUSE_BYPASS,
+        POLICY_UNFILTERED, PolicyRecord, Record,
     },
     maps::{Address, Maps},
     reason::Reason,
@@ -26,6 +31,7 @@ use filter_user::{
 };
 use hickory_proto::op::ResponseCode;
 use nix::sys::signal::Signal;
+use nxdp_tests::{cases::Message, engines::compile_texts, frame::UdpFrame, lab};
 use serde_json::Value;
 use show::Show;
 
@@ -110,6 +116,7 @@ fn the_unfiltered_policy_looks_at_no_table() {
     };
     let mut scratch: Box<Scratch> = bytemuck::allocation::zeroed_box();
     scratch.label_count = 3;
+    scratch.flags = control.flags;
     assert_eq!(
         verdict::decide(&tables, &mut scratch),
         Err(Reason::Unfiltered)
@@ -120,6 +127,101 @@ fn the_unfiltered_policy_looks_at_no_table() {
         verdict::decide(&tables, &mut scratch)
     }));
     assert!(looks.is_err());
+}
+
+/// A table whose control record is replaced after it was read some times.
+struct Replaced {
+    records: Vec<Record>,
+    after: Record,
+    reads_left: Cell<u32>,
+    policies: [PolicyRecord; 2],
+}
+
+/// The flags that come into force, each of which has the asker looked at.
+const ALL_AT_ONCE: u32 = CONTROL_BY_SOURCE | CONTROL_OVERRIDES | CONTROL_PAUSES | CONTROL_UNTAGGED;
+const INTERFACE: u32 = 5;
+
+impl Records for Replaced {
+    fn record(&self, index: u32) -> Option<&Record> {
+        if index != 0 {
+            return self.records.get(index as usize);
+        }
+        match self.reads_left.get() {
+            0 => Some(&self.after),
+            left => {
+                self.reads_left.set(left - 1);
+                self.records.first()
+            }
+        }
+    }
+}
+
+impl Maps for Replaced {
+    fn policy(&self, number: u32) -> Option<&PolicyRecord> {
+        self.policies.get(number as usize)
+    }
+
+    fn client(&self, address: &Address) -> ClientRecord {
+        assert_eq!(
+            *address,
+            client::mapped(lab::CLIENT_V4.octets()),
+            "an earlier packet's"
+        );
+        ClientRecord(1)
+    }
+
+    fn interface(&self, interface: u32) -> InterfaceRecord {
+        assert_eq!(interface, INTERFACE, "an earlier packet's");
+        InterfaceRecord::default()
+    }
+}
+
+impl Steps for Replaced {}
+
+#[test]
+fn policies_that_come_into_force_while_a_packet_is_judged_are_for_the_next_one() {
+    let image = compile_texts(&[("list", "||blocked.test^\n")]).unwrap();
+    let before = Control {
+        active: 1,
+        ..Control::default()
+    };
+    let after = Control {
+        flags: ALL_AT_ONCE,
+        ..before
+    };
+    let policy = |flags| PolicyRecord {
+        categories: u64::MAX,
+        flags,
+        ..PolicyRecord::default()
+    };
+    let query = UdpFrame::query_v4(40_000, &Message::new("blocked.test").bytes()).build();
+    let mut encrypted = query.clone();
+    encrypted[36..38].copy_from_slice(&853_u16.to_be_bytes());
+    for (frame, of_old, of_new) in [
+        (query, Reason::NxDomain, Reason::Unfiltered),
+        (encrypted, Reason::BypassDropped, Reason::OtherPort),
+    ] {
+        let reasons = (0..8).map(|reads| {
+            let control = [Record(bytemuck::cast(before))];
+            let tables = Replaced {
+                records: [&control, image.records()].concat(),
+                after: Record(bytemuck::cast(after)),
+                reads_left: Cell::new(reads),
+                policies: [policy(POLICY_REFUSE_BYPASS), policy(POLICY_UNFILTERED)],
+            };
+            let mut scratch: Box<Scratch> = bytemuck::allocation::zeroed_box();
+            let mut buffer = frame.clone();
+            buffer.resize(1024, 0);
+            let mut frame = BufferFrame::new(&mut buffer, frame.len())
+                .from_interface(INTERFACE)
+                .watching_bypasses();
+            filter(&mut frame, || Some(Host::new(&tables, &mut scratch)))
+        });
+        let reasons: Vec<Reason> = reasons.collect();
+        // The flags are the first thing that is read.
+        let expected = [&[of_new][..], &[of_old; 7]].concat();
+        assert_eq!(reasons, expected);
+    }
 }
 
 #[test]

@@ -57,6 +57,7 @@ impl Records {
         put_question(&mut scratch, name);
         scratch.asker = *asker;
         scratch.policy = policy;
+        scratch.flags = Control::of(&self.control).flags;
         overlay::walk(self, &mut scratch);
         scratch.decision
     }

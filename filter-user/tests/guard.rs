@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test panics")]
 
-use filter_common::{name::Name, rule::Scope};
+use filter_common::{
+    name::Name,
+    rule::{QtypeSet, Scope},
+};
 use filter_user::{
     compile::{ListBuilder, ListInfo, Options, compile},
     guard::{
-        Finding, GuardKind, GuardedName, Guards, Override, Severity, protected_names, refuses,
+        Finding, GuardKind, GuardedName, Guards, Override, Refusal, RequiredName, Severity, harm,
+        protected_names, refuses,
     },
     image::Image,
     rule::{Effect, Rule, Shape},
@@ -30,6 +34,16 @@ fn allow(text: &str) -> Rule {
         ..Shape::block(Scope::Suffix)
     }
     .of(name(text))
+}
+
+/// A rule for some query types only.
+fn only(rule: Rule, qtypes: &[u16]) -> Rule {
+    with_types(rule, QtypeSet::only(qtypes))
+}
+
+fn with_types(mut rule: Rule, qtypes: Option<QtypeSet>) -> Rule {
+    rule.shape.qtypes = qtypes.unwrap();
+    rule
 }
 
 fn list(rules: &[Rule]) -> ListBuilder {
@@ -130,7 +144,6 @@ fn no_collision_may_hit_a_protected_name_or_one_of_the_operators() {
     let guards = Guards {
         must_not_block: vec![GuardedName {
             name: name("www.bank.test"),
-            category_mask: 1,
             source: "names.txt:7".to_owned(),
         }],
         ..Guards::default()
@@ -149,16 +162,23 @@ fn the_servers_of_the_lists_are_protected() {
     );
 }
 
+fn guarded(text: &str) -> GuardedName {
+    GuardedName {
+        name: name(text),
+        source: "names.txt:7".to_owned(),
+    }
+}
+
 #[test]
 fn the_operators_own_names_count() {
-    let guarded = |text| GuardedName {
+    let required = |text| RequiredName {
         name: name(text),
         category_mask: u64::MAX,
         source: "names.txt:7".to_owned(),
     };
     let guards = Guards {
         must_not_block: vec![guarded("www.bank.test"), guarded("other.test")],
-        must_block: vec![guarded("order.test"), guarded("a.bank.test")],
+        must_block: vec![required("order.test"), required("a.bank.test")],
         ..Guards::default()
     };
     let found = findings(&guards, &[block("bank.test")]);
@@ -186,6 +206,111 @@ fn only_policies_in_use_count() {
     let image = image(&tested);
     assert!(refuses(&guards(&[1, 2]).check(&[&tested], &image, None)));
     assert!(!refuses(&guards(&[1, 4]).check(&[&tested], &image, None)));
+}
+
+#[test]
+fn an_exception_of_a_category_that_no_policy_selects_hides_no_block() {
+    let of = |rule: Rule, categories: u64| {
+        let mut list = list(&[rule]);
+        list.set_info(ListInfo {
+            categories,
+            ..list.info().clone()
+        });
+        list
+    };
+    let (ads, games) = (of(block("bank.test"), 1), of(allow("bank.test"), 2));
+    let lists = [&ads, &games];
+    let image = compile(&lists, &Options::default()).unwrap();
+    let refused = |masks: &[u64]| {
+        let guards = Guards {
+            category_masks: masks.to_vec(),
+            must_not_block: vec![guarded("www.bank.test")],
+            ..Guards::default()
+        };
+        refuses(&guards.check(&lists, &image, None))
+    };
+    assert!(refused(&[1]) && refused(&[3, 1]));
+    assert!(!refused(&[3]) && !refused(&[2]));
+}
+
+#[test]
+fn a_block_of_some_query_types_counts() {
+    let subs = |text| Rule::block(name(text), Scope::Subs);
+    for rule in [
+        only(block("co.uk"), &[28, 65]),
+        only(block("co.uk"), &[16, 15]),
+        with_types(block("de"), QtypeSet::except(&[1])),
+        only(block("arpa"), &[12]),
+        only(subs("in-addr.arpa"), &[12]),
+        only(block("ntp.org"), &[16]),
+        only(exact("in-addr.arpa"), &[6]),
+    ] {
+        assert!(
+            refuses(&findings(&Guards::default(), std::slice::from_ref(&rule))),
+            "{rule:?}"
+        );
+    }
+    let guards = Guards {
+        must_not_block: vec![guarded("bank.test")],
+        ..Guards::default()
+    };
+    let found = findings(&guards, &[only(block("bank.test"), &[15])]);
+    assert_eq!(
+        brief(&found),
+        [(GuardKind::MustNotBlock, "bank.test", Some(1), true)]
+    );
+    assert!(found[0].what.contains("(type MX)"), "{}", found[0].what);
+    // An exception for some of the types leaves the others.
+    let half = [block("co.uk"), only(allow("co.uk"), &[1, 28])];
+    assert!(refuses(&findings(&Guards::default(), &half)));
+    assert!(!refuses(&findings(
+        &Guards::default(),
+        &[only(block("co.uk"), &[28]), only(allow("co.uk"), &[28])]
+    )));
+}
+
+#[test]
+fn suffixes_that_the_public_list_names_by_a_wildcard_are_refused() {
+    for text in ["np", "sch.uk", "kobe.jp"] {
+        for scope in [Scope::Subs, Scope::Suffix] {
+            let rule = Rule::block(name(text), scope);
+            assert!(refuses(&findings(&Guards::default(), &[rule])), "{text}");
+            assert!(harm(&name(text), scope).is_some(), "{text}");
+        }
+        assert!(!refuses(&findings(&Guards::default(), &[exact(text)])));
+        assert_eq!(harm(&name(text), Scope::Exact), None, "{text}");
+    }
+    // Hosted sites are warned about, and names that a wildcard skips are like all others.
+    assert_eq!(
+        brief(&findings(&Guards::default(), &[block("compute.estate")])),
+        [(GuardKind::PrivateSuffix, "compute.estate", Some(1), false)]
+    );
+    assert_eq!(findings(&Guards::default(), &[block("city.kobe.jp")]), []);
+}
+
+#[test]
+fn a_list_cannot_except_what_the_guard_asks_for() {
+    for label in ["nxdp-probe-5e8c1fd", "0000000000000000"] {
+        let spared = format!("{label}.co.uk");
+        let rules = [block("co.uk"), allow(&spared)];
+        assert!(refuses(&findings(&Guards::default(), &rules)));
+        let mut rule = block("co.uk");
+        rule.shape.except = vec![name(&spared)];
+        assert!(refuses(&findings(&Guards::default(), &[rule])));
+    }
+}
+
+#[test]
+fn a_refusal_that_tells_some_findings_says_where_the_others_are() {
+    let suffixes = [
+        "com", "net", "org", "de", "fr", "co.uk", "me.uk", "org.uk", "com.au", "co.jp", "co.nz",
+    ];
+    let found = findings(&Guards::default(), &suffixes.map(block));
+    let text = Refusal::of(&found).unwrap().to_string();
+    assert!(
+        text.contains("more; `nxdp check --json` tells all"),
+        "{text}"
+    );
 }
 
 #[test]

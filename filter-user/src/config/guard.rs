@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Config, Error};
 use crate::{
     compile::Kind,
-    guard::{GuardedName, Guards, Override, SizeLimits},
+    guard::{GuardedName, Guards, Override, RequiredName, SizeLimits},
     input::Input,
     list,
     policy::Categories,
@@ -129,13 +129,19 @@ impl Config {
             ..Guards::default()
         };
         for path in &config.must_not_block {
-            guards.must_not_block.extend(guarded(path, u64::MAX)?);
+            let guarded = |name, source| GuardedName { name, source };
+            guards.must_not_block.extend(names(path, guarded)?);
         }
         for MustBlock { category, file } in &config.must_block {
             let category = category.as_deref();
             let mask = category.and_then(|category| categories.mask(category));
             let is_custom = category.is_some_and(|category| self.is_only_custom(category));
-            let names = guarded(file, mask.unwrap_or(u64::MAX))?;
+            let category_mask = mask.unwrap_or(u64::MAX);
+            let names = names(file, |name, source| RequiredName {
+                name,
+                category_mask,
+                source,
+            })?;
             match is_custom == (kind == Kind::Custom) {
                 true => guards.must_block.extend(names),
                 false => guards.must_not_allow.extend(names),
@@ -168,15 +174,12 @@ pub fn popular_names(path: &Path) -> Result<Vec<Name>, Error> {
     Ok(names)
 }
 
-fn guarded(path: &Path, category_mask: u64) -> Result<Vec<GuardedName>, Error> {
+/// What `make` makes of each name of a file and its place.
+fn names<T>(path: &Path, make: impl Fn(Name, String) -> T) -> Result<Vec<T>, Error> {
     let mut names = Vec::new();
     let mut wrong = None;
     read_names(path, |line, name| match name {
-        Ok(name) => names.push(GuardedName {
-            name,
-            category_mask,
-            source: format!("{}:{line}", path.display()),
-        }),
+        Ok(name) => names.push(make(name, format!("{}:{line}", path.display()))),
         Err(reason) => {
             wrong.get_or_insert((line, reason));
         }

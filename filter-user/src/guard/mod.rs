@@ -21,6 +21,11 @@ use crate::{
     list,
 };
 
+/// Query types that a block may be for: A, AAAA and HTTPS, which applications ask, then PTR, MX,
+/// TXT, SRV, SVCB, NS, SOA, CNAME and DNSKEY, without which mail, services, delegations and
+/// validation break. More than a rule can exclude.
+const USUAL_QTYPES: [u16; 12] = [1, 28, 65, 12, 15, 16, 33, 64, 2, 6, 5, 48];
+
 /// What is being guarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -135,12 +140,21 @@ pub struct ListVersion {
     pub serial: Option<u32>,
 }
 
-/// A name that must, or must not, be blocked.
+/// A name that must not be blocked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardedName {
     /// The name.
     pub name: Name,
-    /// Categories of the policies that this is about.
+    /// Who says so: a file and line, for the message.
+    pub source: String,
+}
+
+/// A name that must be blocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredName {
+    /// The name.
+    pub name: Name,
+    /// Categories whose lists must block it.
     pub category_mask: u64,
     /// Who says so: a file and line, for the message.
     pub source: String,
@@ -175,9 +189,9 @@ pub struct Guards {
     /// Names that must not be blocked, besides the built-in ones.
     pub must_not_block: Vec<GuardedName>,
     /// Names that must be blocked.
-    pub must_block: Vec<GuardedName>,
+    pub must_block: Vec<RequiredName>,
     /// Names that another image must block, and that this one must not let through.
-    pub must_not_allow: Vec<GuardedName>,
+    pub must_not_allow: Vec<RequiredName>,
     /// How much a list may change at once.
     pub sizes: SizeLimits,
     /// Findings that are accepted.

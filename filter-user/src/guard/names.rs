@@ -2,7 +2,7 @@
 
 use filter_common::name::Name;
 
-use super::{Finding, GuardKind, GuardedName, Guards, Severity};
+use super::{Finding, GuardKind, GuardedName, Guards, RequiredName, Severity, USUAL_QTYPES};
 use crate::{
     image::{Decision, Image},
     rule::qtype_text,
@@ -10,8 +10,8 @@ use crate::{
 
 const BUILT_IN: &str = include_str!("protected.txt");
 
-/// A, AAAA and HTTPS: what applications ask.
-const QTYPES: [u16; 3] = [1, 28, 65];
+/// A name that must be blocked is asked as an application asks first.
+const QTYPE_A: u16 = 1;
 
 /// The built-in names with what depends on them.
 pub(super) fn built_in() -> impl Iterator<Item = (Name, &'static str)> {
@@ -35,39 +35,30 @@ pub(super) fn check(guards: &Guards, image: &Image) -> Vec<Finding> {
             findings.extend(blocked(image, GuardKind::Protected, &name, mask, &what));
         }
     }
-    for GuardedName {
-        name,
-        category_mask,
-        source,
-    } in &guards.must_not_block
-    {
-        let what = format!("is blocked, but {source} says that it must not be");
-        findings.extend(blocked(
-            image,
-            GuardKind::MustNotBlock,
-            name,
-            *category_mask,
-            &what,
-        ));
+    for GuardedName { name, source } in &guards.must_not_block {
+        for &mask in &guards.category_masks {
+            let what = format!("is blocked, but {source} says that it must not be");
+            findings.extend(blocked(image, GuardKind::MustNotBlock, name, mask, &what));
+        }
     }
     findings.extend(
         guards
             .must_block
             .iter()
-            .filter_map(|guarded| passed(image, guarded, |decision| decision != Decision::Block)),
+            .filter_map(|required| passed(image, required, |decision| decision != Decision::Block)),
     );
     findings.extend(
         guards
             .must_not_allow
             .iter()
-            .filter_map(|guarded| passed(image, guarded, |decision| decision == Decision::Allow)),
+            .filter_map(|required| passed(image, required, |decision| decision == Decision::Allow)),
     );
     findings.dedup();
     findings
 }
 
 fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -> Option<Finding> {
-    let (qtype, winner) = QTYPES.iter().find_map(|&qtype| {
+    let (qtype, winner) = USUAL_QTYPES.iter().find_map(|&qtype| {
         let verdict = image.query(name, qtype, mask);
         (verdict.decision == Decision::Block).then_some((qtype, verdict.winner))
     })?;
@@ -88,15 +79,15 @@ fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -
 
 fn passed(
     image: &Image,
-    guarded: &GuardedName,
+    required: &RequiredName,
     is_wrong: impl Fn(Decision) -> bool,
 ) -> Option<Finding> {
-    let GuardedName {
+    let RequiredName {
         name,
         category_mask,
         source,
-    } = guarded;
-    let verdict = image.query(name, QTYPES[0], *category_mask);
+    } = required;
+    let verdict = image.query(name, QTYPE_A, *category_mask);
     if !is_wrong(verdict.decision) {
         return None;
     }

@@ -40,7 +40,10 @@ impl fmt::Display for Refusal {
         }
         if count > TOLD_MAX {
             let more = count - TOLD_MAX;
-            write!(f, "\n  and {more} more; `nxdp check` tells all of them")?;
+            write!(
+                f,
+                "\n  and {more} more; `nxdp check --json` tells all of them"
+            )?;
         }
         f.write_str(
             "\nmend the lists, or accept what you want in the configuration (`--config FILE`):",

@@ -4,20 +4,29 @@
 //! suffixes that registries sell names under; its private part those of
 //! companies, where a block may be meant.
 
-use filter_common::{name::Name, rule::Scope};
+use std::{
+    iter,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use filter_common::{
+    name::Name,
+    rule::{QtypeSet, Scope},
+};
 use psl::{Info, Psl, Type};
 
-use super::{Finding, GuardKind, Guards, Severity};
+use super::{Finding, GuardKind, Guards, Severity, USUAL_QTYPES};
 use crate::{
     compile::ListBuilder,
     image::{Decision, Image, Origin},
     rule::Shape,
 };
 
-/// A label that no list has, to ask whether names below a suffix are blocked.
-const PROBE: &[u8] = b"\x12nxdp-probe-5e8c1fd";
+/// Stands for every name below, where the list of public suffixes has a wildcard (`*.np`).
+const ANY_LABEL: &[u8] = b"nxdp-any";
 
 pub(super) fn check(guards: &Guards, lists: &[&ListBuilder], image: &Image) -> Vec<Finding> {
+    let probe = probe();
     let mut findings = Vec::new();
     for (number, list) in lists.iter().enumerate() {
         let blocks: Vec<_> = list.shapes().iter().map(is_block).collect();
@@ -25,14 +34,14 @@ pub(super) fn check(guards: &Guards, lists: &[&ListBuilder], image: &Image) -> V
             if !blocks[shape as usize] {
                 continue;
             }
-            let Some(kind) = kind_of(labels) else {
+            let shape = &list.shapes()[shape as usize];
+            let Some(kind) = kind_of(labels, shape.scope) else {
                 continue;
             };
-            let shape = &list.shapes()[shape as usize];
             let Ok(name) = Name::from_wire(&[labels, b"\0"].concat()) else {
                 continue;
             };
-            if is_blocked(guards, image, &name, shape.scope) {
+            if is_blocked(guards, image, &name, shape, &probe) {
                 let origin = origin(list, number, name, line, shape);
                 let severity = severity(kind, shape.scope, labels);
                 findings.push(finding(kind, severity, shape.scope, &origin));
@@ -48,7 +57,7 @@ fn is_block(shape: &Shape) -> bool {
         .is_some_and(|priority| !priority.is_allow())
 }
 
-fn kind_of(labels: &[u8]) -> Option<GuardKind> {
+fn kind_of(labels: &[u8], scope: Scope) -> Option<GuardKind> {
     let mut starts = [0; 128];
     let (mut count, mut at) = (0, 0);
     while at < labels.len() {
@@ -61,24 +70,71 @@ fn kind_of(labels: &[u8]) -> Option<GuardKind> {
     }
     let from_right = starts[..count].iter().rev();
     let label = |&start: &usize| &labels[start + 1..][..usize::from(labels[start])];
-    let Info { len, typ } = psl::List.find(from_right.map(label));
+    let from_right = from_right.map(label);
     // The length of a suffix counts the dots between its labels.
-    match typ {
-        Some(Type::Icann) if len + 1 == labels.len() => Some(GuardKind::PublicSuffix),
-        Some(Type::Private) if len + 1 == labels.len() => Some(GuardKind::PrivateSuffix),
-        _ => None,
-    }
+    let own = |Info { len, typ }| typ.filter(|_| len + 1 == labels.len());
+    let found = match scope {
+        Scope::Exact => own(suffix_of(&mut from_right.clone())),
+        Scope::Subs | Scope::Suffix => {
+            let below = suffix_of(&mut from_right.clone().chain(iter::once(ANY_LABEL)));
+            match (below.typ, below.len == labels.len() + ANY_LABEL.len()) {
+                (Some(Type::Private), true) => {
+                    own(suffix_of(&mut from_right.clone())).or(below.typ)
+                }
+                (typ, true) => typ,
+                // No wildcard: one look-up tells of the name itself what its own would.
+                (_, false) => own(below),
+            }
+        }
+    };
+    found.map(|typ| match typ {
+        Type::Icann => GuardKind::PublicSuffix,
+        Type::Private => GuardKind::PrivateSuffix,
+    })
+}
+
+/// The public suffix of labels from right to left.
+///
+/// The look-up is thousands of functions, and compiled for each type of iterator: there is one.
+fn suffix_of(labels: &mut dyn Iterator<Item = &[u8]>) -> Info {
+    psl::List.find(labels)
+}
+
+/// A label in wire form, to ask whether names below a suffix are blocked.
+///
+/// It is drawn for each check: a list whose author knew it could except it and block the rest.
+fn probe() -> Vec<u8> {
+    // Without randomness the clock has to do: nobody knows its nanoseconds beforehand.
+    let number = getrandom::u64().unwrap_or_else(|_| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(0, |now| now.as_nanos() as u64)
+    });
+    let label = format!("{number:016x}");
+    [&[label.len() as u8], label.as_bytes()].concat()
 }
 
 /// Whether the rule has its way: an exception may have lifted it.
-fn is_blocked(guards: &Guards, image: &Image, name: &Name, scope: Scope) -> bool {
-    let queried = match scope {
+fn is_blocked(guards: &Guards, image: &Image, name: &Name, shape: &Shape, probe: &[u8]) -> bool {
+    let queried = match shape.scope {
         Scope::Exact => Ok(*name),
-        Scope::Subs | Scope::Suffix => Name::from_wire(&[PROBE, name.as_wire()].concat()),
+        Scope::Subs | Scope::Suffix => Name::from_wire(&[probe, name.as_wire()].concat()),
     };
     let Ok(queried) = queried else { return false };
-    let mut masks = guards.category_masks.iter();
-    masks.any(|&mask| image.query(&queried, 1, mask).decision == Decision::Block)
+    let is_blocked = |qtype, mask| image.query(&queried, qtype, mask).decision == Decision::Block;
+    asked(&shape.qtypes).any(|qtype| {
+        let mut masks = guards.category_masks.iter();
+        masks.any(|&mask| is_blocked(qtype, mask))
+    })
+}
+
+/// Types that a rule is asked for: those that it names, or of the usual ones those that it is for.
+fn asked(qtypes: &QtypeSet) -> impl Iterator<Item = u16> {
+    let candidates = match qtypes.mode() {
+        QtypeSet::ONLY => qtypes.named_qtypes(),
+        _ => &USUAL_QTYPES,
+    };
+    let asked = candidates.iter().copied();
+    asked.filter(|&qtype| qtypes.contains(qtype))
 }
 
 /// Blocks of names that nobody uses as suffixes do no harm.
@@ -94,7 +150,7 @@ fn severity(kind: GuardKind, scope: Scope, labels: &[u8]) -> Severity {
 pub(super) fn is_refused(name: &Name, scope: Scope) -> bool {
     let wire = name.as_wire();
     let labels = &wire[..wire.len() - 1];
-    kind_of(labels).is_some_and(|kind| severity(kind, scope, labels) == Severity::Refuse)
+    kind_of(labels, scope).is_some_and(|kind| severity(kind, scope, labels) == Severity::Refuse)
 }
 
 /// Whether a name of one label has names below it: a top-level domain, or one of local networks.
@@ -102,7 +158,8 @@ fn is_in_use(labels: &[u8]) -> bool {
     let Some((_, label)) = labels.split_first() else {
         return true;
     };
-    psl::List.find([label].into_iter()).typ.is_some() || LOCAL_LABELS.contains(&label)
+    let below = suffix_of(&mut [label, ANY_LABEL].into_iter());
+    below.typ.is_some() || LOCAL_LABELS.contains(&label)
 }
 
 /// Labels under which networks and machines name what is theirs (RFC 6761, RFC 6762 appendix G,
@@ -168,11 +225,7 @@ mod tests {
 
     #[test]
     fn suffixes_are_told_from_names_below_them() {
-        let kind = |text: &str| {
-            let name = Name::from_text(text.as_bytes()).unwrap();
-            let wire = name.as_wire();
-            kind_of(&wire[..wire.len() - 1])
-        };
+        let kind = |text: &str| kind(text, Scope::Exact);
         assert_eq!(kind("com"), Some(GuardKind::SingleLabel));
         assert_eq!(kind("co.uk"), Some(GuardKind::PublicSuffix));
         assert_eq!(kind("kawasaki.jp"), None);
@@ -184,7 +237,48 @@ mod tests {
     }
 
     #[test]
-    fn the_probe_is_one_label() {
-        assert_eq!(usize::from(PROBE[0]) + 1, PROBE.len());
+    fn a_wildcard_of_suffixes_counts_for_rules_that_reach_below_it() {
+        for text in ["com", "co.uk", "x.kawasaki.jp", "github.io", "example.com"] {
+            assert_eq!(
+                kind(text, Scope::Suffix),
+                kind(text, Scope::Exact),
+                "{text}"
+            );
+        }
+        for scope in [Scope::Subs, Scope::Suffix] {
+            for text in ["kawasaki.jp", "kobe.jp", "sch.uk", "com.np"] {
+                assert_eq!(kind(text, scope), Some(GuardKind::PublicSuffix), "{text}");
+            }
+            assert_eq!(
+                kind("compute.estate", scope),
+                Some(GuardKind::PrivateSuffix)
+            );
+            assert_eq!(kind("city.kawasaki.jp", scope), None);
+        }
+        for text in ["kobe.jp", "sch.uk", "compute.estate"] {
+            assert_eq!(kind(text, Scope::Exact), None, "{text}");
+        }
+    }
+
+    fn kind(text: &str, scope: Scope) -> Option<GuardKind> {
+        let name = Name::from_text(text.as_bytes()).unwrap();
+        let wire = name.as_wire();
+        kind_of(&wire[..wire.len() - 1], scope)
+    }
+
+    #[test]
+    fn the_probe_is_one_label_and_another_one_each_time() {
+        let [a, b] = [probe(), probe()];
+        assert_eq!(usize::from(a[0]) + 1, a.len());
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn a_rule_is_asked_for_types_that_it_is_for() {
+        let first = |qtypes: Option<QtypeSet>| asked(&qtypes.unwrap()).next();
+        assert_eq!(first(Some(QtypeSet::ALL)), Some(1));
+        assert_eq!(first(QtypeSet::only(&[99])), Some(99));
+        assert_eq!(first(QtypeSet::except(&[1])), Some(28));
+        assert_eq!(first(QtypeSet::except(&[1, 28, 65, 12])), Some(15));
     }
 }

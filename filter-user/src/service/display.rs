@@ -73,7 +73,7 @@ impl Display {
         let findings = compiled.all_findings().count();
         if findings > FINDINGS_SHOWN {
             let more = findings - FINDINGS_SHOWN;
-            eprintln!("and {more} more warnings; `nxdp check` tells all of them");
+            eprintln!("and {more} more warnings; `nxdp check --json` tells all of them");
         }
         let image = &compiled.image;
         let records = image.records().len();

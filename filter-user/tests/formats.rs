@@ -13,11 +13,15 @@ use std::{
     sync::Arc,
 };
 
-use filter_common::{name::Name, rule::Scope};
+use filter_common::{
+    name::Name,
+    rule::{AnswerKind, Scope},
+};
 use filter_user::{
+    compile::{self, ListBuilder, ListInfo},
     config::{Config, ListConfig},
-    image::{Image, walk},
-    list::{Options, ScopePolicy, parse},
+    image::{Decision, Image, walk},
+    list::{Format, Kind, Options, Report, ScopePolicy, parse},
     pipeline::{Guarding, Request, Sources},
     rule::Rule,
 };
@@ -144,4 +148,101 @@ fn a_real_list_gives_the_same_verdicts_as_zone_and_configurations() {
     }
     println!("{compared} verdicts");
     assert!(compared > 1_000_000, "{compared}");
+}
+
+// ---- lines that change what others mean ------------------------------------
+
+/// A list of these lines, compiled.
+fn of_text(text: &str, format: Format) -> (Report, Image) {
+    let options = Options {
+        format: Some(format),
+        ..Options::default()
+    };
+    let mut list = ListBuilder::new(ListInfo::new("tested", "memory"));
+    let report = parse(text.as_bytes(), &options, &mut |line, rule: &Rule| {
+        list.rule(line, rule);
+    });
+    let image = compile::compile(&[&list], &compile::Options::default());
+    (report.unwrap(), image.unwrap())
+}
+
+/// Answer and address for the name, if it is blocked.
+fn answered(image: &Image, text: &str) -> Option<(AnswerKind, [u8; 4])> {
+    let name = Name::from_text(text.as_bytes()).unwrap();
+    let record = image.query(&name, 1, u64::MAX).record?;
+    Some((AnswerKind::from_number(record.answer)?, record.ipv4))
+}
+
+#[test]
+fn a_zone_of_unbound_answers_from_its_data_before_it_blocks() {
+    let address = Some((AnswerKind::Address, [192, 0, 2, 5]));
+    for (zone_type, kind) in [
+        ("static", AnswerKind::NxDomain),
+        ("refuse", AnswerKind::Refused),
+        ("deny", AnswerKind::Drop),
+        ("inform_deny", AnswerKind::Drop),
+    ] {
+        let zone = format!("local-zone: \"d.example\" {zone_type}\n");
+        let data =
+            "local-data: \"d.example A 192.0.2.5\"\nlocal-data: \"a.b.d.example A 192.0.2.5\"\n";
+        for text in [format!("{zone}{data}"), format!("{data}{zone}")] {
+            let (_, image) = of_text(&text, Format::Unbound);
+            assert_eq!(answered(&image, "d.example"), address, "{text}");
+            assert_eq!(answered(&image, "a.b.d.example"), address, "{text}");
+            for name in ["b.d.example", "x.d.example", "x.a.b.d.example"] {
+                assert_eq!(
+                    answered(&image, name),
+                    Some((kind, [0; 4])),
+                    "{name}: {text}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_zone_of_unbound_that_always_blocks_ignores_its_data() {
+    let text = "local-zone: \"d.example\" always_nxdomain\n\
+        local-zone: \"s.d.example\" static\n\
+        local-data: \"d.example A 192.0.2.5\"\n\
+        local-data: \"x.d.example A 192.0.2.5\"\n\
+        local-data: \"x.s.d.example A 192.0.2.5\"\n\
+        local-data: \"other.example A 192.0.2.5\"\n";
+    let (report, image) = of_text(text, Format::Unbound);
+    let (address, none) = (
+        (AnswerKind::Address, [192, 0, 2, 5]),
+        (AnswerKind::NxDomain, [0; 4]),
+    );
+    for (name, expected) in [
+        ("d.example", none),
+        ("x.d.example", none),
+        ("y.s.d.example", none),
+        // The closest zone decides.
+        ("x.s.d.example", address),
+        ("other.example", address),
+    ] {
+        assert_eq!(answered(&image, name), Some(expected), "{name}");
+    }
+    assert_eq!(report.by_kind.of(Kind::Ignored), 2);
+    let sample = &report.samples[0];
+    assert_eq!((sample.line, sample.column), (3, 14));
+    assert_eq!(
+        sample.reason,
+        "data of a zone that answers without its data"
+    );
+}
+
+#[test]
+fn badfilter_deletes_a_bare_wildcard_of_an_adguard_list() {
+    for wildcard in ["*.d.example", ".d.example"] {
+        let (_, image) = of_text(&format!("{wildcard}\n"), Format::Adguard);
+        let decision = |image: &Image| {
+            let name = Name::from_text(b"x.d.example").unwrap();
+            image.query(&name, 1, u64::MAX).decision
+        };
+        assert_eq!(decision(&image), Decision::Block);
+        let text = format!("{wildcard}\n{wildcard}$badfilter\n");
+        let (_, image) = of_text(&text, Format::Adguard);
+        assert_eq!(decision(&image), Decision::None, "{text}");
+    }
 }

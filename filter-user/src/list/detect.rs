@@ -98,8 +98,10 @@ fn vote(line: &[u8]) -> Option<Format> {
     )
 }
 
+/// Whether a word stands in a line in front of its comment.
 fn has_word(line: &[u8], word: &[u8]) -> bool {
     line.split(u8::is_ascii_whitespace)
+        .take_while(|token| !matches!(token.first(), Some(b'#' | b';')))
         .any(|token| token.eq_ignore_ascii_case(word))
 }
 
@@ -152,6 +154,19 @@ mod tests {
         ] {
             assert_eq!(detect(head.as_bytes(), None), format, "{head}");
         }
+    }
+
+    #[test]
+    fn words_of_a_comment_make_no_policy_zone() {
+        for text in [
+            "0.0.0.0 a.example # soa record host\n",
+            "0.0.0.0 a.example # cname\n0.0.0.0 b.example\t; CNAME\n",
+            "0.0.0.0 a.example #cname of b.example\n",
+        ] {
+            assert_eq!(detect(text.as_bytes(), None), Format::Hosts, "{text}");
+        }
+        let zone = b"a.example CNAME . ; why\n";
+        assert_eq!(detect(zone, None), Format::Rpz);
     }
 
     #[test]

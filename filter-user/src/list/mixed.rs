@@ -187,12 +187,14 @@ fn plain<S: Sink>(text: &[u8], format: Format, output: &mut Output<'_, S>) -> Ju
         None => (text, Scope::Exact),
     };
     match name::parse(bare) {
+        Ok(name) if scope == Scope::Subs => {
+            // To AdGuard it is a pattern, so that `$badfilter` deletes it as one.
+            output.block(name, scope, false);
+            Judgement::at(Kind::Narrowed, 0, Reason::OpenEndSubs)
+        }
         Ok(name) => {
             output.host(name, scope);
-            match scope {
-                Scope::Subs => Judgement::at(Kind::Narrowed, 0, Reason::OpenEndSubs),
-                Scope::Exact | Scope::Suffix => Judgement::RULE,
-            }
+            Judgement::RULE
         }
         Err((at, reason)) => {
             let at = text.len() - bare.len() + at;

@@ -238,7 +238,7 @@ pub fn parse<R: Read, S: Sink>(
         }
         Format::Dnsmasq => each_line(&mut lines, &mut output, &mut report, dnsmasq::line)?,
         Format::Unbound => {
-            let mut zones = unbound::RedirectZones::default();
+            let mut zones = unbound::Zones::default();
             each_line(&mut lines, &mut output, &mut report, |line, output| {
                 unbound::line(line, &mut zones, output)
             })?;

@@ -353,6 +353,8 @@ pub(super) enum Reason {
     ZoneType,
     #[error("zone type that answers some types only")]
     TypeDependentZone,
+    #[error("data of a zone that answers without its data")]
+    IgnoredData,
     #[error("second address of a kind: an answer holds one of each")]
     SecondAddress,
     #[error("record that is neither CNAME, A nor AAAA")]

@@ -16,31 +16,56 @@ use super::{
 };
 use crate::rule::{Answer, Effect, Shape};
 
-/// Zones of the type `redirect`: what their data answers is for all names in them.
-///
-/// The data may stand anywhere behind the zone, so that these wait for the end.
+/// The zones so far by name, for the data behind them.
 #[derive(Default)]
-pub(super) struct RedirectZones(HashMap<Box<[u8]>, Redirect>);
+pub(super) struct Zones(HashMap<Box<[u8]>, Zone>);
+
+/// What a zone makes of its data.
+enum Zone {
+    /// What the data at its name answers is for all names in it. It may stand anywhere behind the
+    /// zone, so that these wait for the end.
+    Redirect(Box<Redirect>),
+    /// The zone answers as if there were no data.
+    IgnoresData,
+    /// Data answers for its own name.
+    KeepsData,
+}
 
 struct Redirect {
     line: u32,
     answer: Answer,
 }
 
-impl RedirectZones {
-    /// Hands out the zones with what their data turned out to be.
+impl Zones {
+    /// Hands out the redirect zones with what their data turned out to be.
     pub(super) fn flush<S: Sink>(self, output: &mut Output<'_, S>) {
-        let mut zones: Vec<_> = self.0.into_iter().collect();
+        let redirect = |(wire, zone)| match zone {
+            Zone::Redirect(redirect) => Some((wire, redirect)),
+            Zone::IgnoresData | Zone::KeepsData => None,
+        };
+        let mut zones: Vec<(Box<[u8]>, _)> = self.0.into_iter().filter_map(redirect).collect();
         zones.sort_unstable_by_key(|(_, zone)| zone.line);
-        for (wire, Redirect { line, answer }) in zones {
+        for (wire, zone) in zones {
             if let Ok(name) = Name::from_wire(&wire) {
-                let effect = Effect::Block(Some(answer));
+                let effect = Effect::Block(Some(zone.answer));
                 let rule = Shape {
                     effect,
                     ..Shape::block(Scope::Suffix)
                 }
                 .of(name);
-                output.rule_of_line(line, rule);
+                output.rule_of_line(zone.line, rule);
+            }
+        }
+    }
+
+    /// Whether data of this name is ignored: the closest zone decides.
+    fn ignore_data_of(&self, name: &Name) -> bool {
+        let mut rest = name.as_wire();
+        loop {
+            match (self.0.get(rest), rest[0]) {
+                (Some(zone), _) => return matches!(zone, Zone::IgnoresData),
+                (None, 0) => return false,
+                (None, len) => rest = &rest[1 + usize::from(len)..],
             }
         }
     }
@@ -61,7 +86,7 @@ pub(super) fn is_setting(line: &[u8]) -> bool {
 /// Judges one line without outer blanks.
 pub(super) fn line<S: Sink>(
     line: &[u8],
-    zones: &mut RedirectZones,
+    zones: &mut Zones,
     output: &mut Output<'_, S>,
 ) -> Judgement {
     match line.first() {
@@ -90,20 +115,25 @@ pub(super) fn line<S: Sink>(
 
 /// What a zone type does to the names of the zone.
 enum Action {
+    /// Whatever data there is.
+    AlwaysBlock(AnswerKind),
+    /// Names without data.
     Block(AnswerKind),
     Redirect,
     Allow,
     None(Kind, Reason),
 }
 
-/// Data of the same file may add answers to some types; these are the answers without.
 fn zone_action(word: &[u8]) -> Action {
     match word {
-        b"always_nxdomain" | b"static" => Action::Block(AnswerKind::NxDomain),
-        b"always_refuse" | b"refuse" => Action::Block(AnswerKind::Refused),
-        b"always_deny" | b"deny" | b"inform_deny" => Action::Block(AnswerKind::Drop),
-        b"always_nodata" => Action::Block(AnswerKind::NoData),
-        b"always_null" => Action::Block(AnswerKind::Null),
+        b"always_nxdomain" => Action::AlwaysBlock(AnswerKind::NxDomain),
+        b"always_refuse" => Action::AlwaysBlock(AnswerKind::Refused),
+        b"always_deny" => Action::AlwaysBlock(AnswerKind::Drop),
+        b"always_nodata" => Action::AlwaysBlock(AnswerKind::NoData),
+        b"always_null" => Action::AlwaysBlock(AnswerKind::Null),
+        b"static" => Action::Block(AnswerKind::NxDomain),
+        b"refuse" => Action::Block(AnswerKind::Refused),
+        b"deny" | b"inform_deny" => Action::Block(AnswerKind::Drop),
         b"redirect" | b"inform_redirect" => Action::Redirect,
         // Inside a blocked zone these resolve a part of it.
         b"transparent" | b"typetransparent" | b"always_transparent" | b"inform" => Action::Allow,
@@ -118,7 +148,7 @@ fn zone_action(word: &[u8]) -> Action {
 fn local_zone<S: Sink>(
     line: &[u8],
     values: &Words<'_>,
-    zones: &mut RedirectZones,
+    zones: &mut Zones,
     output: &mut Output<'_, S>,
 ) -> Judgement {
     let [name, zone_type] = values[..] else {
@@ -137,17 +167,34 @@ fn local_zone<S: Sink>(
             return Judgement::at(Kind::Invalid, position(line, name) + at, reason);
         }
     };
-    match action {
-        Action::Block(kind) => output.answer(name, Scope::Suffix, kind),
-        Action::Redirect => {
-            // Without data there is no answer, but the name exists.
-            zones.0.entry(name.as_wire().into()).or_insert(Redirect {
-                line: output.line,
-                answer: Answer::of(AnswerKind::NoData),
-            });
+    let zone = match action {
+        Action::AlwaysBlock(kind) => {
+            output.answer(name, Scope::Suffix, kind);
+            Zone::IgnoresData
         }
-        Action::Allow | Action::None(..) => output.allow(name, Scope::Suffix),
-    }
+        Action::Block(kind) => {
+            // Of two rules for a name the host rule is the weaker one: data at the name of the
+            // zone goes before the zone.
+            let effect = Effect::Block(Some(Answer::of(kind)));
+            let shape = Shape {
+                effect,
+                host_rule: true,
+                ..Shape::block(Scope::Suffix)
+            };
+            output.rule(shape.of(name));
+            Zone::KeepsData
+        }
+        // Without data there is no answer, but the name exists.
+        Action::Redirect => Zone::Redirect(Box::new(Redirect {
+            line: output.line,
+            answer: Answer::of(AnswerKind::NoData),
+        })),
+        Action::Allow | Action::None(..) => {
+            output.allow(name, Scope::Suffix);
+            Zone::KeepsData
+        }
+    };
+    zones.0.entry(name.as_wire().into()).or_insert(zone);
     Judgement::RULE
 }
 
@@ -155,7 +202,7 @@ fn local_zone<S: Sink>(
 fn local_data<S: Sink>(
     line: &[u8],
     values: &Words<'_>,
-    zones: &mut RedirectZones,
+    zones: &mut Zones,
     output: &mut Output<'_, S>,
 ) -> Judgement {
     let [record] = values[..] else {
@@ -186,9 +233,12 @@ fn local_data<S: Sink>(
     let Some(address) = address else {
         return Judgement::on(Kind::Invalid, line, record, Reason::AddressExpected);
     };
+    if zones.ignore_data_of(&name) {
+        return Judgement::on(Kind::Ignored, line, record, Reason::IgnoredData);
+    }
     let is_added = match zones.0.get_mut(name.as_wire()) {
-        Some(zone) => zone.add(address),
-        None => output.address(name, Scope::Exact, address, false),
+        Some(Zone::Redirect(zone)) => zone.add(address),
+        _ => output.address(name, Scope::Exact, address, false),
     };
     if is_added {
         Judgement::RULE

@@ -345,6 +345,34 @@ fn what_a_list_says_reaches_the_records_of_its_rules() {
 }
 
 #[test]
+fn a_list_without_a_rule_is_told_with_its_format_and_first_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("a.txt"),
+        "# ours\nno name\nhttps://b.example/\n|c\n|d\n",
+    )
+    .unwrap();
+    let config = "[[list]]\npath = \"a.txt\"\nformat = \"domains\"\n";
+    fs::write(folder.path().join("nxdp.toml"), config).unwrap();
+    let config = Config::read(&folder.path().join("nxdp.toml")).unwrap();
+    let compiled = Sources::default().compile(&config, &Request::default(), &|_| {});
+    let error = compiled.err().unwrap().to_string();
+    for part in [
+        "no rule in 5 lines, read as domains",
+        "`--format`",
+        "line 2: blank inside a rule",
+        ": no name; line 3: ",
+        "line 4: ",
+    ] {
+        assert!(error.contains(part), "{error} lacks {part}");
+    }
+    assert!(
+        !error.contains("line 1") && !error.contains("line 5"),
+        "{error}"
+    );
+}
+
+#[test]
 fn sixty_four_categories_fit_and_one_more_is_an_error() {
     let lists = |count: u32| {
         let list = |i| format!("[[list]]\npath = \"l\"\ncategory = \"c{i}\"\n");

@@ -132,6 +132,21 @@ fn packed_lists_and_unpacked_ones_are_the_same() {
 }
 
 #[test]
+fn a_query_of_lists_without_a_name_is_a_wrong_use() {
+    let folder = Folder::with(&[("a.txt", "||a.example^\n"), ("b.txt", "||b.example^\n")]);
+    for command in ["query", "explain"] {
+        folder
+            .run(&format!("{command} -l a.txt b.txt"))
+            .ended(2)
+            .says(&["no name to ask for", "write a name"]);
+        folder
+            .run(&format!("{command} -l a.txt b.txt b.example"))
+            .ended(0)
+            .says(&["block  b.example"]);
+    }
+}
+
+#[test]
 fn what_is_no_list_is_named_with_the_way_out() {
     let folder = Folder::with(&[
         ("empty.txt", "# nothing\n"),

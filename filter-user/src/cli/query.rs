@@ -89,19 +89,19 @@ struct Subject {
 
 impl Arguments {
     pub(super) fn query(mut self) -> Result<(), Failure> {
-        self.sort_lists_out();
+        self.sort_lists_out()?;
         self.each(print_verdict)
     }
 
     pub(super) fn explain(mut self) -> Result<(), Failure> {
-        self.sort_lists_out();
+        self.sort_lists_out()?;
         self.each(print_explanation)
     }
 
     /// Takes files among the names for lists once a list is named: `--list A B` means both.
-    fn sort_lists_out(&mut self) {
+    fn sort_lists_out(&mut self) -> Result<(), Failure> {
         if self.lists.lists.is_empty() {
-            return;
+            return Ok(());
         }
         let (files, names) = std::mem::take(&mut self.names)
             .into_iter()
@@ -111,6 +111,12 @@ impl Arguments {
         self.lists
             .lists
             .extend(files.into_iter().map(PathBuf::from));
+        if self.names.is_empty() {
+            return Err(Failure::usage(anyhow!(
+                "no name to ask for: every word is a file and taken for a list; write a name behind them, or `-` to read names from standard input"
+            )));
+        }
+        Ok(())
     }
 
     fn each(self, print: Printer) -> Result<(), Failure> {

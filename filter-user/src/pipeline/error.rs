@@ -27,13 +27,18 @@ pub enum Error {
     },
     /// A file has no rule at all: mostly the wrong file, and never a filter.
     #[error(
-        "read list '{path}': no rule in {lines} lines; `nxdp compile` shows what became of them"
+        "read list '{path}': no rule in {lines} lines, read as {format}; check the file, or say its format (`--format`, or `format` in the configuration){}",
+        told_lines(samples)
     )]
     Empty {
         /// The file.
         path: PathBuf,
         /// Lines read.
         lines: u64,
+        /// The format, given or detected.
+        format: list::Format,
+        /// The first lines that should perhaps have been rules.
+        samples: Vec<list::Sample>,
     },
     /// A file of the operator's own has a line that is none.
     #[error(
@@ -85,6 +90,16 @@ pub enum Error {
     /// The guards refuse what came out.
     #[error(transparent)]
     Refused(#[from] Refusal),
+}
+
+fn told_lines(samples: &[list::Sample]) -> String {
+    let told = samples.iter().map(|sample| {
+        let list::Sample {
+            line, reason, text, ..
+        } = sample;
+        format!("; line {line}: {reason}: {text}")
+    });
+    told.collect()
 }
 
 fn told(error: &io::Error) -> String {

@@ -433,11 +433,16 @@ impl ReadList {
     }
 }
 
+/// So many lines of a list without a rule are told; an error is read on a terminal.
+const SAMPLES_TOLD: usize = 3;
+
 fn refuse_empty(config: &ListConfig, report: &list::Report) -> Result<(), Error> {
     match report.rules {
         0 => Err(Error::Empty {
             path: config.path.clone(),
             lines: report.lines,
+            format: report.format,
+            samples: report.samples.iter().take(SAMPLES_TOLD).cloned().collect(),
         }),
         _ => Ok(()),
     }

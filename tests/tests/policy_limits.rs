@@ -112,7 +112,9 @@ fn everything_up_to_its_limit_is_in_force_and_more_is_refused() {
     assert_refused(&show, &config, "100001 MAC addresses, at most 100000");
     fs::write(&clients, &text).unwrap();
     let clients = show.folder.path().join("p0.clients");
-    let others = fs::read_to_string(&clients).unwrap().replace("06:00:00:", "0a:00:00:");
+    let others = fs::read_to_string(&clients)
+        .unwrap()
+        .replace("06:00:00:", "0a:00:00:");
     fs::write(&clients, others).unwrap();
     assert_refused(&show, &config, "200000 MAC addresses before and after");
     assert_eq!(show.rcode("c2.nxdp-show.example"), ResponseCode::NoError);

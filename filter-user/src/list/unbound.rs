@@ -1,6 +1,10 @@
 //! Lines of an unbound configuration: `local-zone` and `local-data`.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+};
 
 use filter_common::{
     name::Name,
@@ -16,21 +20,19 @@ use super::{
 };
 use crate::rule::{Answer, Effect, Shape};
 
-/// The zones so far by name, for the data behind them.
+/// The zones so far, for the data behind them.
 #[derive(Default)]
-pub(super) struct Zones(HashMap<Box<[u8]>, Zone>);
-
-/// What a zone makes of its data.
-enum Zone {
-    /// What the data at its name answers is for all names in it. It may stand anywhere behind the
-    /// zone, so that these wait for the end.
-    Redirect(Box<Redirect>),
-    /// The zone answers as if there were no data.
-    IgnoresData,
-    /// Data answers for its own name.
-    KeepsData,
+pub(super) struct Zones {
+    /// By name. Their data may stand anywhere behind them, so that they wait for the end.
+    redirects: HashMap<Box<[u8]>, Redirect>,
+    /// Those that answer as if there were no data, by the hash of their names: there may be millions.
+    without_data: HashSet<u64>,
+    /// Those whose data answers for its own name, in the same way.
+    with_data: HashSet<u64>,
+    hashes: RandomState,
 }
 
+/// A zone whose data answers for all names in it.
 struct Redirect {
     line: u32,
     answer: Answer,
@@ -39,22 +41,30 @@ struct Redirect {
 impl Zones {
     /// Hands out the redirect zones with what their data turned out to be.
     pub(super) fn flush<S: Sink>(self, output: &mut Output<'_, S>) {
-        let redirect = |(wire, zone)| match zone {
-            Zone::Redirect(redirect) => Some((wire, redirect)),
-            Zone::IgnoresData | Zone::KeepsData => None,
-        };
-        let mut zones: Vec<(Box<[u8]>, _)> = self.0.into_iter().filter_map(redirect).collect();
+        let mut zones: Vec<_> = self.redirects.into_iter().collect();
         zones.sort_unstable_by_key(|(_, zone)| zone.line);
-        for (wire, zone) in zones {
+        for (wire, Redirect { line, answer }) in zones {
             if let Ok(name) = Name::from_wire(&wire) {
-                let effect = Effect::Block(Some(zone.answer));
+                let effect = Effect::Block(Some(answer));
                 let rule = Shape {
                     effect,
                     ..Shape::block(Scope::Suffix)
                 }
                 .of(name);
-                output.rule_of_line(zone.line, rule);
+                output.rule_of_line(line, rule);
             }
+        }
+    }
+
+    /// Notes a zone of another type; of two with one name the first counts.
+    fn add(&mut self, name: &Name, ignores_data: bool) {
+        let hash = self.hashes.hash_one(name.as_wire());
+        let (its_own, other) = match ignores_data {
+            true => (&mut self.without_data, &self.with_data),
+            false => (&mut self.with_data, &self.without_data),
+        };
+        if !other.contains(&hash) {
+            its_own.insert(hash);
         }
     }
 
@@ -62,11 +72,14 @@ impl Zones {
     fn ignore_data_of(&self, name: &Name) -> bool {
         let mut rest = name.as_wire();
         loop {
-            match (self.0.get(rest), rest[0]) {
-                (Some(zone), _) => return matches!(zone, Zone::IgnoresData),
-                (None, 0) => return false,
-                (None, len) => rest = &rest[1 + usize::from(len)..],
+            let hash = self.hashes.hash_one(rest);
+            if self.without_data.contains(&hash) {
+                return true;
             }
+            if self.with_data.contains(&hash) || self.redirects.contains_key(rest) || rest[0] == 0 {
+                return false;
+            }
+            rest = &rest[1 + usize::from(rest[0])..];
         }
     }
 }
@@ -167,10 +180,10 @@ fn local_zone<S: Sink>(
             return Judgement::at(Kind::Invalid, position(line, name) + at, reason);
         }
     };
-    let zone = match action {
+    match action {
         Action::AlwaysBlock(kind) => {
             output.answer(name, Scope::Suffix, kind);
-            Zone::IgnoresData
+            zones.add(&name, true);
         }
         Action::Block(kind) => {
             // Of two rules for a name the host rule is the weaker one: data at the name of the
@@ -182,19 +195,21 @@ fn local_zone<S: Sink>(
                 ..Shape::block(Scope::Suffix)
             };
             output.rule(shape.of(name));
-            Zone::KeepsData
+            zones.add(&name, false);
         }
-        // Without data there is no answer, but the name exists.
-        Action::Redirect => Zone::Redirect(Box::new(Redirect {
-            line: output.line,
-            answer: Answer::of(AnswerKind::NoData),
-        })),
+        Action::Redirect => {
+            // Without data there is no answer, but the name exists.
+            let entry = zones.redirects.entry(name.as_wire().into());
+            entry.or_insert(Redirect {
+                line: output.line,
+                answer: Answer::of(AnswerKind::NoData),
+            });
+        }
         Action::Allow | Action::None(..) => {
             output.allow(name, Scope::Suffix);
-            Zone::KeepsData
+            zones.add(&name, false);
         }
-    };
-    zones.0.entry(name.as_wire().into()).or_insert(zone);
+    }
     Judgement::RULE
 }
 
@@ -236,9 +251,9 @@ fn local_data<S: Sink>(
     if zones.ignore_data_of(&name) {
         return Judgement::on(Kind::Ignored, line, record, Reason::IgnoredData);
     }
-    let is_added = match zones.0.get_mut(name.as_wire()) {
-        Some(Zone::Redirect(zone)) => zone.add(address),
-        _ => output.address(name, Scope::Exact, address, false),
+    let is_added = match zones.redirects.get_mut(name.as_wire()) {
+        Some(zone) => zone.add(address),
+        None => output.address(name, Scope::Exact, address, false),
     };
     if is_added {
         Judgement::RULE

@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use filter_common::reason::Reason;
 use filter_user::{
     config::Config,
     kernel::InUse,
@@ -270,7 +269,10 @@ fn what_would_be_answered_passes_where_tags_are_taken_off() {
         let mut after = world.compare(&names());
         // The default policy has its tally too: every query is in one, whatever came of it.
         let judged = world.queries_of_policies() - told;
-        assert_eq!(judged, after.values().map(|count| u64::from(*count)).sum());
+        assert_eq!(
+            judged,
+            after.values().map(|count| u64::from(*count)).sum::<u64>()
+        );
         let passed = after.remove("pass_tag_offload").unwrap();
         let (answered, others): (BTreeMap<_, _>, BTreeMap<_, _>) = before
             .into_iter()

@@ -28,28 +28,18 @@ const EVENINGS: &str = "policy.default = { block = [], schedule = { time_zone = 
      [[list]]\npath = \"social.txt\"\ncategory = \"social\"\n";
 const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
 
-struct Home {
-    lab: Lab,
-    _responder: Responder,
+fn lab() -> (Lab, Responder) {
+    let lab = Lab::new().unwrap();
+    let responder = lab.start_responder().unwrap();
+    (lab, responder)
 }
 
-impl Home {
-    fn new() -> Self {
-        let lab = Lab::new().unwrap();
-        let responder = lab.start_responder().unwrap();
-        Self {
-            lab,
-            _responder: responder,
-        }
-    }
-
-    fn is_blocked(&self) -> bool {
-        let query = Query::new(NAME, RecordType::A).unwrap().timeout(SOON);
-        match self.lab.ask_v4(&query).unwrap().rcode() {
-            ResponseCode::NXDomain => true,
-            ResponseCode::NoError => false,
-            other => panic!("{other}"),
-        }
+fn is_blocked(lab: &Lab) -> bool {
+    let query = Query::new(NAME, RecordType::A).unwrap().timeout(SOON);
+    match lab.ask_v4(&query).unwrap().rcode() {
+        ResponseCode::NXDomain => true,
+        ResponseCode::NoError => false,
+        other => panic!("{other}"),
     }
 }
 
@@ -61,8 +51,8 @@ struct Watched<'a> {
 
 impl<'a> Watched<'a> {
     /// On a filter that has schedules and their list in force.
-    fn new(home: &'a Home) -> Self {
-        let roles = Roles::new(&home.lab, EVENINGS).unwrap();
+    fn new(lab: &'a Lab) -> Self {
+        let roles = Roles::new(lab, EVENINGS).unwrap();
         roles.write_list("||ads.nxdp-show.example^\n").unwrap();
         fs::write(roles.path("social.txt"), LIST).unwrap();
         roles.load(&[]).unwrap();
@@ -98,8 +88,8 @@ impl<'a> Watched<'a> {
 
 #[test]
 fn what_has_ended_does_not_come_back_when_the_clock_is_wrong_after_a_boot() {
-    let home = Home::new();
-    let roles = Roles::new(&home.lab, "").unwrap();
+    let (lab, _responder) = lab();
+    let roles = Roles::new(&lab, "").unwrap();
     roles.write_list(LIST).unwrap();
     roles.load(&[]).unwrap();
     let mut daemon = roles.daemon().unwrap();
@@ -109,7 +99,7 @@ fn what_has_ended_does_not_come_back_when_the_clock_is_wrong_after_a_boot() {
         .say(&format!("allow {NAME} --for 1s --reason short"))
         .unwrap();
     roles.say("pause --for 1s").unwrap();
-    assert!(!home.is_blocked());
+    assert!(!is_blocked(&lab));
     let journal = roles.state().join("overrides");
     wait_for("the journal to say that they ended", || {
         Ok(Journal::open(&journal)?.1.is_empty())
@@ -123,40 +113,40 @@ fn what_has_ended_does_not_come_back_when_the_clock_is_wrong_after_a_boot() {
         .env("FAKETIME", "@1970-01-01 00:00:10");
     let (code, text) = roles.run_command(load).unwrap();
     assert_eq!(code, 0, "{text}");
-    assert!(home.is_blocked(), "{text}");
+    assert!(is_blocked(&lab), "{text}");
 }
 
 #[test]
 fn schedules_are_kept_though_the_first_reload_fails() {
-    let home = Home::new();
-    let watched = Watched::new(&home);
-    watched.start(&home.lab).end(Signal::SIGTERM, SOON).unwrap();
-    assert!(!home.is_blocked());
+    let (lab, _responder) = lab();
+    let watched = Watched::new(&lab);
+    watched.start(&lab).end(Signal::SIGTERM, SOON).unwrap();
+    assert!(!is_blocked(&lab));
 
     watched.set("2026-03-02 19:59:57");
     fs::remove_file(watched.roles.list()).unwrap();
-    let _daemon = watched.spawn(&home.lab);
+    let _daemon = watched.spawn(&lab);
     let failed = |status: &serde_json::Value| status["last_error"].is_string();
     watched
         .roles
         .wait_for_status("the failure", failed)
         .unwrap();
-    wait_for("the evening", || Ok(home.is_blocked())).unwrap();
+    wait_for("the evening", || Ok(is_blocked(&lab))).unwrap();
     watched.set("2026-03-02 21:59:57");
-    wait_for("the night", || Ok(!home.is_blocked())).unwrap();
+    wait_for("the night", || Ok(!is_blocked(&lab))).unwrap();
 }
 
 #[test]
 fn a_clock_that_is_set_is_followed_though_somebody_asks_at_once() {
-    let home = Home::new();
-    let watched = Watched::new(&home);
+    let (lab, _responder) = lab();
+    let watched = Watched::new(&lab);
     watched.set("2026-03-02 20:30:00");
-    let _daemon = watched.start(&home.lab);
-    wait_for("the evening", || Ok(home.is_blocked())).unwrap();
+    let _daemon = watched.start(&lab);
+    wait_for("the evening", || Ok(is_blocked(&lab))).unwrap();
     watched.set("2026-03-02 18:30:00");
     let end = Instant::now() + Duration::from_secs(3);
     while Instant::now() < end {
         watched.roles.ask("overrides").unwrap();
     }
-    assert!(!home.is_blocked());
+    assert!(!is_blocked(&lab));
 }

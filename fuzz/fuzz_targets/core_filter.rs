@@ -2,7 +2,7 @@
 
 use std::sync::{LazyLock, Mutex};
 
-use nxdp_tests::{
+use nxdp_lab::{
     cases,
     engines::{HostEngine, compile_texts},
     invariants,

@@ -3,7 +3,7 @@
 use std::sync::{LazyLock, Mutex};
 
 use filter_common::reason::Reason;
-use nxdp_tests::{
+use nxdp_lab::{
     cases::Message,
     engines::{HostEngine, compile_texts},
     frame::UdpFrame,

@@ -1,7 +1,7 @@
 //! Checks everything: format, rules of the repository, lints, tests; one summary at the end.
 //!
-//! Tests that need root are those of the package nxdp-tests. They are compiled by the caller and only
-//! run as root, so that nothing of root's lies in the target folder.
+//! Tests are compiled by the caller and only run as root, so that nothing of root's lies in the target
+//! folder.
 
 mod tally;
 
@@ -41,10 +41,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
             });
             report.step("verifier budget", |_| vm::check_this_kernel(workspace));
         }
-        report.step("tests", |tally| tests(workspace, args, tally));
-        report.step("tests as root", |tally| {
-            root_tests(workspace, args, &root, tally)
-        });
+        report.step("tests", |tally| tests(workspace, args, &root, tally));
     }
     report.conclude()
 }
@@ -71,21 +68,11 @@ fn clippy(workspace: &Workspace) -> Command {
     cargo
 }
 
-fn tests(workspace: &Workspace, args: &TestArgs, tally: &mut Tally) -> Result<()> {
+fn tests(workspace: &Workspace, args: &TestArgs, root: &Root, tally: &mut Tally) -> Result<()> {
     let mut cargo = build::cargo(workspace);
+    cargo.env("NXDP_BIN", workspace.release_binary("nxdp"));
     cargo.args(["test", "--no-fail-fast", "--workspace"]);
-    cargo.args(["--exclude", "filter-ebpf", "--exclude", "nxdp-tests"]);
-    counted(cargo.args(&args.filter), tally, &mut io::stdout())
-}
-
-fn root_tests(
-    workspace: &Workspace,
-    args: &TestArgs,
-    root: &Root,
-    tally: &mut Tally,
-) -> Result<()> {
-    let mut cargo = build::cargo(workspace);
-    cargo.args(["test", "--no-fail-fast", "--package", "nxdp-tests"]);
+    cargo.args(["--exclude", "filter-ebpf"]);
     cargo.args(root.cargo_options(workspace));
     counted(cargo.args(&args.filter), tally, &mut io::stdout())
 }
@@ -142,6 +129,8 @@ impl Root {
         let mut words: Vec<String> = self.prefix.iter().map(ToString::to_string).collect();
         words.push("env".into());
         words.push(format!("CARGO_TARGET_DIR={}", workspace.target().display()));
+        let nxdp = workspace.release_binary("nxdp");
+        words.push(format!("NXDP_BIN={}", nxdp.display()));
         for name in ["PATH", "NXDP_DATA", "RUST_BACKTRACE", "RUST_LOG"] {
             words.extend(
                 std::env::var(name)

@@ -13,8 +13,8 @@ use super::kernels::Kernel;
 use crate::workspace::Workspace;
 use crate::{build, process};
 
-/// Test binaries of nxdp-tests that a machine runs.
-const TESTS: [&str; 3] = ["cases", "differential", "veth"];
+/// Test binaries that a machine runs.
+const TESTS: [&str; 2] = ["lab", "packet"];
 /// What was built, beside the tests.
 const BUILT: [&str; 3] = ["nxdp", "nxdp-lab", "nxdp-probe"];
 /// Programs of this machine that the lab starts.
@@ -129,7 +129,9 @@ fn libraries(said: &str) -> Vec<PathBuf> {
 /// Compiles the tests and finds their binaries by name.
 fn tests(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>> {
     let mut cargo = build::cargo(workspace);
-    cargo.args(["test", "--no-run", "--package", "nxdp-tests"]);
+    cargo.args(["test", "--no-run", "--package", "filter-user"]);
+    cargo.args(["--package", "nxdp-lab"]);
+    cargo.args(TESTS.map(|name| format!("--test={name}")));
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let output = cargo
         .stdin(Stdio::null())
@@ -150,7 +152,7 @@ fn tests(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>> {
     TESTS.into_iter().map(find).collect()
 }
 
-/// `cases` of `…/deps/cases-45b610aa49f4a76c`.
+/// `packet` of `…/deps/packet-45b610aa49f4a76c`.
 fn stem(path: &Path) -> Option<&str> {
     let (stem, _hash) = path.file_name()?.to_str()?.rsplit_once('-')?;
     Some(stem)
@@ -184,10 +186,10 @@ insmod /veth.ko
 /bin/ip link set lo up
 echo "unprivileged_bpf_disabled $(cat /proc/sys/kernel/unprivileged_bpf_disabled)"
 step verify nxdp-probe verify /nxdp.bpf.o
-step cases /tests/cases --nocapture
+step cases /tests/packet --nocapture cases::
 step count nxdp-probe cases
-step differential /tests/differential --nocapture
-step veth /tests/veth --test-threads 1
+step differential /tests/packet --nocapture differential::
+step veth /tests/lab --test-threads 1 veth::
 step demo nxdp-lab demo --nxdp /bin/nxdp
 /bin/ip link add vm0 type veth peer name vm1
 /bin/ip link set vm0 up
@@ -217,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_test_binary_is_known_by_its_name_without_the_hash() {
-        assert_eq!(stem(Path::new("/t/deps/cases-45b6")), Some("cases"));
+        assert_eq!(stem(Path::new("/t/deps/packet-45b6")), Some("packet"));
         assert_eq!(
             stem(Path::new("/t/deps/nxdp-probe-45b6")),
             Some("nxdp-probe")

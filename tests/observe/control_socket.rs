@@ -1,0 +1,235 @@
+//! Whoever may use the control socket can ask, and cannot get in the way of others or of the filter.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use hickory_proto::{op::ResponseCode, rr::RecordType};
+use nxdp_lab::{
+    filter::{self, Filter},
+    lab::Lab,
+    process::Stream,
+    query::Query,
+    responder::Responder,
+};
+use tempfile::TempDir;
+
+const SOON: Duration = Duration::from_secs(20);
+/// Clients of one user that are answered at a time.
+const PLACES: usize = 64;
+
+/// A filter that blocks `blocked.example`, whose socket the group `bin` may use.
+struct Show {
+    filter: Filter,
+    lab: Lab,
+    _responder: Responder,
+    folder: TempDir,
+}
+
+impl Show {
+    fn start(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Whoever may look into the folder of the socket decides nothing here.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.path().join("ads.txt"), "||blocked.example^\n").unwrap();
+        let path = folder.path().join("nxdp.toml");
+        let config = format!("[[list]]\npath = \"ads.txt\"\n[control]\n{config}");
+        fs::write(&path, config).unwrap();
+        let lab = Lab::new().unwrap();
+        let responder = lab.start_responder().unwrap();
+        let arguments = ["--config", path.to_str().unwrap()];
+        let filter = Filter::start(&lab, folder.path(), &arguments).unwrap();
+        Self {
+            filter,
+            lab,
+            _responder: responder,
+            folder,
+        }
+    }
+
+    fn assert_filters(&self) {
+        let query = Query::new("blocked.example", RecordType::A).unwrap();
+        assert_eq!(
+            self.lab.ask_v4(&query).unwrap().rcode(),
+            ResponseCode::NXDomain
+        );
+    }
+
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.filter.socket()).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_write_timeout(Some(SOON)).unwrap();
+        stream
+    }
+
+    /// What is answered to these bytes, whether they were taken to their end or not.
+    fn answer_to(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        let _taken = stream.write_all(bytes);
+        let mut line = String::new();
+        let _read = BufReader::new(stream).read_line(&mut line);
+        line
+    }
+
+    /// `nxdp status` as a user of the group; its exit code and what it said.
+    fn status_as_games(&self) -> (Option<i32>, String) {
+        // Where another user may execute it.
+        let copy = self.folder.path().join("nxdp");
+        if !copy.exists() {
+            nxdp_lab::process::copy_program(&filter::binary().unwrap(), &copy).unwrap();
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "games", "--regid", "bin", "--clear-groups"]);
+        command.arg(copy).args(["status", "--socket"]);
+        let output = command.arg(self.filter.socket()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    }
+
+    fn descriptors(&self) -> usize {
+        let id = self.filter.process().id();
+        fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+    }
+}
+
+#[test]
+fn a_thousand_silent_clients_of_one_user_keep_out_nobody_else() {
+    let show = Show::start("group = \"bin\"\n");
+    let before = show.descriptors();
+    let silent: Vec<UnixStream> = (0..1000).map(|_| show.connect()).collect();
+    // Those that were turned away are told so, and at once.
+    thread::sleep(Duration::from_secs(1));
+    let mut turned_away = 0;
+    for mut stream in &silent {
+        stream.set_nonblocking(true).unwrap();
+        let mut text = [0; 256];
+        let told = stream.read(&mut text).unwrap_or(0);
+        turned_away += usize::from(text[..told].windows(9).any(|part| part == b"ask again"));
+    }
+    assert!(turned_away >= 1000 - 2 * PLACES, "{turned_away}");
+    assert!(
+        show.descriptors() <= before + PLACES + 8,
+        "{}",
+        show.descriptors()
+    );
+    assert_eq!(
+        show.status_as_games().0,
+        Some(0),
+        "{:?}",
+        show.status_as_games()
+    );
+    show.assert_filters();
+    // Who says nothing is cut off.
+    let end = Instant::now() + SOON;
+    while show.filter.status().is_err() {
+        assert!(Instant::now() < end, "the places are not free again");
+        thread::sleep(Duration::from_millis(100));
+    }
+    drop(silent);
+}
+
+#[test]
+fn garbage_is_answered_with_what_is_wrong_with_it() {
+    let show = Show::start("group = \"bin\"\n");
+    let deep = format!("{{\"version\":1,\"verb\":{}\n", "[".repeat(100_000));
+    let cases: [(&[u8], &str); 7] = [
+        (b"\n", "parse the request"),
+        (
+            b"\x00\xff\xfe\x80 GET / HTTP/1.1\r\n\r\n",
+            "read the request",
+        ),
+        (b"GET / HTTP/1.1\r\n\r\n", "parse the request"),
+        (
+            b"{\"version\":2,\"verb\":\"status\"}\n",
+            "this nxdp speaks version 1",
+        ),
+        (b"{\"version\":1,\"verb\":\"explode\"}\n", "unknown variant"),
+        (b"{\"verb\":\"status\"}\n", "missing field"),
+        (deep.as_bytes(), "parse the request"),
+    ];
+    for (request, needle) in cases {
+        let answer = show.answer_to(request);
+        assert!(answer.starts_with("{\"error\":"), "{answer}");
+        assert!(answer.contains(needle), "{needle}: {answer}");
+    }
+    show.filter.status().unwrap();
+    show.assert_filters();
+}
+
+#[test]
+fn a_request_without_end_is_cut_where_its_sender_has_no_more_room() {
+    let show = Show::start("group = \"bin\"\n");
+    // Who may change something may say much, as there are thousands of overrides.
+    let answer = show.answer_to(&vec![b'x'; 40 << 20]);
+    assert!(answer.contains("longer than 33554432 bytes"), "{answer}");
+    // Who may only read has nothing long to say.
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "games", "--regid", "bin", "--clear-groups"]);
+    command.args(["perl", "-MIO::Socket::UNIX", "-e"]);
+    command.arg(
+        "$SIG{PIPE} = 'IGNORE'; $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die $!; \
+         syswrite($s, 'x' x 1_000_000); print scalar <$s>;",
+    );
+    let output = command.arg(show.filter.socket()).output().unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout);
+    assert!(answer.contains("longer than 16384 bytes"), "{output:?}");
+    show.filter.status().unwrap();
+    show.assert_filters();
+}
+
+#[test]
+fn clients_that_never_read_their_answers_lose_their_places() {
+    let show = Show::start("group = \"bin\"\n");
+    let mut deaf: Vec<UnixStream> = (0..PLACES).map(|_| show.connect()).collect();
+    for stream in &mut deaf {
+        stream
+            .write_all(b"{\"version\":1,\"verb\":\"metrics\"}\n")
+            .unwrap();
+    }
+    let end = Instant::now() + SOON;
+    while show.filter.status().is_err() {
+        assert!(Instant::now() < end, "the places are not free again");
+        thread::sleep(Duration::from_millis(100));
+    }
+    show.assert_filters();
+    drop(deaf);
+}
+
+#[test]
+fn what_is_no_socket_is_not_replaced_by_one() {
+    let lab = Lab::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("ads.txt");
+    fs::write(&list, "||blocked.example^\n").unwrap();
+    let run = |socket: &Path| {
+        let mut command = Command::new(filter::binary().unwrap());
+        command.args(["run", "-i", "lan0", "--socket"]).arg(socket);
+        let mut process = lab.router().spawn({
+            command.arg("-l").arg(&list);
+            command
+        });
+        let process = process.as_mut().unwrap();
+        let status = process.wait(SOON).unwrap().unwrap();
+        (status.code(), process.text(Stream::Err))
+    };
+    let (code, said) = run(&list);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("there is something that is no socket"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&list).unwrap(), "||blocked.example^\n");
+    let (code, said) = run(folder.path());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("no socket"), "{said}");
+    // A path that no socket can have (unix(7): 108 bytes).
+    let (code, said) = run(&folder.path().join("x".repeat(120)));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("name another one with `--socket`"), "{said}");
+}

@@ -1,0 +1,305 @@
+//! The table of protocol cases on the host, in the kernel and before a real client.
+//!
+//! What comes out is `docs/conformance.md`; the test fails when that file says something else.
+//! NXDP_WRITE_DOCS=1 writes it anew.
+
+use std::{fmt::Write as _, fs, net::UdpSocket, path::Path, process::Command, time::Duration};
+
+use filter_common::reason::Action;
+use nxdp_lab::{
+    cases,
+    check::check_frame,
+    conformance::{self, BLOCKED, Case, Expected, FREE, judge},
+    engines::{HostEngine, KernelEngine, Verdict, compile_texts},
+    filter::binary,
+    frame::UdpFrame,
+    lab::{self, LAN_INTERFACE, Lab},
+    process::Process,
+};
+use tempfile::TempDir;
+
+#[test]
+fn the_page_of_conformance_says_what_host_kernel_and_client_do() {
+    let mut bench = Bench::start();
+    let (blocked, free) = (bench.rows(BLOCKED), bench.rows(FREE));
+    let wrong: Vec<String> = blocked.iter().chain(&free).filter_map(Row::wrong).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let page = page(&blocked, &free);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/conformance.md");
+    if std::env::var_os("NXDP_WRITE_DOCS").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == page,
+        "docs/conformance.md is not what the tests find: run this test with NXDP_WRITE_DOCS=1"
+    );
+}
+
+/// The resolver's wire carried the message as it was sent.
+const ARRIVED: &str = "socket: resolver has it";
+
+/// What was seen of one case.
+struct Row {
+    case: Case,
+    host: String,
+    kernel: String,
+    client: String,
+}
+
+impl Row {
+    fn expected(&self) -> String {
+        match self.case.expected {
+            Expected::Answer => "NXDOMAIN".into(),
+            Expected::AnswerWithCookie => "NXDOMAIN, cookie".into(),
+            Expected::Pass(_) if self.case.is_over_tcp => "the resolver's answer".into(),
+            Expected::Pass(reason) => format!("unchanged, `{}`", reason.name()),
+        }
+    }
+
+    /// Whether every cell is as expected.
+    fn is_right(&self) -> bool {
+        let expected = self.expected();
+        let is_client_right = match self.case.expected {
+            // dig shows no more than the code.
+            Expected::Answer | Expected::AnswerWithCookie => self.client.contains("NXDOMAIN"),
+            Expected::Pass(_) => [
+                "dig: NOERROR",
+                "dig: NOTIMP",
+                "dig: FORMERR",
+                "dig: BADVERS",
+                ARRIVED,
+            ]
+            .contains(&self.client.as_str()),
+        };
+        let is_body_right = self.case.is_over_tcp || self.host == expected;
+        is_body_right && self.host == self.kernel && is_client_right
+    }
+
+    fn wrong(&self) -> Option<String> {
+        let cells = || {
+            format!(
+                "{}: expected {}, host {}, kernel {}, client {}",
+                self.case.what,
+                self.expected(),
+                self.host,
+                self.kernel,
+                self.client
+            )
+        };
+        (!self.is_right()).then(cells)
+    }
+}
+
+/// Both bodies of the core, and the lab with the built binary in it; dropped in this order.
+struct Bench {
+    host: HostEngine,
+    kernel: KernelEngine,
+    _filter: Process,
+    _responder: nxdp_lab::responder::Responder,
+    lab: Lab,
+    _folder: TempDir,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let image = compile_texts(&cases::LISTS).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let lab = Lab::new().unwrap();
+        let responder = lab.start_responder().unwrap();
+        let filter = start_filter(&lab, &folder);
+        Self {
+            host: HostEngine::new(&image),
+            kernel: KernelEngine::new(&image).unwrap(),
+            _filter: filter,
+            _responder: responder,
+            lab,
+            _folder: folder,
+        }
+    }
+
+    fn rows(&mut self, name: &str) -> Vec<Row> {
+        let cases = conformance::all(name);
+        cases.into_iter().map(|case| self.row(case, name)).collect()
+    }
+
+    fn row(&mut self, case: Case, name: &str) -> Row {
+        let (mut host, mut kernel) = ("–".to_owned(), "–".to_owned());
+        if !case.is_over_tcp {
+            let frames = [
+                UdpFrame::query_v4(40_000, &case.message).build(),
+                UdpFrame::query_v6(40_000, &case.message).vlan(7).build(),
+            ];
+            host = same(frames.each_ref().map(|frame| {
+                let verdict = self.host.judge(frame);
+                seen(frame, &case.message, &verdict)
+            }));
+            kernel = same(frames.each_ref().map(|frame| {
+                let verdict = self.kernel.judge(frame).unwrap();
+                seen(frame, &case.message, &verdict)
+            }));
+        }
+        let client = match &case.dig {
+            Some(flags) => self.dig(name, flags),
+            None => self.socket(&case.message),
+        };
+        Row {
+            case,
+            host,
+            kernel,
+            client,
+        }
+    }
+
+    /// Asks with the real client; its cell is the response code.
+    fn dig(&self, name: &str, flags: &str) -> String {
+        let server = format!("@{}", lab::RESOLVER_V4);
+        let mut arguments = vec![server.as_str(), name, "+tries=1", "+timeout=3"];
+        arguments.extend(flags.split(' '));
+        let output = match self.lab.client().output("dig", &arguments) {
+            Ok(output) => output,
+            Err(error) => return format!("dig {arguments:?}: {error:#}"),
+        };
+        let statuses: Vec<&str> = output
+            .lines()
+            .filter_map(|line| line.split_once("status: ")?.1.split(',').next())
+            .collect();
+        let warnings: Vec<&str> = output
+            .lines()
+            .filter(|line| line.contains("WARNING") && !line.contains("recursion requested"))
+            .collect();
+        match (statuses.as_slice(), warnings.as_slice()) {
+            ([status], []) => format!("dig: {status}"),
+            _ => format!("dig {arguments:?}: {statuses:?} {warnings:?}"),
+        }
+    }
+
+    /// Sends the very bytes from a socket, and looks at the resolver's wire and the client's socket.
+    fn socket(&self, message: &[u8]) -> String {
+        let at_resolver = self.lab.resolver_socket().unwrap();
+        let socket = self
+            .lab
+            .client()
+            .run(|| UdpSocket::bind("0.0.0.0:0").unwrap())
+            .unwrap();
+        socket.connect(lab::DNS_V4).unwrap();
+        socket.send(message).unwrap();
+        // Between veth pairs nobody computes UDP checksums: look at the bytes only.
+        let has_arrived = |frame: &[u8]| frame.get(42..) == Some(message);
+        socket
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        let mut buffer = [0; 2048];
+        let answer = socket.recv(&mut buffer).ok().map(|len| &buffer[..len]);
+        if let Some(Ok(judged)) = answer
+            .filter(|answer| answer[3] & 15 == 3)
+            .map(|answer| judge(message, answer))
+        {
+            return format!("socket: {}", judged.rcode);
+        }
+        let reached = at_resolver.receive_until(Duration::from_secs(2), |received| {
+            has_arrived(&received.bytes).then_some(())
+        });
+        match reached.unwrap() {
+            Some(()) => ARRIVED.into(),
+            None => "socket: lost or changed on the way".into(),
+        }
+    }
+}
+
+fn start_filter(lab: &Lab, folder: &TempDir) -> Process {
+    let mut command = Command::new(binary().unwrap());
+    command.args(["run", "--interface", LAN_INTERFACE, "--mode", "native"]);
+    command
+        .arg("--socket")
+        .arg(folder.path().join("control.sock"));
+    for (name, text) in cases::LISTS {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        command.arg("--list").arg(path);
+    }
+    let filter = lab.router().spawn(command).unwrap();
+    filter
+        .wait_for_line(0, "attached", Duration::from_secs(60))
+        .unwrap();
+    filter
+}
+
+/// What a body did with a frame, in the words of the table.
+fn seen(frame: &[u8], query: &[u8], verdict: &Verdict) -> String {
+    let name = verdict.reason.name();
+    match verdict.reason.action() {
+        Action::Pass if verdict.frame == frame => format!("unchanged, `{name}`"),
+        Action::Pass | Action::Drop => format!("`{name}`, changed or dropped"),
+        Action::Transmit => match answer_to(query, &verdict.frame) {
+            Ok(judged) if judged.has_cookie => format!("{}, cookie", judged.rcode),
+            Ok(judged) => judged.rcode,
+            Err(why) => why,
+        },
+    }
+}
+
+fn answer_to(query: &[u8], frame: &[u8]) -> Result<conformance::Judged, String> {
+    let answer = check_frame(frame).map_err(|error| error.to_string())?;
+    judge(query, &answer.payload)
+}
+
+/// One cell of what happened over IPv4 and over IPv6 in a VLAN.
+fn same([v4, v6]: [String; 2]) -> String {
+    if v4 == v6 {
+        v4
+    } else {
+        format!("IPv4: {v4}; IPv6: {v6}")
+    }
+}
+
+fn page(blocked: &[Row], free: &[Row]) -> String {
+    let mut page = HEAD.to_owned();
+    page.push_str("\n## A blocked name\n\n");
+    table(&mut page, blocked);
+    page.push_str("\n## A name that no list has\n\n");
+    table(&mut page, free);
+    page
+}
+
+fn table(page: &mut String, rows: &[Row]) {
+    page.push_str("| case | source | expected | host | kernel | client |\n");
+    page.push_str("|---|---|---|---|---|---|\n");
+    for row in rows {
+        writeln!(
+            page,
+            "| {} | {} | {} | {} | {} | {} |",
+            row.case.what,
+            row.case.source,
+            row.expected(),
+            row.host,
+            row.kernel,
+            row.client
+        )
+        .unwrap();
+    }
+}
+
+const HEAD: &str = "\
+# Conformance
+
+Made by `tests/packet/conformance.rs`, which fails when this page says something
+else (`NXDP_WRITE_DOCS=1 cargo test -p filter-user --test packet conformance` writes it).
+
+Each case is one query from `lab/src/conformance.rs`, over IPv4 and over IPv6
+in a VLAN.
+
+- **host**: the core as it runs in tests and fuzzers. **kernel**: the loaded
+  program, by `BPF_PROG_TEST_RUN`.
+- *unchanged* means that not a byte of the frame differs; the name behind it is
+  the counter that moved.
+- *NXDOMAIN* means that the frame's lengths and checksums are right by
+  etherparse, and that hickory-proto and domain both read: QR=1, RD and CD as
+  asked, RA=1, AA, TC, Z and AD clear, id and question echoed byte for byte, one
+  SOA whose MINIMUM is its TTL, OPT iff asked, version 0, 1232 bytes, DO as
+  asked, no option but an extended error and the cookie asked with, and at most
+  169 bytes beyond the question.
+- **client**: `dig` in a namespace behind the built filter in native mode; one
+  question sent, no warning. Where dig cannot make the query, its bytes go out of
+  a socket. A code other than NXDOMAIN is the resolver's: it never says NXDOMAIN.
+";

@@ -1,0 +1,406 @@
+//! The table of policies and overrides through both bodies of the core, as an operator would
+//! have put them in force.
+
+mod bypass;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    net::{IpAddr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
+};
+
+use filter_user::{
+    config::Config,
+    kernel::InUse,
+    list,
+    overrides::{Action, Audience, Journal, Order, OverrideName, OverrideScope},
+    pipeline::{Guarding, Request as Compilation, Sources},
+    policy::Numbers,
+    regime::{Clock, Links, Plan, Regime, Request},
+};
+use jiff::{SignedDuration, Timestamp};
+use nxdp_lab::{
+    cases::Message,
+    engines::{HostEngine, KernelEngine, Verdict},
+    frame::UdpFrame,
+    host_tables::HostTables,
+    policy_cases::{
+        self, CLIENTS, Case, Client, INTERFACE_POLICY, LISTS, POLICIES, SAID, SERVERS, Said,
+    },
+    segment::Segment,
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// For how long what ends holds: far longer than the first column takes.
+const LASTS: Duration = Duration::from_secs(6);
+
+/// A kernel program with policies and overrides in force.
+struct World {
+    kernel: KernelEngine,
+    image: filter_user::image::Image,
+    custom: Option<filter_user::image::Image>,
+    regime: Regime,
+    _folder: TempDir,
+}
+
+impl World {
+    fn new(policies: &str) -> Self {
+        Self::with_custom(policies, "")
+    }
+
+    /// The same, but the names of this category are the operator's own, in an image of theirs.
+    fn with_custom(policies: &str, own: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut text = format!("overrides = 'overrides'\n{policies}");
+        for (file, category, lines) in LISTS {
+            fs::write(folder.path().join(file), lines).unwrap();
+            if !own.is_empty() && category == own {
+                writeln!(text, "[category.{own}]\nnames = ['{file}']").unwrap();
+                continue;
+            }
+            writeln!(text, "[[list]]\npath = '{file}'").unwrap();
+            if !category.is_empty() {
+                writeln!(text, "category = '{category}'").unwrap();
+            }
+        }
+        let path = folder.path().join("nxdp.toml");
+        fs::write(&path, text).unwrap();
+        let config = Config::read(&path).unwrap();
+        let request = Compilation {
+            guarding: Guarding::Skip,
+            ..Compilation::default()
+        };
+        let compiled = Sources::default().compile(&config, &request, &|_| {});
+        let compiled = compiled.unwrap();
+        let custom = compiled.custom.map(|custom| (*custom.image).clone());
+        let mut kernel = KernelEngine::with_custom(&compiled.image, custom.as_ref()).unwrap();
+        let plan = Plan::of(&config, &compiled.categories, &Numbers::new()).unwrap();
+        let links = links();
+        let journal = Journal::open(config.overrides()).unwrap();
+        let maps = &mut kernel.filter().maps;
+        let mut regime = Regime::start(plan, links, journal, maps).unwrap();
+        regime.settle(maps).unwrap();
+        Self {
+            kernel,
+            image: (*compiled.image).clone(),
+            custom,
+            regime,
+            _folder: folder,
+        }
+    }
+
+    /// The interface by which every frame of TEST_RUN comes takes VLAN tags off from now on.
+    fn take_tags_off(&mut self) {
+        let links = Links {
+            untagged: BTreeMap::from([(1, "a command".to_owned())]),
+            ..links()
+        };
+        let maps = &mut self.kernel.filter().maps;
+        self.regime.keep(links, maps).unwrap();
+    }
+
+    /// What the kernel counted for all policies together.
+    fn queries_of_policies(&mut self) -> u64 {
+        let in_use = InUse {
+            policies: 16,
+            lists: 0,
+            custom_lists: 0,
+        };
+        let tallies = self.kernel.filter().maps.tallies(in_use).unwrap();
+        tallies.policies.iter().map(|[queries, _]| queries).sum()
+    }
+
+    fn obey(&mut self, request: Request) {
+        let maps = &mut self.kernel.filter().maps;
+        self.regime.obey(request, maps).unwrap();
+    }
+
+    /// The core on the host, over what the kernel's maps say now.
+    fn host(&mut self) -> HostEngine {
+        let maps = &mut self.kernel.filter().maps;
+        let custom = self.custom.as_ref().map(filter_user::image::Image::records);
+        HostEngine::over(HostTables::like(maps, self.image.records(), custom).unwrap())
+    }
+
+    /// What both bodies make of a frame.
+    fn judge(&mut self, host: &mut HostEngine, frame: &[u8]) -> Verdict {
+        host.set_now(Clock::now().boot_ns);
+        let on_host = host.judge(frame);
+        let in_kernel = self.kernel.judge(frame).unwrap();
+        assert_eq!(on_host, in_kernel, "{frame:02x?}");
+        on_host
+    }
+
+    fn check(&mut self, cases: &[Case], column: usize) -> Vec<String> {
+        let mut host = self.host();
+        let mut wrong = Vec::new();
+        for case in cases {
+            let verdict = self.judge(&mut host, &query(case.from, case.to, case.name));
+            if verdict.reason != case.reasons[column] {
+                wrong.push(format!(
+                    "{}: {} instead of {}",
+                    case.description,
+                    verdict.reason.name(),
+                    case.reasons[column].name()
+                ));
+            }
+        }
+        wrong
+    }
+
+    /// Every client asks every server for every name, over UDP and TCP; how often what came of it.
+    fn compare(&mut self, names: &[String]) -> BTreeMap<&'static str, u32> {
+        let mut host = self.host();
+        let mut reasons = BTreeMap::new();
+        for client in CLIENTS {
+            for server in SERVERS.iter().filter(|to| is_reachable(client, to)) {
+                for name in names {
+                    for frame in [
+                        query(client, server, name),
+                        query_over_tcp(client, server, name),
+                    ] {
+                        let verdict = self.judge(&mut host, &frame);
+                        *reasons.entry(verdict.reason.name()).or_default() += 1;
+                    }
+                }
+            }
+        }
+        reasons
+    }
+}
+
+fn links() -> Links {
+    Links {
+        indexes: BTreeMap::from([("lo".to_owned(), 1)]),
+        ..Links::default()
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn is_reachable(client: Client, server: &str) -> bool {
+    address(client.address).is_ipv4() == address(server).is_ipv4()
+}
+
+fn socket(text: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(address(text), port)
+}
+
+const fn mac(last: u8) -> [u8; 6] {
+    [2, 0, 0, 0, 0, last]
+}
+
+fn datagram(from: Client, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    let frame = UdpFrame::new(socket(from.address, 40_000), to, payload);
+    let frame = frame.macs(mac(from.mac), mac(0xff));
+    match from.vlan {
+        0 => frame.build(),
+        vlan => frame.vlan(vlan).build(),
+    }
+}
+
+fn query(from: Client, to: &str, name: &str) -> Vec<u8> {
+    datagram(
+        from,
+        socket(to, 53),
+        &Message::new(name).opt(0x8000, &[]).bytes(),
+    )
+}
+
+fn segment(from: Client, to: SocketAddr, segment: Segment) -> Vec<u8> {
+    let mut frame = Segment {
+        source: socket(from.address, 40_000),
+        destination: to,
+        vlan: (from.vlan != 0).then_some(from.vlan),
+        ..segment
+    }
+    .build();
+    frame[6..12].copy_from_slice(&mac(from.mac));
+    frame
+}
+
+fn query_over_tcp(from: Client, to: &str, name: &str) -> Vec<u8> {
+    let to = socket(to, 53);
+    let message = Message::new(name).bytes();
+    segment(from, to, Segment::query(to.is_ipv6(), &message))
+}
+
+fn order(said: &Said, now: Timestamp) -> Order {
+    let name = match said.name {
+        "." => serde_json::from_value(json!(".")).unwrap(),
+        name => OverrideName::from(&list::name(name).unwrap()),
+    };
+    Order {
+        action: said.action,
+        name,
+        scope: said.scope,
+        audience: serde_json::from_value(json!(said.audience)).unwrap(),
+        expires: said
+            .ends
+            .then(|| now + SignedDuration::try_from(LASTS).unwrap()),
+        reason: "the table".to_owned(),
+        by: None,
+        ticket: None,
+    }
+}
+
+/// Names of the table, and one that nothing is said of.
+fn names() -> Vec<String> {
+    let asked = policy_cases::all();
+    let names = asked.iter().map(|case| case.name).chain(["clean.test"]);
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn what_would_be_answered_passes_where_tags_are_taken_off() {
+    for policies in [POLICIES.to_owned(), format!("{POLICIES}{INTERFACE_POLICY}")] {
+        let mut world = World::new(&policies);
+        let before = world.compare(&names());
+        world.take_tags_off();
+        let told = world.queries_of_policies();
+        let mut after = world.compare(&names());
+        // The default policy has its tally too: every query is in one, whatever came of it.
+        let judged = world.queries_of_policies() - told;
+        assert_eq!(
+            judged,
+            after.values().map(|count| u64::from(*count)).sum::<u64>()
+        );
+        let passed = after.remove("pass_tag_offload").unwrap();
+        let (answered, others): (BTreeMap<_, _>, BTreeMap<_, _>) = before
+            .into_iter()
+            .partition(|(name, _)| name.starts_with("answer_"));
+        assert_eq!(passed, answered.values().sum::<u32>());
+        assert!(passed > 0 && others == after, "{others:?} became {after:?}");
+    }
+}
+
+#[test]
+fn every_case_before_and_after_the_end_of_what_ends() {
+    let cases = policy_cases::all();
+    let mut world = World::new(POLICIES);
+    let start = Instant::now();
+    let now = Timestamp::now();
+    world.obey(Request::Add(
+        SAID.iter().map(|said| order(said, now)).collect(),
+    ));
+    let wrong = world.check(&cases, 0);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let before = world.compare(&names());
+    assert!(start.elapsed() < LASTS, "the first column took too long");
+
+    // Nobody tells the kernel.
+    thread::sleep(LASTS.saturating_sub(start.elapsed()) + Duration::from_millis(50));
+    let wrong = world.check(&cases, 1);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let after = world.compare(&names());
+    assert!(before.contains_key("pass_paused") && !after.contains_key("pass_paused"));
+    println!("before: {before:?}\nafter: {after:?}");
+}
+
+#[test]
+fn every_case_where_a_category_is_the_operators_own() {
+    for own in ["adult", "ads"] {
+        let mut world = World::with_custom(POLICIES, own);
+        assert!(world.kernel.filter().maps.active_custom().is_some());
+        let now = Timestamp::now();
+        world.obey(Request::Add(
+            SAID.iter().map(|said| order(said, now)).collect(),
+        ));
+        let wrong = world.check(&policy_cases::all(), 0);
+        assert!(wrong.is_empty(), "{own}: {wrong:#?}");
+        world.compare(&names());
+    }
+}
+
+#[test]
+fn every_case_with_a_policy_for_the_interface() {
+    let policies = [POLICIES, INTERFACE_POLICY].concat();
+    let mut world = World::new(&policies);
+    let wrong = world.check(&policy_cases::by_interface(), 0);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A random override of one of few names, so that they lie over and beside each other.
+fn random_order(random: &mut StdRng, now: Timestamp) -> Order {
+    let labels =
+        (0..random.random_range(1..4)).map(|_| ["a", "b", "ads"][random.random_range(0..3)]);
+    let name = labels.collect::<Vec<_>>().join(".") + ".test";
+    let audiences = [
+        "everybody",
+        "policy default",
+        "policy kids",
+        "policy guests",
+        "client 10.1.2.9",
+        "client fd00:9::2",
+        "client 02:00:00:00:00:02",
+        "client 02:00:00:00:00:01",
+    ];
+    let audience: Audience =
+        serde_json::from_value(json!(audiences.choose(random).unwrap())).unwrap();
+    let is_pause = random.random_range(0..20) == 0;
+    let name = if is_pause { ".".to_owned() } else { name };
+    Order {
+        action: match random.random_range(0..2) {
+            _ if is_pause => Action::Pause,
+            0 => Action::Allow,
+            _ => Action::Block,
+        },
+        name: serde_json::from_value(json!(name)).unwrap(),
+        scope: if random.random() {
+            OverrideScope::Exact
+        } else {
+            OverrideScope::Suffix
+        },
+        audience,
+        expires: (is_pause || random.random()).then(|| now + SignedDuration::from_hours(1)),
+        reason: "chance".to_owned(),
+        by: None,
+        ticket: None,
+    }
+}
+
+#[test]
+fn the_kernel_decides_as_the_host_does_whatever_overrides_come_and_go() {
+    let mut world = World::new(POLICIES);
+    let mut random = StdRng::seed_from_u64(0x6f76_6572);
+    let mut names: Vec<String> = vec!["test".to_owned()];
+    for label in ["a", "b", "ads"] {
+        let below = names.clone();
+        names.extend(below.iter().map(|name| format!("{label}.{name}")));
+    }
+    let mut seen = BTreeMap::<&str, u32>::new();
+    for _ in 0..6 {
+        for _ in 0..10 {
+            let now = Timestamp::now();
+            let orders = (0..random.random_range(1..8)).map(|_| random_order(&mut random, now));
+            let orders = orders.collect();
+            world.obey(Request::Add(orders));
+            let ids: Vec<u32> = world.regime.overrides().map(|entry| entry.id).collect();
+            let gone: Vec<u32> = ids
+                .into_iter()
+                .filter(|_| random.random_range(0..4) == 0)
+                .collect();
+            world.obey(Request::Remove(gone));
+        }
+        for (reason, count) in world.compare(&names) {
+            *seen.entry(reason).or_default() += count;
+        }
+    }
+    for reason in [
+        "pass_override",
+        "pass_paused",
+        "pass_no_rule",
+        "answer_nxdomain",
+        "answer_nodata",
+    ] {
+        assert!(seen.contains_key(reason), "{seen:?}");
+    }
+    println!("{seen:?}");
+}

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use filter_common::{
-    client::mapped,
+    address::mapped,
     layout::{
         CLIENT_ANSWERED, CLIENT_PREFIX_MAX, CONTROL_OVERRIDES, ClientRecord, DECISION_BLOCK,
         Decision, MAC_MAX, OVERRIDE_MAX, POLICY_UNFILTERED, PolicyRecord,

@@ -5,14 +5,15 @@
 //! datagrams are dropped, and so is what cannot be answered.
 
 use crate::{
-    client::{self, Source},
+    address::Source,
+    client,
     layout::{CONTROL_BY_ANY, Control, POLICY_OBSERVE, POLICY_REFUSE_BYPASS},
     net::{ENCRYPTED_DNS_PORT, Path},
     overlay,
     reason::Reason,
     scratch::Scratch,
+    steps::Steps,
     tcp,
-    verdict::Steps,
 };
 
 /// What becomes of a packet to one of [`crate::net::BYPASS_PORTS`], whose asker is in `scratch`.

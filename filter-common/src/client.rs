@@ -5,65 +5,14 @@
 //! interface itself.
 
 use crate::{
+    address::Source,
     layout::{CLIENT_ANSWERED, CONTROL_UNTAGGED, Control, INTERFACE_UNTAGGED},
     limit::{self, Admission},
-    maps::Address,
     net::Path,
     reason::Reason,
     scratch::{HEADERS_MAX_BYTES, Scratch, header_bytes},
-    verdict::Steps,
+    steps::Steps,
 };
-
-/// An address as two numbers, which are cheaper to look into than sixteen bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// The first eight bytes.
-    pub high: u64,
-    /// The last eight bytes.
-    pub low: u64,
-}
-
-/// What the last eight bytes of a mapped IPv4 address start with.
-const MAPPED: u64 = 0xffff;
-
-impl Source {
-    /// The numbers of an address.
-    #[inline(always)]
-    pub const fn of(address: &Address) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
-        Self {
-            high: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            low: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
-        }
-    }
-
-    /// The numbers of an IPv4 address in mapped form.
-    #[inline(always)]
-    const fn of_ipv4(address: [u8; 4]) -> Self {
-        Self {
-            high: 0,
-            low: MAPPED << 32 | u32::from_be_bytes(address) as u64,
-        }
-    }
-
-    /// The IPv4 address, if it is one.
-    #[inline(always)]
-    pub const fn ipv4(self) -> Option<u32> {
-        if self.high == 0 && self.low >> 32 == MAPPED {
-            Some(self.low as u32)
-        } else {
-            None
-        }
-    }
-
-    #[inline(always)]
-    fn address(self) -> Address {
-        let mut address = [0; 16];
-        address[..8].copy_from_slice(&self.high.to_be_bytes());
-        address[8..].copy_from_slice(&self.low.to_be_bytes());
-        address
-    }
-}
 
 /// The sender of the query whose headers are in `scratch`.
 #[inline(always)]
@@ -130,15 +79,10 @@ const fn is_private_ipv6(high: u64) -> bool {
     high >> 57 == 0xfc >> 1 || high >> 54 == 0xfe80 >> 6
 }
 
-/// An IPv4 address in the form of all keys.
-#[inline(always)]
-pub const fn mapped([a, b, c, d]: [u8; 4]) -> Address {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::mapped;
 
     #[test]
     fn private_ranges_end_where_their_rfcs_say() {

@@ -6,6 +6,7 @@
 //! count down for ever: it does not know that a number other than 0 is at least 1.
 
 use crate::{
+    dns::HEADER_BYTES,
     hash::{HashKey, label_hash},
     scratch::Scratch,
     suffix::{LABELS_MAX, Suffix},
@@ -35,11 +36,17 @@ pub fn walk(
 /// It starts where its first label's length byte is in the message.
 #[inline(always)]
 pub fn suffix(scratch: &Scratch, key: &HashKey, depth: u32, parent: u64) -> Suffix {
-    let start = scratch.label_at(scratch.label_count.wrapping_sub(depth));
+    let start = label_at(scratch, scratch.label_count.wrapping_sub(depth));
     let len = usize::from(scratch.message()[start]) & 63;
     Suffix {
         depth: depth as usize,
         start,
         hash: label_hash(scratch.message(), start + 1, len, key, parent),
     }
+}
+
+/// Position in the message of the label with this number, counted from the left.
+#[inline(always)]
+fn label_at(scratch: &Scratch, number: u32) -> usize {
+    usize::from(scratch.label_starts[(number & 127) as usize]) + HEADER_BYTES
 }

@@ -10,7 +10,7 @@ use crate::{
     scratch::{
         COOKIE_BUFFER_LEN, EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Message, Scratch, message_of,
     },
-    verdict::Steps,
+    steps::{OptionStep, Steps},
 };
 
 /// Bytes of a DNS header (RFC 1035 §4.1.1).
@@ -150,18 +150,6 @@ fn opt<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<(), Reason
         keep_cookie(scratch);
     }
     Ok(())
-}
-
-/// What is behind an option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum OptionStep {
-    /// Another one.
-    Next = 0,
-    /// Nothing, or what was not loaded.
-    End = 1,
-    /// Less than its length says.
-    Bad = 2,
 }
 
 /// Steps over one option (RFC 6891 §6.1.2), and notes where the first COOKIE is.

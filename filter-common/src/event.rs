@@ -8,7 +8,7 @@ use crate::{
     maps::Maps,
     reason::{Action, Reason},
     scratch::{HEADERS_MAX_BYTES, Scratch},
-    verdict::Steps,
+    steps::Steps,
 };
 
 /// Flags of the control record by which queries that pass are told of too.

@@ -8,8 +8,8 @@ use crate::{
     reason::Reason,
     rule::AnswerKind,
     scratch::{HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, Scratch},
-    tcp,
-    verdict::{self, Steps},
+    steps::Steps,
+    tcp, verdict,
 };
 
 /// The stages between reading a frame and writing it. The kernel program runs

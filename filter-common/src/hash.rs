@@ -12,7 +12,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{layout::LABEL_BUFFER_LEN, maps::Address};
+use crate::address::Address;
+
+/// Bytes of the buffer that holds one DNS message while it is judged and answered.
+///
+/// The positions of labels stay below 512. The rest is room for one write of 64 bytes, and
+/// for headers and message of the greatest lengths from wherever the headers start.
+pub const LABEL_BUFFER_LEN: usize = 640;
 
 /// The secret of one generation, drawn anew for each compiled image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

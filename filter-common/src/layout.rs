@@ -23,16 +23,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{checksum::folded, hash::HashKey, maps::Address};
+use crate::{address::Address, checksum::folded, hash::HashKey};
 
 /// Version of everything in this module; an image or a pinned map of another version is refused.
 pub const LAYOUT_VERSION: u32 = 4;
-
-/// Bytes of the buffer that holds one DNS message while it is judged and answered.
-///
-/// The positions of labels stay below 512. The rest is room for one write of 64 bytes, and
-/// for headers and message of the greatest lengths from wherever the headers start.
-pub const LABEL_BUFFER_LEN: usize = 640;
 
 /// Bytes of a [`Record`], one cache line.
 pub const RECORD_BYTES: usize = 64;

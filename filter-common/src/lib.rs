@@ -14,11 +14,13 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod answer;
 pub mod bypass;
 pub mod checksum;
 pub mod client;
 pub mod descent;
+pub mod direct;
 pub mod dns;
 pub mod emit;
 pub mod event;
@@ -35,6 +37,7 @@ pub mod policy;
 pub mod reason;
 pub mod rule;
 pub mod scratch;
+pub mod steps;
 pub mod suffix;
 pub mod table;
 pub mod tcp;

@@ -5,7 +5,7 @@
 //! pushes nobody's bucket out; two prefixes seldom share one. Two CPUs that
 //! spend from one bucket at once may spend one token twice.
 
-use crate::{client::Source, hash, layout::Control, maps::Maps};
+use crate::{address::Source, hash, layout::Control, maps::Maps};
 
 /// Number of buckets.
 pub const BUCKET_COUNT: u32 = 1 << 16;

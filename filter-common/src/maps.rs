@@ -6,15 +6,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    layout::{ClientRecord, InterfaceRecord, OverrideRecord, PolicyRecord, RuleRecord},
+    address::{Address, Mac},
+    layout::{ClientRecord, InterfaceRecord, OverrideRecord, PolicyRecord, Record, RuleRecord},
     reason::Reason,
     scratch::Scratch,
 };
-
-/// An IPv6 address, or an IPv4 address as an IPv4-mapped one (RFC 4291 §2.5.5.2).
-pub type Address = [u8; 16];
-/// A link-layer address (IEEE 802).
-pub type Mac = [u8; 6];
 
 /// Everything but the table.
 pub trait Maps {
@@ -127,5 +123,12 @@ impl Default for OnePolicy {
 impl Maps for OnePolicy {
     fn policy(&self, number: u32) -> Option<&PolicyRecord> {
         (number == 0).then_some(&self.0)
+    }
+}
+
+/// The records of an image: every map besides is empty.
+impl Maps for [Record] {
+    fn policy(&self, _number: u32) -> Option<&PolicyRecord> {
+        None
     }
 }

@@ -10,16 +10,17 @@
 //! address, the policy, everybody.
 
 use crate::{
+    address::{Address, Mac},
     descent,
     hash::{self, HashKey},
     layout::{
         CONTROL_PAUSES, Control, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE, Decision,
         OVERRIDE_BY_CLIENT, OVERRIDE_BY_POLICY, OVERRIDE_LEADS_ON, OverrideRecord,
     },
-    maps::{Address, Mac, Maps},
+    maps::Maps,
     scratch::Scratch,
+    steps::Steps,
     suffix::Suffix,
-    verdict::Steps,
 };
 
 /// Whom an override is for, as a word of its key; 0 is everybody.

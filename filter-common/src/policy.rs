@@ -2,39 +2,18 @@
 
 use core::hint::black_box;
 
-use bytemuck::{Pod, Zeroable};
 use network_types::ip::IpProto;
 
 use crate::{
-    client::mapped,
+    address::{Asker, mapped},
     frame::Frame,
     layout::{
         CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
         CONTROL_BY_VLAN,
     },
-    maps::{Address, Mac, Maps},
+    maps::Maps,
     net::Path,
 };
-
-/// Where a query comes from and where it goes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C, align(8))]
-pub struct Asker {
-    /// Source address; IPv4 is mapped.
-    pub source: Address,
-    /// Destination address; IPv4 is mapped.
-    pub destination: Address,
-    /// Source on the link.
-    pub mac: Mac,
-    /// Identifier of the outer VLAN; 0 means untagged.
-    pub vlan: u16,
-    /// Index of the interface.
-    pub interface: u32,
-    /// Source port.
-    pub port: u16,
-    /// IP protocol.
-    pub protocol: u16,
-}
 
 impl Asker {
     /// Reads the headers of `frame` again; `None` if it is shorter than `path` says.

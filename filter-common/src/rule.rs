@@ -1,4 +1,6 @@
-//! The words of a rule: scope, priority, answer, query types.
+//! The words of a rule: scope, priority, answer, query types; and the best rule of several.
+
+use bytemuck::{Pod, Zeroable};
 
 use crate::layout::QTYPES_PER_RULE;
 
@@ -195,5 +197,31 @@ impl QtypeSet {
             Self::EXCEPT => !named,
             _ => true,
         }
+    }
+}
+
+/// The best rule so far, in one word: class number, priority, and whether
+/// names below the last one have rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Best(pub u64);
+
+impl Best {
+    pub(crate) const PRIORITY_SHIFT: u32 = 32;
+    pub(crate) const DESCENDANTS: u64 = 1 << 63;
+
+    #[inline(always)]
+    pub(crate) const fn class(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    pub(crate) const fn priority(self) -> u8 {
+        (self.0 >> Self::PRIORITY_SHIFT) as u8
+    }
+
+    #[inline(always)]
+    pub(crate) const fn rule(self) -> u64 {
+        self.0 & !Self::DESCENDANTS
     }
 }

@@ -7,12 +7,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{
-    dns::HEADER_BYTES,
-    layout::{Decision, LABEL_BUFFER_LEN},
-    policy::Asker,
-    verdict::Best,
-};
+use crate::{address::Asker, hash::LABEL_BUFFER_LEN, layout::Decision, rule::Best};
 
 /// Bytes of a DNS message that are looked at; the longest question ends at 271.
 pub const MESSAGE_MAX_BYTES: usize = 512;
@@ -94,12 +89,6 @@ pub struct Scratch {
 pub const COOKIE_BUFFER_LEN: usize = 48;
 
 impl Scratch {
-    /// Position in the message of the label with this number, counted from the left.
-    #[inline(always)]
-    pub fn label_at(&self, number: u32) -> usize {
-        usize::from(self.label_starts[(number & 127) as usize]) + HEADER_BYTES
-    }
-
     /// The message.
     #[inline(always)]
     pub fn message(&self) -> &Message {

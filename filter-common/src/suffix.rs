@@ -5,8 +5,7 @@
 //! with the same [`label_hash`].
 
 use crate::{
-    hash::{HashKey, label_hash},
-    layout::LABEL_BUFFER_LEN,
+    hash::{HashKey, LABEL_BUFFER_LEN, label_hash},
     name::{NAME_MAX_BYTES, Name},
 };
 

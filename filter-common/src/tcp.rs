@@ -18,6 +18,7 @@
 use network_types::ip::IpProto;
 
 use crate::{
+    address::Asker,
     checksum::{folded, sum_of},
     dns,
     emit::{put, swap, turn},
@@ -26,10 +27,9 @@ use crate::{
     layout::Control,
     maps::Flow,
     net::{LENGTH_BYTES, Path, TCP_HEADER_BYTES},
-    policy::Asker,
     reason::Reason,
     scratch::{FrameBytes, HEADERS_MAX_BYTES, Scratch, header_bytes},
-    verdict::Steps,
+    steps::Steps,
 };
 
 const FIN: u8 = 0x01;

@@ -6,22 +6,18 @@
 //! custom categories, their small generation is walked after that of the lists, and the
 //! better of both rules decides.
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::{
-    descent,
-    dns::{self, OptionStep},
+    descent, dns,
     layout::{
-        CONTROL_BY_ANY, CONTROL_OVERRIDES, Control, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
+        CONTROL_BY_ANY, CONTROL_OVERRIDES, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
         Decision, HEADER_SINGLE_LABEL_RULES, Header, POLICY_OBSERVE, POLICY_UNFILTERED,
         PolicyRecord, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS, RULE_IS_NODE, RULE_RESET, RuleRecord,
         Settings,
     },
-    maps::Maps,
-    overlay, policy,
     reason::Reason,
-    rule::{AnswerKind, Priority, QtypeSet, Scope},
+    rule::{AnswerKind, Best, Priority, QtypeSet, Scope},
     scratch::Scratch,
+    steps::{Asked, Steps},
     suffix::Suffix,
     table::{self, Records},
 };
@@ -31,104 +27,6 @@ const DS: u32 = 43;
 
 /// Rules of one name that are looked at; the compiler keeps chains shorter.
 pub const CHAIN_MAX: usize = 16;
-
-/// The steps that the kernel program keeps as functions of their own, so that
-/// the verifier sees each of them once. The host takes them as they are.
-pub trait Steps: Records + Maps {
-    /// [`visit`].
-    #[inline(always)]
-    fn visit(&self, scratch: &mut Scratch, header: &Header, depth: u32, parent: u64) -> u64 {
-        visit(self, scratch, header, depth, parent)
-    }
-
-    /// [`weigh`].
-    #[inline(always)]
-    fn weigh(&self, class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
-        weigh(self, class_base, class, asked, best)
-    }
-
-    /// [`consult_custom`].
-    #[inline(always)]
-    fn consult_custom(&self, scratch: &mut Scratch) {
-        consult_custom(self, scratch);
-    }
-
-    /// [`dns::option`].
-    #[inline(always)]
-    fn option(&self, scratch: &mut Scratch) -> OptionStep {
-        dns::option(scratch)
-    }
-
-    /// [`policy::select`] for the query in `scratch`.
-    #[inline(always)]
-    fn select_policy(&self, scratch: &Scratch, flags: u32) -> u32 {
-        policy::select(self, flags, &scratch.asker)
-    }
-
-    /// [`overlay::walk`].
-    #[inline(always)]
-    fn overlay(&self, scratch: &mut Scratch) {
-        overlay::walk(self, scratch);
-    }
-
-    /// [`overlay::visit`].
-    #[inline(always)]
-    fn overlay_visit(
-        &self,
-        scratch: &mut Scratch,
-        control: &Control,
-        depth: u32,
-        parent: u64,
-    ) -> u64 {
-        overlay::visit(self, scratch, control, depth, parent)
-    }
-}
-
-/// The records of an image: every map besides is empty.
-impl Maps for [crate::layout::Record] {
-    fn policy(&self, _number: u32) -> Option<&PolicyRecord> {
-        None
-    }
-}
-
-impl Steps for [crate::layout::Record] {}
-
-/// What a rule is held against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Categories that the policy blocks.
-    pub categories: u64,
-    /// Query type.
-    pub qtype: u16,
-    /// The name in hand is the qname, not a parent of it.
-    pub is_qname: bool,
-}
-
-/// The best rule so far, in one word: class number, priority, and whether
-/// names below the last one have rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(transparent)]
-pub struct Best(pub u64);
-
-impl Best {
-    const PRIORITY_SHIFT: u32 = 32;
-    const DESCENDANTS: u64 = 1 << 63;
-
-    #[inline(always)]
-    const fn class(self) -> u32 {
-        self.0 as u32
-    }
-
-    #[inline(always)]
-    const fn priority(self) -> u8 {
-        (self.0 >> Self::PRIORITY_SHIFT) as u8
-    }
-
-    #[inline(always)]
-    const fn rule(self) -> u64 {
-        self.0 & !Self::DESCENDANTS
-    }
-}
 
 /// Decides the query in `scratch`: why it passes, or the rule and the answer it asks for.
 ///

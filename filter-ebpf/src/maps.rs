@@ -10,6 +10,7 @@ use aya_ebpf::{
     },
 };
 use filter_common::{
+    address::{Address, Mac},
     event,
     layout::{
         CLIENT_PREFIX_ROOM, ClientRecord, Control, DESTINATION_MAX, Event, Header, INTERFACE_MAX,
@@ -17,12 +18,15 @@ use filter_common::{
         PolicyRecord, PolicyTally, RESOLVER_MAX, Record, RuleRecord,
     },
     limit,
-    maps::{Address, Flow, Mac, Maps},
+    maps::{Flow, Maps},
     reason::{COUNTER_COUNT, EVENTS_LOST, Reason},
+    rule::Best,
     scratch::Scratch,
+    steps::{Asked, OptionStep, Steps},
     table::Records,
-    verdict::Steps,
 };
+
+use crate::stages;
 
 /// The generations. Userspace sizes it and writes it through a mapping, which the kernel
 /// refuses for a map that is read-only to programs; nothing here writes it.
@@ -126,11 +130,11 @@ pub fn scratch() -> Option<*mut Scratch> {
     SCRATCH.get_ptr_mut(0)
 }
 
-/// The table map as records.
+/// Every map of the program.
 #[derive(Clone, Copy)]
-pub struct Table;
+pub struct BpfMaps;
 
-impl Records for Table {
+impl Records for BpfMaps {
     #[inline(always)]
     fn record(&self, index: u32) -> Option<&Record> {
         TABLE.get(index)
@@ -155,7 +159,7 @@ impl AlignedKey {
     }
 }
 
-impl Maps for Table {
+impl Maps for BpfMaps {
     #[inline(always)]
     fn policy(&self, number: u32) -> Option<&PolicyRecord> {
         POLICIES.get(number)
@@ -288,41 +292,35 @@ impl Maps for Table {
     }
 }
 
-impl Steps for Table {
+impl Steps for BpfMaps {
     #[inline(always)]
     fn visit(&self, scratch: &mut Scratch, header: &Header, depth: u32, parent: u64) -> u64 {
-        crate::stages::nxdp_visit(scratch, header, depth, parent)
+        stages::nxdp_visit(scratch, header, depth, parent)
     }
 
     #[inline(always)]
-    fn weigh(
-        &self,
-        class_base: u32,
-        class: u16,
-        asked: filter_common::verdict::Asked,
-        best: filter_common::verdict::Best,
-    ) -> filter_common::verdict::Best {
-        crate::stages::weigh(class_base, class, asked, best)
+    fn weigh(&self, class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
+        stages::weigh(class_base, class, asked, best)
     }
 
     #[inline(always)]
     fn consult_custom(&self, scratch: &mut Scratch) {
-        crate::stages::consult_custom(scratch);
+        stages::nxdp_consult_custom(scratch);
     }
 
     #[inline(always)]
-    fn option(&self, scratch: &mut Scratch) -> filter_common::dns::OptionStep {
-        crate::stages::option(scratch)
+    fn option(&self, scratch: &mut Scratch) -> OptionStep {
+        stages::option(scratch)
     }
 
     #[inline(always)]
     fn select_policy(&self, scratch: &Scratch, flags: u32) -> u32 {
-        crate::stages::select_policy(scratch, flags)
+        stages::nxdp_select_policy(scratch, flags)
     }
 
     #[inline(always)]
     fn overlay(&self, scratch: &mut Scratch) {
-        crate::stages::overlay(scratch);
+        stages::nxdp_overlay(scratch);
     }
 
     #[inline(always)]
@@ -333,6 +331,6 @@ impl Steps for Table {
         depth: u32,
         parent: u64,
     ) -> u64 {
-        crate::stages::nxdp_overlay_visit(scratch, control, depth, parent)
+        stages::nxdp_overlay_visit(scratch, control, depth, parent)
     }
 }

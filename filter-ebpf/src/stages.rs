@@ -6,22 +6,20 @@
 //! a call is integers and pointers to map values.
 
 use filter_common::{
-    answer, bypass, client,
-    dns::{self, OptionStep},
-    emit, event,
+    answer, bypass, client, dns, emit, event,
     filter::Stages,
     layout::{Control, Header},
     net::{ENCRYPTED_DNS_PORT, HTTPS_PORT, Path},
     overlay, policy,
     reason::Reason,
-    rule::AnswerKind,
+    rule::{AnswerKind, Best},
     scratch::Scratch,
+    steps::{Asked, OptionStep},
     table::Records as _,
-    tcp,
-    verdict::{self, Asked, Best},
+    tcp, verdict,
 };
 
-use crate::maps::{self, Table};
+use crate::maps::{self, BpfMaps};
 
 /// The stages over this CPU's working memory.
 pub struct Kernel {
@@ -45,25 +43,19 @@ impl Stages for Kernel {
 
     #[inline(always)]
     fn flags(&self) -> u32 {
-        Table
+        BpfMaps
             .record(0)
             .map_or(0, |record| Control::of(record).flags)
     }
 
     #[inline(always)]
     fn parse_question(&mut self) -> Result<(), Reason> {
-        match nxdp_parse_question(self.scratch) {
-            DONE => Ok(()),
-            reason => Err(reason_of(reason)),
-        }
+        done(nxdp_parse_question(self.scratch))
     }
 
     #[inline(always)]
     fn parse_additional(&mut self) -> Result<(), Reason> {
-        match nxdp_parse_additional(self.scratch) {
-            DONE => Ok(()),
-            reason => Err(reason_of(reason)),
-        }
+        done(nxdp_parse_additional(self.scratch))
     }
 
     #[inline(always)]
@@ -82,10 +74,7 @@ impl Stages for Kernel {
 
     #[inline(always)]
     fn admit(&mut self, path: &Path) -> Result<(), Reason> {
-        match nxdp_admit(self.scratch, packed(path)) {
-            DONE => Ok(()),
-            reason => Err(reason_of(reason)),
-        }
+        done(nxdp_admit(self.scratch, packed(path)))
     }
 
     #[inline(always)]
@@ -116,60 +105,207 @@ impl Stages for Kernel {
 
 /// No reason has this number.
 const DONE: u32 = 0xff;
+/// What a stage returns that was handed nothing.
+const INCONSISTENT: u32 = Reason::Inconsistent as u32;
+
+/// What a stage returns that has no stage to hand over to.
+#[inline(always)]
+fn number_of(result: Result<(), Reason>) -> u32 {
+    match result {
+        Ok(()) => DONE,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// The reverse of [`number_of`].
+#[inline(always)]
+fn done(number: u32) -> Result<(), Reason> {
+    match number {
+        DONE => Ok(()),
+        reason => Err(reason_of(reason)),
+    }
+}
 
 #[inline(always)]
 fn reason_of(number: u32) -> Reason {
     Reason::from_number(number as u8).unwrap_or(Reason::Inconsistent)
 }
 
-/// [`dns::parse_question`]: [`DONE`] or a reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_parse_question(scratch: *mut Scratch) -> u32 {
-    // SAFETY: null or this CPU's map value, which nothing else uses meanwhile.
-    match unsafe { scratch.as_mut() }.map(dns::parse_question) {
-        Some(Ok(())) => DONE,
-        Some(Err(reason)) => reason as u32,
-        None => Reason::Inconsistent as u32,
-    }
-}
-
-/// [`dns::parse_additional`]: [`DONE`] or a reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_parse_additional(scratch: *mut Scratch) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_mut() }.map(|scratch| dns::parse_additional(&Table, scratch)) {
-        Some(Ok(())) => DONE,
-        Some(Err(reason)) => reason as u32,
-        None => Reason::Inconsistent as u32,
-    }
-}
-
-/// [`verdict::decide`]: the answer kind in bits 8 to 15, or a reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_decide(scratch: *mut Scratch) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_mut() }.map(|scratch| verdict::decide(&Table, scratch)) {
-        Some(Ok(kind)) => (kind as u32) << 8,
-        Some(Err(reason)) => reason as u32,
-        None => Reason::Inconsistent as u32,
-    }
-}
-
-/// [`answer::compose`]: a reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_compose(scratch: *mut Scratch, kind: u32) -> u32 {
-    let Some(kind) = AnswerKind::from_number(kind as u8) else {
-        return Reason::Inconsistent as u32;
+/// A pointer as the reference that a stage's function takes.
+macro_rules! lent {
+    (mut $pointer:ident) => {
+        $pointer.as_mut()
     };
-    // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_mut() }.map(|scratch| answer::compose(&Table, scratch, kind)) {
-        Some(Ok(reason) | Err(reason)) => reason as u32,
-        None => Reason::Inconsistent as u32,
+    (const $pointer:ident) => {
+        $pointer.as_ref()
+    };
+}
+
+/// Exports the stages: pointers to map values in front of the semicolon, integers behind it, and
+/// what a stage returns when a pointer is null, which the verifier cannot rule out.
+macro_rules! stages {
+    ($(
+        $(#[doc = $doc:literal])+
+        fn $name:ident(
+            $($pointer:ident: *$access:tt $target:ty),* $(; $($value:ident: $type:ty),+)?
+        ) -> $returned:ty, else $missing:expr;
+        $body:block
+    )+) => {$(
+        $(#[doc = $doc])+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(
+            $($pointer: *$access $target,)* $($($value: $type,)+)?
+        ) -> $returned {
+            $(
+                // SAFETY: null, or a live map value of this type: this CPU's working memory, which
+                // nothing else uses meanwhile, or a record of the table, which nothing here writes.
+                let Some($pointer) = (unsafe { lent!($access $pointer) }) else {
+                    return $missing;
+                };
+            )*
+            $body
+        }
+    )+};
+}
+
+stages! {
+    /// [`dns::parse_question`]: [`DONE`] or a reason.
+    fn nxdp_parse_question(scratch: *mut Scratch) -> u32, else INCONSISTENT;
+    { number_of(dns::parse_question(scratch)) }
+
+    /// [`dns::parse_additional`]: [`DONE`] or a reason.
+    fn nxdp_parse_additional(scratch: *mut Scratch) -> u32, else INCONSISTENT;
+    { number_of(dns::parse_additional(&BpfMaps, scratch)) }
+
+    /// [`dns::option`] as a number.
+    fn nxdp_option(scratch: *mut Scratch) -> u32, else END;
+    { dns::option(scratch) as u32 }
+
+    /// [`verdict::decide`]: the answer kind in bits 8 to 15, or a reason.
+    fn nxdp_decide(scratch: *mut Scratch) -> u32, else INCONSISTENT;
+    {
+        match verdict::decide(&BpfMaps, scratch) {
+            Ok(kind) => (kind as u32) << 8,
+            Err(reason) => reason as u32,
+        }
     }
+
+    /// [`policy::select`].
+    fn nxdp_select_policy(scratch: *const Scratch; flags: u32) -> u32, else 0;
+    { policy::select(&BpfMaps, flags, &scratch.asker) }
+
+    /// [`overlay::walk`].
+    fn nxdp_overlay(scratch: *mut Scratch) -> u32, else DONE;
+    {
+        overlay::walk(&BpfMaps, scratch);
+        DONE
+    }
+
+    /// [`overlay::visit`].
+    fn nxdp_overlay_visit(
+        scratch: *mut Scratch, control: *const Control; depth: u32, parent: u64
+    ) -> u64, else 0;
+    { overlay::visit(&BpfMaps, scratch, control, depth, parent) }
+
+    /// [`verdict::visit`].
+    fn nxdp_visit(
+        scratch: *mut Scratch, header: *const Header; depth: u32, parent: u64
+    ) -> u64, else 0;
+    { verdict::visit(&BpfMaps, scratch, header, depth, parent) }
+
+    /// [`verdict::consult_custom`].
+    fn nxdp_consult_custom(scratch: *mut Scratch) -> u32, else DONE;
+    {
+        verdict::consult_custom(&BpfMaps, scratch);
+        DONE
+    }
+
+    /// [`verdict::weigh`] with class base, class and query type in one word.
+    fn nxdp_weigh(; packed: u64, categories: u64, is_qname: u32, best: u64) -> u64, else 0;
+    {
+        let asked = Asked {
+            categories,
+            qtype: packed as u16,
+            is_qname: is_qname != 0,
+        };
+        let (class_base, class) = ((packed >> 32) as u32, (packed >> 16) as u16);
+        verdict::weigh(&BpfMaps, class_base, class, asked, Best(best)).0
+    }
+
+    /// [`client::admit`] and [`answer::sum_question`] with a path as [`packed`] makes it: [`DONE`]
+    /// or a reason.
+    fn nxdp_admit(scratch: *mut Scratch; path: u32) -> u32, else INCONSISTENT;
+    {
+        answer::sum_question(scratch);
+        let source = client::source(scratch, &unpacked(path));
+        number_of(client::admit(&BpfMaps, scratch, source))
+    }
+
+    /// [`answer::compose`]: a reason.
+    fn nxdp_compose(scratch: *mut Scratch; kind: u32) -> u32, else INCONSISTENT;
+    {
+        let Some(kind) = AnswerKind::from_number(kind as u8) else {
+            return INCONSISTENT;
+        };
+        match answer::compose(&BpfMaps, scratch, kind) {
+            Ok(reason) | Err(reason) => reason as u32,
+        }
+    }
+
+    /// [`emit::rewrite`] with a path as [`packed`] makes it.
+    fn nxdp_rewrite(scratch: *mut Scratch; path: u32) -> u32, else DONE;
+    {
+        emit::rewrite(scratch, &unpacked(path & !TCP));
+        DONE
+    }
+
+    /// [`tcp::rewrite`] with a path as [`packed`] makes it.
+    fn nxdp_rewrite_tcp(scratch: *mut Scratch; path: u32) -> u32, else DONE;
+    {
+        tcp::rewrite(&BpfMaps, scratch, &unpacked(path | TCP));
+        DONE
+    }
+
+    /// [`tcp::follow`] with a path as [`packed`] makes it: a reason.
+    fn nxdp_follow(scratch: *mut Scratch; path: u32) -> u32, else INCONSISTENT;
+    { tcp::follow(&BpfMaps, scratch, &unpacked(path | TCP)) as u32 }
+
+    /// [`bypass::judge`] with a path as [`packed`] makes it: a reason.
+    fn nxdp_judge_bypass(scratch: *mut Scratch; path: u32) -> u32, else INCONSISTENT;
+    { bypass::judge(&BpfMaps, scratch, &unpacked(path)) as u32 }
+
+    /// [`event::tell`] with a reason as a number.
+    fn nxdp_tell(scratch: *const Scratch; reason: u32) -> u32, else DONE;
+    {
+        event::tell(&BpfMaps, scratch, reason_of(reason));
+        DONE
+    }
+}
+
+/// [`dns::option`].
+#[inline(always)]
+pub fn option(scratch: &mut Scratch) -> OptionStep {
+    match nxdp_option(scratch) {
+        NEXT => OptionStep::Next,
+        END => OptionStep::End,
+        _ => OptionStep::Bad,
+    }
+}
+
+const NEXT: u32 = OptionStep::Next as u32;
+const END: u32 = OptionStep::End as u32;
+
+/// [`verdict::weigh`].
+#[inline(always)]
+pub fn weigh(class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
+    let packed = u64::from(class_base) << 32 | u64::from(class) << 16 | u64::from(asked.qtype);
+    Best(nxdp_weigh(
+        packed,
+        asked.categories,
+        u32::from(asked.is_qname),
+        best.0,
+    ))
 }
 
 /// The bit of TCP in a packed path: the functions that are for TCP alone set it, so
@@ -208,219 +344,4 @@ const fn unpacked(packed: u32) -> Path {
         payload_len: 0,
         source_port: 0,
     }
-}
-
-/// [`client::admit`] and [`answer::sum_question`] with a path as [`packed`] makes it: [`DONE`] or a
-/// reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_admit(scratch: *mut Scratch, path: u32) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    let Some(scratch) = (unsafe { scratch.as_mut() }) else {
-        return Reason::Inconsistent as u32;
-    };
-    answer::sum_question(scratch);
-    match client::admit(&Table, scratch, client::source(scratch, &unpacked(path))) {
-        Ok(()) => DONE,
-        Err(reason) => reason as u32,
-    }
-}
-
-/// [`tcp::rewrite`] with a path as [`packed`] makes it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_rewrite_tcp(scratch: *mut Scratch, path: u32) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    if let Some(scratch) = unsafe { scratch.as_mut() } {
-        tcp::rewrite(&Table, scratch, &unpacked(path | TCP));
-    }
-    DONE
-}
-
-/// [`tcp::follow`] with a path as [`packed`] makes it: a reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_follow(scratch: *mut Scratch, path: u32) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_mut() } {
-        Some(scratch) => tcp::follow(&Table, scratch, &unpacked(path | TCP)) as u32,
-        None => Reason::Inconsistent as u32,
-    }
-}
-
-/// [`bypass::judge`] with a path as [`packed`] makes it: a reason.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_judge_bypass(scratch: *mut Scratch, path: u32) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_mut() } {
-        Some(scratch) => bypass::judge(&Table, scratch, &unpacked(path)) as u32,
-        None => Reason::Inconsistent as u32,
-    }
-}
-
-/// [`event::tell`] with a reason as a number.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_tell(scratch: *const Scratch, reason: u32) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    if let Some(scratch) = unsafe { scratch.as_ref() } {
-        event::tell(&Table, scratch, reason_of(reason));
-    }
-    DONE
-}
-
-/// [`dns::option`].
-#[inline(always)]
-pub fn option(scratch: &mut Scratch) -> OptionStep {
-    match nxdp_option(scratch) {
-        NEXT => OptionStep::Next,
-        END => OptionStep::End,
-        _ => OptionStep::Bad,
-    }
-}
-
-const NEXT: u32 = OptionStep::Next as u32;
-const END: u32 = OptionStep::End as u32;
-
-/// [`dns::option`] as a number.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_option(scratch: *mut Scratch) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_mut() } {
-        Some(scratch) => dns::option(scratch) as u32,
-        None => END,
-    }
-}
-
-/// [`policy::select`].
-#[inline(always)]
-pub fn select_policy(scratch: &Scratch, flags: u32) -> u32 {
-    nxdp_select_policy(scratch, flags)
-}
-
-/// [`policy::select`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_select_policy(scratch: *const Scratch, flags: u32) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    match unsafe { scratch.as_ref() } {
-        Some(scratch) => policy::select(&Table, flags, &scratch.asker),
-        None => 0,
-    }
-}
-
-/// [`overlay::walk`].
-#[inline(always)]
-pub fn overlay(scratch: &mut Scratch) {
-    nxdp_overlay(scratch);
-}
-
-/// [`overlay::walk`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_overlay(scratch: *mut Scratch) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    if let Some(scratch) = unsafe { scratch.as_mut() } {
-        overlay::walk(&Table, scratch);
-    }
-    DONE
-}
-
-/// [`overlay::visit`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_overlay_visit(
-    scratch: *mut Scratch,
-    control: *const Control,
-    depth: u32,
-    parent: u64,
-) -> u64 {
-    // SAFETY: as in `nxdp_parse_question`.
-    let scratch = unsafe { scratch.as_mut() };
-    // SAFETY: as in `nxdp_visit`.
-    let control = unsafe { control.as_ref() };
-    match (scratch, control) {
-        (Some(scratch), Some(control)) => overlay::visit(&Table, scratch, control, depth, parent),
-        _ => 0,
-    }
-}
-
-/// [`emit::rewrite`] with a path as [`packed`] makes it.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_rewrite(scratch: *mut Scratch, path: u32) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    if let Some(scratch) = unsafe { scratch.as_mut() } {
-        emit::rewrite(scratch, &unpacked(path & !TCP));
-    }
-    DONE
-}
-
-/// [`verdict::visit`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_visit(
-    scratch: *mut Scratch,
-    header: *const Header,
-    depth: u32,
-    parent: u64,
-) -> u64 {
-    // SAFETY: as in `nxdp_parse_question`.
-    let scratch = unsafe { scratch.as_mut() };
-    // SAFETY: null or a record of the table, which has this size and alignment.
-    let header = unsafe { header.as_ref() };
-    match (scratch, header) {
-        (Some(scratch), Some(header)) => verdict::visit(&Table, scratch, header, depth, parent),
-        _ => 0,
-    }
-}
-
-/// [`verdict::consult_custom`].
-#[inline(always)]
-pub fn consult_custom(scratch: &mut Scratch) {
-    nxdp_consult_custom(scratch);
-}
-
-/// [`verdict::consult_custom`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_consult_custom(scratch: *mut Scratch) -> u32 {
-    // SAFETY: as in `nxdp_parse_question`.
-    if let Some(scratch) = unsafe { scratch.as_mut() } {
-        verdict::consult_custom(&Table, scratch);
-    }
-    DONE
-}
-
-/// [`verdict::weigh`].
-#[inline(always)]
-pub fn weigh(class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
-    let packed = u64::from(class_base) << 32 | u64::from(class) << 16 | u64::from(asked.qtype);
-    Best(nxdp_weigh(
-        packed,
-        asked.categories,
-        u32::from(asked.is_qname),
-        best.0,
-    ))
-}
-
-/// [`verdict::weigh`] with class base, class and query type in one word.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn nxdp_weigh(packed: u64, categories: u64, is_qname: u32, best: u64) -> u64 {
-    let asked = Asked {
-        categories,
-        qtype: packed as u16,
-        is_qname: is_qname != 0,
-    };
-    verdict::weigh(
-        &Table,
-        (packed >> 32) as u32,
-        (packed >> 16) as u16,
-        asked,
-        Best(best),
-    )
-    .0
 }

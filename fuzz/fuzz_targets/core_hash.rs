@@ -1,9 +1,6 @@
 #![no_main]
 
-use filter_common::{
-    hash::{HashKey, fold, fold_by_parts, label_hash},
-    layout::LABEL_BUFFER_LEN,
-};
+use filter_common::hash::{HashKey, LABEL_BUFFER_LEN, fold, fold_by_parts, label_hash};
 
 // 24 bytes of key, then a label. The hash is the one of the description, whatever
 // lies around the label and whatever its case.

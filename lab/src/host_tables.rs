@@ -6,15 +6,16 @@ use std::{
 };
 
 use filter_common::{
+    address::{Address, Mac},
+    direct::Direct,
     layout::{
         CLIENT_ANSWERED, ClientRecord, Control, Event, InterfaceRecord, OverrideRecord, POLICY_MAX,
         PolicyRecord, Record, RuleRecord,
     },
-    maps::{Address, Flow, Mac, Maps},
+    maps::{Flow, Maps},
     reason::Reason,
     scratch::Scratch,
     table::Records,
-    verdict::Steps,
 };
 use filter_user::{
     kernel::{self, Maps as KernelMaps},
@@ -208,4 +209,4 @@ impl Maps for HostTables {
     }
 }
 
-impl Steps for HostTables {}
+impl Direct for HostTables {}

@@ -9,19 +9,20 @@ use std::{
 
 use crate::show::Show;
 use filter_common::{
-    client,
+    address::{self, Address},
+    direct::Direct,
     filter::{Host, filter},
     frame::BufferFrame,
     layout::{
         CLIENT_ANSWERED, CONTROL_BY_SOURCE, CONTROL_OVERRIDES, CONTROL_PAUSES, CONTROL_UNTAGGED,
-        ClientRecord, Control, Header, InterfaceRecord, OverrideRecord, POLICY_REFUSE_BYPASS,
+        ClientRecord, Control, InterfaceRecord, OverrideRecord, POLICY_REFUSE_BYPASS,
         POLICY_UNFILTERED, PolicyRecord, Record,
     },
-    maps::{Address, Maps},
+    maps::Maps,
     reason::Reason,
     scratch::Scratch,
     table::Records,
-    verdict::{self, Asked, Best, Steps},
+    verdict,
 };
 use filter_user::{
     kernel::{Assignments, Filter},
@@ -86,15 +87,7 @@ impl Maps for Untouchable {
     }
 }
 
-impl Steps for Untouchable {
-    fn visit(&self, _: &mut Scratch, _: &Header, _depth: u32, _parent: u64) -> u64 {
-        panic!("the table was looked at")
-    }
-
-    fn weigh(&self, _class_base: u32, _class: u16, _asked: Asked, _best: Best) -> Best {
-        panic!("a rule was looked at")
-    }
-}
+impl Direct for Untouchable {}
 
 #[test]
 fn the_unfiltered_policy_looks_at_no_table() {
@@ -161,7 +154,7 @@ impl Maps for Replaced {
     fn client(&self, address: &Address) -> ClientRecord {
         assert_eq!(
             *address,
-            client::mapped(lab::CLIENT_V4.octets()),
+            address::mapped(lab::CLIENT_V4.octets()),
             "an earlier packet's"
         );
         ClientRecord(1)
@@ -173,7 +166,7 @@ impl Maps for Replaced {
     }
 }
 
-impl Steps for Replaced {}
+impl Direct for Replaced {}
 
 #[test]
 fn policies_that_come_into_force_while_a_packet_is_judged_are_for_the_next_one() {

@@ -4,13 +4,13 @@ use std::{cell::Cell, fs, hint::black_box, time::Instant};
 
 use anyhow::Result;
 use filter_common::{
+    direct::Direct,
     filter::{Host, filter},
     frame::BufferFrame,
     layout::{Control, PolicyRecord, RECORD_BYTES, Record},
     maps::{Maps, OnePolicy},
     scratch::Scratch,
     table::Records,
-    verdict::Steps,
 };
 use filter_user::image::Image;
 
@@ -51,7 +51,7 @@ impl Maps for Counting<'_> {
     }
 }
 
-impl Steps for Counting<'_> {}
+impl Direct for Counting<'_> {}
 
 /// Buckets that a query of this kind reads, on average; each is one cache line.
 pub(super) fn buckets_read(image: &Image, frame: &[u8], kind: &Kind, listed: u64) -> f64 {

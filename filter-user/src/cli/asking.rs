@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use filter_common::maps::Mac;
+use filter_common::address::Mac;
 use filter_user::{
     config::{self, Config},
     image::Decision,

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filter_common::maps::Mac;
+use filter_common::address::Mac;
 use ipnet::IpNet;
 use jiff::{civil::Time, tz::TimeZone};
 use serde::{Deserialize, Deserializer, de};

@@ -3,12 +3,12 @@
 //! Which of them decides is found by the function that judges packets.
 
 use filter_common::{
+    direct::Direct,
     layout::{PolicyRecord, Record},
     maps::Maps,
     name::Name,
     rule::Priority,
     table::Records,
-    verdict::Steps,
 };
 
 use super::{Explanation, Image, Loss, Origin, Verdict, walk::decide};
@@ -110,7 +110,7 @@ impl Maps for Both<'_> {
     }
 }
 
-impl Steps for Both<'_> {}
+impl Direct for Both<'_> {}
 
 #[cfg(test)]
 mod tests {

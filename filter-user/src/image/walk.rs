@@ -6,8 +6,9 @@ use filter_common::{
     name::Name,
     reason::Reason,
     scratch::Scratch,
+    steps::Steps,
     table::Records,
-    verdict::{self, Steps},
+    verdict,
 };
 
 /// Where the header of an image is.

@@ -11,12 +11,12 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use filter_common::{
+    address::{Address, Mac},
     layout::{
         CLIENT_PREFIX_ROOM, CONTROL_BY_ANY, CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE,
         CONTROL_BY_MAC, CONTROL_BY_SOURCE, CONTROL_BY_VLAN, CONTROL_UNTAGGED, ClientRecord,
         DESTINATION_MAX, INTERFACE_MAX, INTERFACE_UNTAGGED, InterfaceRecord, MAC_MAX, RESOLVER_MAX,
     },
-    maps::{Address, Mac},
 };
 
 use super::{Error, Maps};

@@ -13,7 +13,7 @@ mod tree;
 
 use std::{fmt, net::IpAddr};
 
-use filter_common::{maps::Mac, name::Name, rule::Scope};
+use filter_common::{address::Mac, name::Name, rule::Scope};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 

@@ -1,15 +1,15 @@
 //! The map of overrides on the host: what the kernel would decide.
 
 use filter_common::{
+    address::Asker,
+    direct::Direct,
     hash::HashKey,
     layout::{Control, Decision, OverrideRecord, PolicyRecord, Record},
     maps::Maps,
     name::Name,
     overlay,
-    policy::Asker,
     scratch::Scratch,
     table,
-    verdict::Steps,
 };
 use rustc_hash::FxHashMap;
 
@@ -83,7 +83,7 @@ impl Maps for Records {
     }
 }
 
-impl Steps for Records {}
+impl Direct for Records {}
 
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,13 @@
 use std::{cell::Cell, fmt, net::IpAddr};
 
 use filter_common::{
+    address::{Address, Asker, Mac},
     layout::{
         CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
         CONTROL_BY_VLAN, ClientRecord, InterfaceRecord, PolicyRecord,
     },
-    maps::{Address, Mac, Maps},
-    policy::{Asker, select},
+    maps::Maps,
+    policy::select,
 };
 
 use super::{Clients, Policies, Policy, Prefix, address_of};

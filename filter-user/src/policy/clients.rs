@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use filter_common::{
+    address::{Address, Mac},
     layout::{
         CLIENT_PREFIX_MAX, CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC,
         CONTROL_BY_SOURCE, CONTROL_BY_VLAN, DESTINATION_MAX, INTERFACE_MAX, MAC_MAX,
     },
-    maps::{Address, Mac},
 };
 
 use super::{Numbers, Prefix, address_of};

@@ -3,9 +3,8 @@
 use std::{fmt, net::IpAddr};
 
 use filter_common::{
-    client::mapped,
+    address::{Address, mapped},
     layout::{CLIENT_ANSWERED, ClientRecord},
-    maps::Address,
 };
 use ipnet::IpNet;
 

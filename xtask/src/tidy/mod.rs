@@ -4,6 +4,7 @@
 
 mod dependencies;
 mod links;
+mod modules;
 mod source;
 
 use std::fmt;
@@ -64,6 +65,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let texts = texts(workspace.root())?;
     let mut findings: Vec<Finding> = texts.iter().flat_map(source::check).collect();
     findings.extend(links::check(&texts, workspace.root()));
+    findings.extend(modules::check(&texts));
     let lock = texts
         .iter()
         .find(|text| text.path == Path::new("Cargo.lock"));

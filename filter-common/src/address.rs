@@ -1,0 +1,89 @@
+//! Addresses, and who asks: what is looked up of a packet besides its name.
+//!
+//! The types alone. [`policy`](crate::policy) reads an [`Asker`] from a frame, and
+//! [`client`](crate::client) tells who may be answered.
+
+use bytemuck::{Pod, Zeroable};
+
+/// An IPv6 address, or an IPv4 address as an IPv4-mapped one (RFC 4291 §2.5.5.2).
+pub type Address = [u8; 16];
+/// A link-layer address (IEEE 802).
+pub type Mac = [u8; 6];
+
+/// An IPv4 address in the form of all keys.
+#[inline(always)]
+pub const fn mapped([a, b, c, d]: [u8; 4]) -> Address {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
+/// Where a query comes from and where it goes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(8))]
+pub struct Asker {
+    /// Source address; IPv4 is mapped.
+    pub source: Address,
+    /// Destination address; IPv4 is mapped.
+    pub destination: Address,
+    /// Source on the link.
+    pub mac: Mac,
+    /// Identifier of the outer VLAN; 0 means untagged.
+    pub vlan: u16,
+    /// Index of the interface.
+    pub interface: u32,
+    /// Source port.
+    pub port: u16,
+    /// IP protocol.
+    pub protocol: u16,
+}
+
+/// An address as two numbers, which are cheaper to look into than sixteen bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The first eight bytes.
+    pub high: u64,
+    /// The last eight bytes.
+    pub low: u64,
+}
+
+/// What the last eight bytes of a mapped IPv4 address start with.
+const MAPPED: u64 = 0xffff;
+
+impl Source {
+    /// The numbers of an address.
+    #[inline(always)]
+    pub const fn of(address: &Address) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
+        Self {
+            high: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            low: u64::from_be_bytes([i, j, k, l, m, n, o, p]),
+        }
+    }
+
+    /// The numbers of an IPv4 address in mapped form.
+    #[inline(always)]
+    pub const fn of_ipv4(address: [u8; 4]) -> Self {
+        Self {
+            high: 0,
+            low: MAPPED << 32 | u32::from_be_bytes(address) as u64,
+        }
+    }
+
+    /// The IPv4 address, if it is one.
+    #[inline(always)]
+    pub const fn ipv4(self) -> Option<u32> {
+        if self.high == 0 && self.low >> 32 == MAPPED {
+            Some(self.low as u32)
+        } else {
+            None
+        }
+    }
+
+    /// The address.
+    #[inline(always)]
+    pub fn address(self) -> Address {
+        let mut address = [0; 16];
+        address[..8].copy_from_slice(&self.high.to_be_bytes());
+        address[8..].copy_from_slice(&self.low.to_be_bytes());
+        address
+    }
+}

@@ -8,7 +8,10 @@
 use bytemuck::{Pod, Zeroable};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::compile::{PARTITIONS, partition_of};
+/// Number of partitions of names with two labels or more.
+pub(crate) const PARTITIONS: usize = 512;
+/// The partition of names with less than two labels.
+pub(crate) const TOP: usize = PARTITIONS;
 
 /// Highest number of a list.
 pub const LIST_MAX: usize = (1 << LIST_BITS) - 1;
@@ -106,6 +109,20 @@ pub fn origin_hash(labels: &[u8]) -> u64 {
     xxh3_64(labels)
 }
 
+/// The partition of a name given by its labels in wire format without the root label.
+pub(crate) fn partition_of(labels: &[u8]) -> usize {
+    let (mut at, mut last, mut before) = (0, None, None);
+    while at < labels.len() {
+        before = last;
+        last = Some(at);
+        at += 1 + usize::from(labels[at]);
+    }
+    // The high bits of a good hash; PARTITIONS is a power of two.
+    before.map_or(TOP, |start| {
+        (xxh3_64(&labels[start..]) >> (64 - PARTITIONS.trailing_zeros())) as usize
+    })
+}
+
 /// The rows of all rules of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provenance {
@@ -143,6 +160,8 @@ impl Provenance {
 
 #[cfg(test)]
 mod tests {
+    use filter_common::name::Name;
+
     use super::*;
 
     #[test]
@@ -153,5 +172,22 @@ mod tests {
             assert_eq!((row.list(), row.shape()), (LIST_MAX, SHAPE_MAX));
             assert_eq!(row.line, u32::MAX);
         }
+    }
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text.as_bytes()).unwrap()
+    }
+
+    fn partition_of_name(name: &Name) -> usize {
+        let wire = name.as_wire();
+        partition_of(&wire[..wire.len() - 1])
+    }
+
+    #[test]
+    fn a_name_and_what_is_below_it_share_a_partition() {
+        let home = partition_of_name(&name("example.org"));
+        assert_eq!(partition_of_name(&name("a.b.c.example.org")), home);
+        assert_eq!(partition_of_name(&name("org")), TOP);
+        assert_eq!(partition_of_name(&Name::ROOT), TOP);
     }
 }

@@ -18,9 +18,9 @@ use filter_common::{
     rule::{AnswerKind, Scope},
 };
 use filter_user::{
-    compile::{self, ListBuilder, ListInfo},
+    compile::{self, ListBuilder},
     config::{Config, ListConfig},
-    image::{Decision, Image, walk},
+    image::{Decision, Image, ListInfo, walk},
     list::{Format, Kind, Options, Report, ScopePolicy, parse},
     pipeline::{Guarding, Request, Sources},
     rule::Rule,

@@ -7,12 +7,12 @@ use filter_common::{
     rule::{QtypeSet, Scope},
 };
 use filter_user::{
-    compile::{ListBuilder, ListInfo, Options, compile},
+    compile::{ListBuilder, Options, compile},
     guard::{
         Finding, GuardKind, GuardedName, Guards, Override, Refusal, RequiredName, Severity, harm,
         protected_names, refuses,
     },
-    image::Image,
+    image::{Image, ListInfo},
     rule::{Effect, Rule, Shape},
 };
 

@@ -9,8 +9,8 @@ use filter_common::{
     rule::{AnswerKind, QtypeSet, Scope},
 };
 use filter_user::{
-    compile::{ListBuilder, ListInfo, Options, compile},
-    image::{Decision, Diff, Image, ImageError, Loss},
+    compile::{ListBuilder, Options, compile},
+    image::{Decision, Diff, Image, ImageError, ListInfo, Loss},
     provenance::Fate,
     rule::{Answer, Client, Effect, Rule, Shape},
 };

@@ -8,8 +8,8 @@ use std::{collections::HashSet, env, fs, io::Read, path::PathBuf};
 
 use filter_common::{name::Name, rule::Scope};
 use filter_user::{
-    compile::{ListBuilder, ListInfo, Options, compile},
-    image::{Decision, Image, walk},
+    compile::{ListBuilder, Options, compile},
+    image::{Decision, Image, ListInfo, walk},
     rule::Rule,
 };
 

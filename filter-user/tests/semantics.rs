@@ -9,8 +9,8 @@ use filter_common::{
     rule::{AnswerKind, Priority, QtypeSet, Scope},
 };
 use filter_user::{
-    compile::{Kind, ListBuilder, ListInfo, Options, compile},
-    image::{Image, Layers, walk},
+    compile::{ListBuilder, Options, compile},
+    image::{Image, Kind, Layers, ListInfo, walk},
     rule::{Answer, Effect, Rule, Shape},
 };
 use proptest::prelude::*;

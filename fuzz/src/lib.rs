@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use filter_common::name::Name;
 use filter_user::{
-    compile::{self, ListBuilder, ListInfo},
-    image::Image,
+    compile::{self, ListBuilder},
+    image::{Image, ListInfo},
     list::{Format, Options, parse},
     rule::Rule,
 };
@@ -94,9 +94,13 @@ fn sound_image() -> Vec<u8> {
         *.b.example.net\n||x^\n||c.example.net^$denyallow=d.c.example.net\n192.0.2.1 e.example.net\n\
         ||f.example.net^$dnsrewrite=2001:db8::1\n||g.example.net^$client=192.0.2.0/24\n";
     let mut builder = ListBuilder::new(ListInfo::new("list", "list.txt"));
-    let parsed = parse(LIST.as_bytes(), &Options::default(), &mut |line: u32, rule: &Rule| {
-        builder.rule(line, rule);
-    });
+    let parsed = parse(
+        LIST.as_bytes(),
+        &Options::default(),
+        &mut |line: u32, rule: &Rule| {
+            builder.rule(line, rule);
+        },
+    );
     assert!(parsed.is_ok());
     let options = compile::Options {
         seed: Some(1),

@@ -11,8 +11,8 @@ use filter_common::{
     scratch::Scratch,
 };
 use filter_user::{
-    compile::{self, ListBuilder, ListInfo},
-    image::Image,
+    compile::{self, ListBuilder},
+    image::{Image, ListInfo},
     kernel::{Change, Filter},
     list,
 };

@@ -12,10 +12,10 @@ use filter_common::{
 };
 
 use super::{
-    list::partition_of,
     partition::{Partition, without_root},
     tree::Collision,
 };
+use crate::provenance::partition_of;
 
 /// The names to check and what was learned about them.
 pub(super) struct Checks<'a> {

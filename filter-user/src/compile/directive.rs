@@ -8,13 +8,14 @@
 use filter_common::rule::Scope;
 
 use super::{
-    list::{TOP, partition_of},
     partition::{Input, Partition, without_root},
-    report::Unsupported,
     template::{Action, Templates, conditions_cover, is_below, qtypes_overlap, reset_of},
     tree::{Collision, HAS_RESETS},
 };
-use crate::provenance::Fate;
+use crate::{
+    image::Unsupported,
+    provenance::{Fate, TOP, partition_of},
+};
 
 /// How a lifted rewrite's exception relates to the rewrite.
 enum Relation {

@@ -7,59 +7,16 @@
 
 use filter_common::name::Name;
 use sha2::{Digest as _, Sha256};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::shapes::Shapes;
-use crate::rule::{Answer, Rule, Shape};
-
-/// Number of partitions of names with two labels or more.
-pub(crate) const PARTITIONS: usize = 512;
-/// The partition of names with less than two labels.
-pub(crate) const TOP: usize = PARTITIONS;
+use crate::{
+    image::ListInfo,
+    provenance::{PARTITIONS, TOP, partition_of},
+    rule::{Rule, Shape},
+};
 
 /// Number of categories that can be told apart.
 pub const CATEGORY_MAX: usize = u64::BITS as usize;
-
-/// What is true of every rule of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListInfo {
-    /// What people call it.
-    pub name: String,
-    /// Where it came from: a path or a URL.
-    pub path: String,
-    /// Categories its rules belong to, one bit each; no bit means that no policy selects it.
-    pub categories: u64,
-    /// What people call the category that the list belongs to.
-    pub category: Option<String>,
-    /// Answer of all blocks and rewrites, whatever they say themselves; `None` leaves it to
-    /// them, and to the settings for those that say nothing.
-    pub answer: Option<Answer>,
-    /// EDE INFO-CODE (RFC 8914 §4); 0 leaves it to the settings.
-    pub ede_code: u8,
-    /// EXTRA-TEXT (RFC 8914 §2), at most 60 bytes.
-    pub ede_text: Option<String>,
-    /// TTL of answers in seconds; 0 leaves it to the settings.
-    pub ttl_s: u32,
-    /// Serial number of its SOA, if it is a policy zone with one.
-    pub serial: Option<u32>,
-}
-
-impl ListInfo {
-    /// A list of every category without wishes of its own.
-    pub fn new(name: &str, path: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            path: path.to_owned(),
-            categories: u64::MAX,
-            category: None,
-            answer: None,
-            ede_code: 0,
-            ede_text: None,
-            ttl_s: 0,
-            serial: None,
-        }
-    }
-}
 
 /// A list's rules, collected line by line and kept for the next compilation.
 ///
@@ -224,20 +181,6 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u32> {
     None
 }
 
-/// The partition of a name given by its labels in wire format without the root label.
-pub(crate) fn partition_of(labels: &[u8]) -> usize {
-    let (mut at, mut last, mut before) = (0, None, None);
-    while at < labels.len() {
-        before = last;
-        last = Some(at);
-        at += 1 + usize::from(labels[at]);
-    }
-    // The high bits of a good hash; PARTITIONS is a power of two.
-    before.map_or(TOP, |start| {
-        (xxh3_64(&labels[start..]) >> (64 - PARTITIONS.trailing_zeros())) as usize
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use filter_common::{
@@ -251,11 +194,6 @@ mod tests {
         Name::from_text(text.as_bytes()).unwrap()
     }
 
-    fn partition_of_name(name: &Name) -> usize {
-        let wire = name.as_wire();
-        partition_of(&wire[..wire.len() - 1])
-    }
-
     #[test]
     fn rows_come_back_as_they_were_added() {
         let mut list = ListBuilder::new(ListInfo::new("a", "a.txt"));
@@ -266,7 +204,7 @@ mod tests {
             list.rule(i + 1, &rule);
             rules.push(rule);
         }
-        let rows: Vec<_> = list.rows(partition_of_name(&name("example.org"))).collect();
+        let rows: Vec<_> = list.rows(partition_of(b"\x07example\x03org")).collect();
         assert_eq!((rows.len(), list.rule_count()), (1000, 1000));
         for (i, row) in rows.iter().enumerate() {
             assert_eq!(row.line as usize, i + 1);
@@ -277,13 +215,5 @@ mod tests {
             );
         }
         assert_eq!(list.shapes().len(), 200);
-    }
-
-    #[test]
-    fn a_name_and_what_is_below_it_share_a_partition() {
-        let home = partition_of_name(&name("example.org"));
-        assert_eq!(partition_of_name(&name("a.b.c.example.org")), home);
-        assert_eq!(partition_of_name(&name("org")), TOP);
-        assert_eq!(partition_of_name(&Name::ROOT), TOP);
     }
 }

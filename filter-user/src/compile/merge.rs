@@ -8,17 +8,16 @@ use super::{
     check::Checks,
     classes::{Classes, TooMany},
     key::Keys,
-    list::{ListBuilder, TOP},
+    list::ListBuilder,
     partition::{Input, Partition, Stop},
     place::{order, place},
     records::Parts,
-    report::{Counts, Report, SAMPLES_PER_REASON, Sample},
     template::Templates,
     tree::{Collision, HAS_DESCENDANTS, Node, ROOT},
 };
 use crate::{
-    image::Image,
-    provenance::{Fate, Provenance, Row, START_COUNT, origin_hash},
+    image::{Counts, Image, Report, SAMPLES_PER_REASON, Sample},
+    provenance::{Fate, Provenance, Row, START_COUNT, TOP, origin_hash},
 };
 
 /// Keys drawn before giving up; a second one is needed once in thousands of years.
@@ -307,7 +306,10 @@ mod tests {
     use filter_common::rule::Scope;
 
     use super::*;
-    use crate::{compile::ListInfo, image::Decision, rule::Rule};
+    use crate::{
+        image::{Decision, ListInfo},
+        rule::Rule,
+    };
 
     /// Under this key every label of at most eight bytes has the hash 0.
     const BROKEN: HashKey = HashKey {

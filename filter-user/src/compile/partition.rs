@@ -7,12 +7,15 @@
 use filter_common::hash::HashKey;
 
 use super::{
-    list::{ListBuilder, PARTITIONS, TOP, partition_of},
-    report::Unsupported,
+    list::ListBuilder,
     template::{Action, Templates},
     tree::{Collision, HAS_DESCENDANTS, ROOT, Tree},
 };
-use crate::{provenance::Fate, rule::Effect};
+use crate::{
+    image::Unsupported,
+    provenance::{Fate, PARTITIONS, TOP, partition_of},
+    rule::Effect,
+};
 
 /// The lists and what all partitions must know of them.
 pub(super) struct Input<'a> {

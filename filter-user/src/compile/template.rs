@@ -6,13 +6,9 @@ use filter_common::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{
-    CompileError, Kind,
-    list::{ListBuilder, ListInfo},
-    report::Unsupported,
-    shapes::Shapes,
-};
+use super::{CompileError, list::ListBuilder, shapes::Shapes};
 use crate::{
+    image::{Kind, ListInfo, Unsupported},
     provenance::SHAPE_MAX,
     rule::{Answer, Effect, Shape},
 };

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{Config, Error};
 use crate::{
-    compile::Kind,
     guard::{GuardedName, Guards, Override, RequiredName, SizeLimits},
+    image::Kind,
     input::Input,
     list,
     policy::Categories,

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{Decision, Image};
 use crate::{
-    compile::{ListInfo, PARTITIONS},
-    provenance::{Fate, Row},
+    image::ListInfo,
+    provenance::{Fate, PARTITIONS, Row},
     rule::Effect,
 };
 

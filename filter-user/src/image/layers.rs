@@ -118,8 +118,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        compile::{self, Kind, ListBuilder, ListInfo, Options},
-        image::Decision,
+        compile::{self, ListBuilder, Options},
+        image::{Decision, Kind, ListInfo},
         rule::{Effect, Rule, Shape},
     };
 

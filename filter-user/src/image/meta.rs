@@ -11,7 +11,7 @@ use filter_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    compile::{ListInfo, Report},
+    image::{ListInfo, Report},
     rule::{Answer, Client, Effect, Shape},
 };
 

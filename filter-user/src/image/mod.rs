@@ -3,9 +3,12 @@
 mod diff;
 mod error;
 mod file;
+mod kind;
 mod layers;
+mod list_info;
 mod meta;
 mod query;
+mod report;
 mod validate;
 mod walk;
 
@@ -18,16 +21,16 @@ use filter_common::{
 pub use diff::{Change, Diff, ListDiff, VerdictChange};
 pub use error::ImageError;
 pub use file::FORMAT_VERSION;
+pub use kind::Kind;
 pub use layers::Layers;
+pub use list_info::ListInfo;
 pub use query::{Decision, Explanation, Loss, Origin, Verdict};
+pub(crate) use report::SAMPLES_PER_REASON;
+pub use report::{Counts, Report, Sample, Unsupported};
 pub(crate) use walk::put_question;
 pub use walk::{Hit, walk};
 
-use crate::{
-    compile::{Kind, ListInfo, Report},
-    provenance::Provenance,
-    rule::Shape,
-};
+use crate::{provenance::Provenance, rule::Shape};
 
 /// A compiled set of lists.
 #[derive(Clone, Debug, Default, PartialEq)]

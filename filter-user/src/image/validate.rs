@@ -9,7 +9,7 @@ use filter_common::{
 };
 
 use super::Image;
-use crate::{compile::Kind, provenance::START_COUNT};
+use crate::{image::Kind, provenance::START_COUNT};
 
 /// Says what does not fit.
 pub(super) fn validate(image: &Image) -> Result<(), &'static str> {

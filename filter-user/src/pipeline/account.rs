@@ -5,7 +5,11 @@
 //! that another rule beats, stays a rule.
 
 use super::ListOutcome;
-use crate::{compile, image::Image, list, provenance::Fate};
+use crate::{
+    image::{self, Image},
+    list,
+    provenance::Fate,
+};
 
 /// Moves lines of `lists` from the rules to where the image says they belong.
 pub(super) fn settle(lists: &mut [ListOutcome], image: &Image) {
@@ -33,7 +37,7 @@ pub(super) fn settle(lists: &mut [ListOutcome], image: &Image) {
     }
 }
 
-fn sample_of(sample: &compile::Sample) -> list::Sample {
+fn sample_of(sample: &image::Sample) -> list::Sample {
     list::Sample {
         line: sample.line,
         column: 1,

@@ -6,8 +6,9 @@ use filter_common::{
 };
 
 use crate::{
-    compile::{ListBuilder, ListInfo},
+    compile::ListBuilder,
     config::{BYPASS_CATEGORY, Config},
+    image::ListInfo,
     policy::Categories,
     rule::{Answer, Effect, Shape},
 };

@@ -14,10 +14,10 @@ use super::{
     terms::settings,
 };
 use crate::{
-    compile::{self, Kind, ListBuilder},
+    compile::{self, ListBuilder},
     config::{Config, ListConfig},
     guard::Finding,
-    image::Image,
+    image::{Image, Kind},
     list,
     policy::Categories,
 };

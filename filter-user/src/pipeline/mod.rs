@@ -37,10 +37,10 @@ use self::{
     terms::{info, settings},
 };
 use crate::{
-    compile::{self, Kind, ListBuilder, ListInfo},
+    compile::{self, ListBuilder},
     config::{Config, ListConfig},
     guard::{Finding, Refusal},
-    image::Image,
+    image::{Image, Kind, ListInfo},
     input::Input,
     list,
     policy::Categories,

@@ -55,10 +55,7 @@ mod tests {
     use filter_common::rule::Scope;
 
     use super::*;
-    use crate::{
-        compile::{self, ListInfo},
-        rule::Rule,
-    };
+    use crate::{compile, image::ListInfo, rule::Rule};
 
     fn list(prefix: &str) -> ListBuilder {
         let mut list = ListBuilder::new(ListInfo::new(prefix, prefix));

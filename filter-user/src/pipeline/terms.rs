@@ -3,8 +3,8 @@
 use filter_common::{layout::Settings, rule::AnswerKind};
 
 use crate::{
-    compile::ListInfo,
     config::{Config, EdeCode, ListConfig, TTL_DEFAULT_S},
+    image::ListInfo,
     policy::Categories,
     rule::Answer,
 };

@@ -4,8 +4,8 @@ use filter_common::layout::CATEGORY_BYPASS;
 
 use super::set::{change_of, mask_of};
 use crate::{
-    compile::ListInfo,
     config::{BYPASS_CATEGORY, Config, DEFAULT_POLICY, ListConfig, PolicyConfig},
+    image::ListInfo,
 };
 
 /// The categories of a configuration and their bits.

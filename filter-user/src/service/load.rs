@@ -20,10 +20,9 @@ use nix::unistd::User;
 
 use super::{capacity, display::Display, error_chain, furnish, mode, state::State};
 use crate::{
-    compile::ListInfo,
     config::{self, Config},
     features,
-    image::{Image, ImageError},
+    image::{Image, ImageError, ListInfo},
     kernel::{self, Change, Load, Maps, Owner, Pins},
     overrides::Journal,
     policy::Categories,

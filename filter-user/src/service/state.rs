@@ -13,9 +13,8 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use crate::{
-    compile::Kind,
     config::Config,
-    image::{Image, ImageError},
+    image::{Image, ImageError, Kind},
 };
 
 /// Where state is kept unless told otherwise.

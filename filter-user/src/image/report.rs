@@ -1,4 +1,4 @@
-//! What the compiler tells: how many rules took which way.
+//! What the compiler says of an image: how many rules took which way.
 
 use std::fmt;
 
@@ -55,7 +55,7 @@ pub struct Sample {
 }
 
 /// So many samples of one reason are kept.
-pub(super) const SAMPLES_PER_REASON: usize = 5;
+pub(crate) const SAMPLES_PER_REASON: usize = 5;
 
 /// Numbers of rules by what became of them; they add up to [`Counts::rules`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(super) fn add(&mut self, fate: Fate) {
+    pub(crate) fn add(&mut self, fate: Fate) {
         self.rules += 1;
         *match fate {
             Fate::InTable => &mut self.in_table,

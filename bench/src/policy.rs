@@ -15,10 +15,9 @@ use filter_common::{
     },
     overlay::Subject,
 };
+use filter_lists::{image::Image, list};
 use filter_user::{
-    image::Image,
     kernel::{Assignments, Filter},
-    list,
     overrides::{Entry, OverrideScope, Tree},
     policy::Prefix,
 };

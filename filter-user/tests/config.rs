@@ -5,9 +5,9 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use filter_common::{layout::Settings, name::Name, rule::AnswerKind, table::Records as _};
+use filter_lists::image::Image;
 use filter_user::{
     config::{Config, EdeCode, Error, REFRESH_DEFAULT, TTL_DEFAULT_S},
-    image::Image,
     pipeline::{Request, Sources},
     policy::Categories,
 };

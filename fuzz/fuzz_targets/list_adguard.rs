@@ -1,5 +1,5 @@
 #![no_main]
 
-use filter_user::list::Format;
+use filter_lists::list::Format;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| filter_fuzz::list(Some(Format::Adguard), bytes));

@@ -1,17 +1,12 @@
 //! What every list parser and the image reader promise, whatever the bytes are.
 //!
 //! Run a target with `cargo fuzz run list_rpz`; finds become named cases of
-//! the tests of `filter-user`.
+//! the tests of `filter-lists`.
 
 use std::sync::LazyLock;
 
 use filter_common::name::Name;
-use filter_user::{
-    compile::{self, ListBuilder},
-    image::{Image, ListInfo},
-    list::{Format, Options, parse},
-    rule::Rule,
-};
+use filter_lists::{compile::{self, ListBuilder}, image::{Image, ListInfo}, list::{Format, Options, parse}, rule::Rule};
 
 /// Parses `bytes` and checks the account and the rules.
 pub fn list(format: Option<Format>, bytes: &[u8]) {

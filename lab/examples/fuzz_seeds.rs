@@ -10,7 +10,7 @@ use nxdp_lab::{
 use serde::Deserialize;
 
 /// The table of lines that the parsers are tested against.
-const GOLDEN_LINES: &str = include_str!("../../filter-user/tests/golden/lines.toml");
+const GOLDEN_LINES: &str = include_str!("../../filter-lists/tests/golden/lines.toml");
 
 #[derive(Deserialize)]
 struct Golden {

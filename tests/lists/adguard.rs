@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use filter_common::reason::{Action, Reason};
-use filter_user::list;
+use filter_lists::list;
 use hickory_proto::{
     op::ResponseCode,
     rr::{RData, Record},

@@ -8,7 +8,7 @@ use nxdp_lab::{
     engines::{HostEngine, KernelEngine, Verdict, compile_texts},
 };
 
-fn image() -> filter_user::image::Image {
+fn image() -> filter_lists::image::Image {
     compile_texts(&cases::LISTS).expect("the lists of the cases compile")
 }
 

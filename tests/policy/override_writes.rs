@@ -33,7 +33,7 @@ fn batch(number: u32) -> Vec<String> {
 fn orders(names: &[String]) -> Vec<Order> {
     let order = |name: &String| Order {
         action: Action::Block,
-        name: (&filter_user::list::name(name).unwrap()).into(),
+        name: (&filter_lists::list::name(name).unwrap()).into(),
         scope: OverrideScope::Suffix,
         audience: Audience::Everybody,
         expires: None,

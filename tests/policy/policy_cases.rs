@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use filter_lists::list;
 use filter_user::{
     config::Config,
     kernel::InUse,
-    list,
     overrides::{Action, Audience, Journal, Order, OverrideName, OverrideScope},
     pipeline::{Guarding, Request as Compilation, Sources},
     policy::Numbers,
@@ -42,8 +42,8 @@ const LASTS: Duration = Duration::from_secs(6);
 /// A kernel program with policies and overrides in force.
 struct World {
     kernel: KernelEngine,
-    image: filter_user::image::Image,
-    custom: Option<filter_user::image::Image>,
+    image: filter_lists::image::Image,
+    custom: Option<filter_lists::image::Image>,
     regime: Regime,
     _folder: TempDir,
 }
@@ -123,7 +123,10 @@ impl World {
     /// The core on the host, over what the kernel's maps say now.
     fn host(&mut self) -> HostEngine {
         let maps = &mut self.kernel.filter().maps;
-        let custom = self.custom.as_ref().map(filter_user::image::Image::records);
+        let custom = self
+            .custom
+            .as_ref()
+            .map(filter_lists::image::Image::records);
         HostEngine::over(HostTables::like(maps, self.image.records(), custom).unwrap())
     }
 

@@ -12,7 +12,7 @@ use filter_common::{
     scratch::Scratch,
     table::Records,
 };
-use filter_user::image::Image;
+use filter_lists::image::Image;
 
 use super::{Kind, LABEL_AT, LABEL_BYTES, label_of};
 use crate::report;

@@ -14,7 +14,8 @@ use filter_common::{
     layout::{POLICY_OBSERVE, PolicyRecord, RECORD_BYTES},
     reason::Action,
 };
-use filter_user::{config::LimitConfig, image::Image};
+use filter_lists::image::Image;
+use filter_user::config::LimitConfig;
 use nxdp_lab::{cases::Message, engines, frame::UdpFrame};
 
 use self::classes::{Class, Setting};

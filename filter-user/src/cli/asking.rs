@@ -4,13 +4,12 @@ use std::net::IpAddr;
 
 use clap::Args;
 use filter_common::address::Mac;
+use filter_lists::{image::Decision, rule::ClientAddress};
 use filter_user::{
     config::{self, Config},
-    image::Decision,
     overrides::{Action, Book, Journal},
     policy::{Asking, Categories, Numbers},
     regime::{Decider, Forecast, Judgement, Plan},
-    rule::ClientAddress,
     service::error_chain,
 };
 use jiff::{Timestamp, Zoned};

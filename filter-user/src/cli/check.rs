@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use clap::Args;
+use filter_lists::list::Kind;
 use filter_user::{
     config::{Config, ListConfig},
-    list::Kind,
     pipeline::{Compiled, Guarding, ListOutcome, Request, Sources},
     service::progress_bar,
 };

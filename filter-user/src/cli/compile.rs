@@ -7,9 +7,8 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use filter_lists::{image::Image, list::Kind};
 use filter_user::{
-    image::Image,
-    list::Kind,
     pipeline::{Compiled, Guarding, Request, Sources},
     service::{human_bytes, progress_bar},
 };

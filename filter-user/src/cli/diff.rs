@@ -6,10 +6,8 @@ use std::{
 };
 
 use clap::Args;
-use filter_user::{
-    config::popular_names,
-    image::{Change, Diff, Image, VerdictChange},
-};
+use filter_lists::image::{Change, Diff, Image, VerdictChange};
+use filter_user::config::popular_names;
 use serde_json::json;
 
 use super::{Failure, query::EVERY_CATEGORY};

@@ -28,12 +28,14 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
+use filter_lists::{
+    guard::{Finding, Severity},
+    list::{Format, ScopePolicy},
+};
 use filter_user::{
     config::{self, AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
     control,
-    guard::{Finding, Severity},
     kernel::PINS_DEFAULT,
-    list::{Format, ScopePolicy},
     service::{self, STATE_DEFAULT},
 };
 

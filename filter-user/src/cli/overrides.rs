@@ -9,9 +9,9 @@ use std::{
 use anyhow::{Context as _, anyhow, ensure};
 use clap::{ArgGroup, Args, Subcommand};
 use filter_common::name::Name;
+use filter_lists::{guard, list};
 use filter_user::{
     control::{self, Response, Verb},
-    guard, list,
     overrides::{Action, Audience, Order, Override, OverrideScope},
     regime::{Outcome, Request},
 };

@@ -9,13 +9,15 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use filter_common::name::Name;
-use filter_user::{
-    config,
+use filter_lists::{
     image::{Explanation, Image, Layers, Origin, Verdict},
     list,
+    rule::{ClientAddress, qtype_text},
+};
+use filter_user::{
+    config,
     pipeline::{Guarding, Request, Sources},
     regime::{Forecast, Judgement},
-    rule::{ClientAddress, qtype_text},
     service::progress_bar,
 };
 use serde_json::json;

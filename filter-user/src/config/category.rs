@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use filter_lists::list::{Format, ScopePolicy};
 use serde::Deserialize;
 
 use super::{AnswerChoice, BYPASS_CATEGORY, Config, EdeCode, Error, ListConfig};
-use crate::list::{Format, ScopePolicy};
 
 /// The table `[category.NAME]`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{compile::CATEGORY_MAX, list};
+use filter_lists::{compile::CATEGORY_MAX, list};
 
 /// How alike a wrong word and a known one must be to be told together, of 1.
 const LIKENESS_MIN: f64 = 0.6;

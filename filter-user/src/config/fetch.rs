@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
+use filter_lists::list;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use url::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Config, Error, ListConfig};
-use crate::list;
 
 /// Where copies of fetched lists are kept, unless the configuration says otherwise.
 pub const CACHE_DEFAULT: &str = "/var/lib/nxdp/lists";

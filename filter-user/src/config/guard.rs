@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use filter_common::name::Name;
-use serde::Deserialize;
-
-use super::{Config, Error};
-use crate::{
+use filter_lists::{
     guard::{GuardedName, Guards, Override, RequiredName, SizeLimits},
     image::Kind,
     input::Input,
     list,
-    policy::Categories,
 };
+use serde::Deserialize;
+
+use super::{Config, Error};
+use crate::policy::Categories;
 
 /// The table `[guard]`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

@@ -16,6 +16,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use filter_lists::{
+    compile::CATEGORY_MAX,
+    input,
+    list::{self, Format, ScopePolicy},
+};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -32,11 +37,6 @@ pub use self::{
         SpanConfig, mac, mac_text, prefix,
     },
     words::{AnswerChoice, EdeCode, ModeChoice},
-};
-use crate::{
-    compile::CATEGORY_MAX,
-    input,
-    list::{self, Format, ScopePolicy},
 };
 
 /// Seconds for which an answer may be cached, unless the configuration says otherwise.

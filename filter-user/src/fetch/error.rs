@@ -2,7 +2,9 @@
 
 use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 
-use crate::{config::Span, list};
+use filter_lists::list;
+
+use crate::config::Span;
 
 /// Why a list was not fetched; the copy fetched before is as it was.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use filter_lists::{
+    list::{
+        self, Kind, Report,
+        source::{self, Bounds},
+    },
+    rule::Rule,
+};
 use tempfile::TempPath;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -18,14 +25,7 @@ use super::{
     Error,
     client::{Client, Incoming},
 };
-use crate::{
-    config::{FetchConfig, ListConfig},
-    list::{
-        self, Kind, Report,
-        source::{self, Bounds},
-    },
-    rule::Rule,
-};
+use crate::config::{FetchConfig, ListConfig};
 
 /// How the names of files that are still being written begin.
 pub(super) const TEMPORARY_PREFIX: &str = ".fetch-";

@@ -14,6 +14,7 @@ mod tree;
 use std::{fmt, net::IpAddr};
 
 use filter_common::{address::Mac, name::Name, rule::Scope};
+use filter_lists::list;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -24,10 +25,7 @@ pub use self::{
     transition::{Difference, Transition},
     tree::{Entry, Tree},
 };
-use crate::{
-    config::{mac, mac_text},
-    list,
-};
+use crate::config::{mac, mac_text};
 
 /// One override.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]

@@ -11,10 +11,10 @@ use filter_common::{
     scratch::Scratch,
     table,
 };
+use filter_lists::image::put_question;
 use rustc_hash::FxHashMap;
 
 use super::Tree;
-use crate::image::put_question;
 
 /// The records by key, the number of the batch in force, and the time.
 #[derive(Clone, Debug)]

@@ -4,12 +4,13 @@
 //! lack a form in the kernel is unsupported. A line that does something, or
 //! that another rule beats, stays a rule.
 
-use super::ListOutcome;
-use crate::{
+use filter_lists::{
     image::{self, Image},
     list,
     provenance::Fate,
 };
+
+use super::ListOutcome;
 
 /// Moves lines of `lists` from the rules to where the image says they belong.
 pub(super) fn settle(lists: &mut [ListOutcome], image: &Image) {

@@ -4,13 +4,15 @@ use filter_common::{
     name::Name,
     rule::{AnswerKind, Scope},
 };
+use filter_lists::{
+    compile::ListBuilder,
+    image::ListInfo,
+    rule::{Answer, Effect, Shape},
+};
 
 use crate::{
-    compile::ListBuilder,
     config::{BYPASS_CATEGORY, Config},
-    image::ListInfo,
     policy::Categories,
-    rule::{Answer, Effect, Shape},
 };
 
 /// Each name with the answer that makes clients use the network's resolver.
@@ -50,11 +52,12 @@ pub(super) fn list(config: &Config, categories: &Categories) -> Option<ListBuild
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{
+    use filter_lists::{
         compile::{self, Options},
         image::Decision,
     };
+
+    use super::*;
 
     #[test]
     fn every_name_is_blocked_for_policies_that_ask_for_it_and_for_nobody_else() {

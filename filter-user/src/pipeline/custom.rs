@@ -9,16 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use filter_lists::{
+    compile::{self, ListBuilder},
+    guard::Finding,
+    image::{Image, Kind},
+    list,
+};
+
 use super::{
     Error, Guarding, ListOutcome, Probes, Progress, Sources, account, meter::Meter, refuse,
     terms::settings,
 };
 use crate::{
-    compile::{self, ListBuilder},
     config::{Config, ListConfig},
-    guard::Finding,
-    image::{Image, Kind},
-    list,
     policy::Categories,
 };
 

@@ -2,8 +2,10 @@
 
 use std::{io, path::PathBuf};
 
+use filter_lists::{compile::CompileError, guard::Refusal, list};
+
 use super::Rejected;
-use crate::{compile::CompileError, config, guard::Refusal, list};
+use crate::config;
 
 /// Why no image came out.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use filter_lists::input::Input;
+
 use super::Progress;
-use crate::{config::ListConfig, input::Input};
+use crate::config::ListConfig;
 
 /// Counts bytes over all lists and tells.
 pub(super) struct Meter<'a, P> {

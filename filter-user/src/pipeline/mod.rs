@@ -25,6 +25,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use filter_lists::{
+    compile::{self, ListBuilder},
+    guard::{Finding, Refusal},
+    image::{Image, Kind, ListInfo},
+    input::Input,
+    list,
+};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -37,12 +44,7 @@ use self::{
     terms::{info, settings},
 };
 use crate::{
-    compile::{self, ListBuilder},
     config::{Config, ListConfig},
-    guard::{Finding, Refusal},
-    image::{Image, Kind, ListInfo},
-    input::Input,
-    list,
     policy::Categories,
 };
 

@@ -4,8 +4,7 @@
 //! or is another one, does not decide them alike.
 
 use filter_common::{layout::Record, name::Name};
-
-use crate::{
+use filter_lists::{
     compile::ListBuilder,
     image::{Hit, Image, walk},
 };
@@ -53,9 +52,9 @@ fn ask(generation: &[Record], name: &Name) -> Option<Hit> {
 #[cfg(test)]
 mod tests {
     use filter_common::rule::Scope;
+    use filter_lists::{compile, image::ListInfo, rule::Rule};
 
     use super::*;
-    use crate::{compile, image::ListInfo, rule::Rule};
 
     fn list(prefix: &str) -> ListBuilder {
         let mut list = ListBuilder::new(ListInfo::new(prefix, prefix));

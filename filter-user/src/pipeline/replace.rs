@@ -5,11 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
+use filter_lists::guard::Refusal;
+
 use super::{Compiled, Error, Progress, Request, Sources};
-use crate::{
-    config::{Config, ListConfig},
-    guard::Refusal,
-};
+use crate::config::{Config, ListConfig};
 
 /// A file that would take the place of a list's.
 #[derive(Clone, Debug, PartialEq, Eq)]

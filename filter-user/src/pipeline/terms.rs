@@ -1,12 +1,11 @@
 //! What the configuration says of lists, in the words of the compiler.
 
 use filter_common::{layout::Settings, rule::AnswerKind};
+use filter_lists::{image::ListInfo, rule::Answer};
 
 use crate::{
     config::{Config, EdeCode, ListConfig, TTL_DEFAULT_S},
-    image::ListInfo,
     policy::Categories,
-    rule::Answer,
 };
 
 /// What the compiler is told of a list.

@@ -1,12 +1,10 @@
 //! Which bit stands for which category.
 
 use filter_common::layout::CATEGORY_BYPASS;
+use filter_lists::image::ListInfo;
 
 use super::set::{change_of, mask_of};
-use crate::{
-    config::{BYPASS_CATEGORY, Config, DEFAULT_POLICY, ListConfig, PolicyConfig},
-    image::ListInfo,
-};
+use crate::config::{BYPASS_CATEGORY, Config, DEFAULT_POLICY, ListConfig, PolicyConfig};
 
 /// The categories of a configuration and their bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,12 +9,10 @@ use filter_common::{
         CONTROL_BY_SOURCE, CONTROL_BY_VLAN, DESTINATION_MAX, INTERFACE_MAX, MAC_MAX,
     },
 };
+use filter_lists::input;
 
 use super::{Numbers, Prefix, address_of};
-use crate::{
-    config::{ClientMatch, Config, Error, PolicyConfig},
-    input,
-};
+use crate::config::{ClientMatch, Config, Error, PolicyConfig};
 
 /// Number of the policy by what tells a client, or the resolver that it asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

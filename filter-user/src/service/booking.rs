@@ -1,8 +1,9 @@
 //! What was counted by number, booked by name before numbers mean something else.
 
+use filter_lists::image::Image;
+
 use super::Service;
 use crate::{
-    image::Image,
     kernel::{self, InUse},
     regime::Names,
 };

@@ -9,6 +9,7 @@ use std::{
 };
 
 use filter_common::layout::{Header, RECORD_BYTES, Record};
+use filter_lists::image::Image;
 
 use super::{
     Error, PrepareError, Service, error_chain,
@@ -18,7 +19,6 @@ use super::{
 };
 use crate::{
     control::{CustomStatus, ListStatus},
-    image::Image,
     kernel::Change,
     pipeline::{Custom, Guarding, Probes},
 };

@@ -5,13 +5,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use filter_lists::image::{Image, ImageError};
+
 use super::{
     Cause, Display, Error, Observer, PrepareError, Reread, Service, Side, Signals, Socket, State,
     custom::outline, error_chain, furnish, refresh::open_refresh,
 };
 use crate::{
     config::Config,
-    image::{Image, ImageError},
     kernel::{Pinned, Pins},
     memory,
     overrides::{Book, Journal},

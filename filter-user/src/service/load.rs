@@ -16,13 +16,13 @@ use std::{
 };
 
 use filter_common::layout::Record;
+use filter_lists::image::{Image, ImageError, ListInfo};
 use nix::unistd::User;
 
 use super::{capacity, display::Display, error_chain, furnish, mode, state::State};
 use crate::{
     config::{self, Config},
     features,
-    image::{Image, ImageError, ListInfo},
     kernel::{self, Change, Load, Maps, Owner, Pins},
     overrides::Journal,
     policy::Categories,

@@ -36,6 +36,7 @@ use std::{
 };
 
 use filter_common::layout::{Header, Record};
+use filter_lists::image::{Image, ImageError};
 use tokio::time::MissedTickBehavior;
 
 use self::{
@@ -64,7 +65,6 @@ pub use self::{
 use crate::{
     config::{Config, ModeChoice},
     features, fetch,
-    image::{Image, ImageError},
     kernel::{self, Change, Filter, Maps, Mode},
     memory, metrics,
     overrides::{Book, Journal},

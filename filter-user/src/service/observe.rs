@@ -9,12 +9,12 @@ use std::{
 };
 
 use filter_common::{hash::HashKey, layout::Header};
+use filter_lists::image::Image;
 
 use super::{Error, side::Side};
 use crate::{
     config::{Config, LogConfig, LogQueries},
     control::Reloads,
-    image::Image,
     kernel,
     metrics::{self, Listener},
     policy::Policies,

@@ -6,12 +6,12 @@
 
 use std::{path::Path, sync::Arc};
 
+use filter_lists::image::Image;
 use tokio::task::JoinHandle;
 
 use super::{Error, Service, clients, error_chain, watch::Watch};
 use crate::{
     config::{self, Config},
-    image::Image,
     pipeline::{self, Compiled, Custom, Damaged, Part, Progress, Replacement, Request, Sources},
     policy::{Categories, Numbers},
     regime::Plan,

@@ -9,13 +9,11 @@ use std::{
     sync::Arc,
 };
 
+use filter_lists::image::{Image, ImageError, Kind};
 use tokio::task::JoinHandle;
 
 use super::Error;
-use crate::{
-    config::Config,
-    image::{Image, ImageError, Kind},
-};
+use crate::config::Config;
 
 /// Where state is kept unless told otherwise.
 pub const STATE_DEFAULT: &str = "/var/lib/nxdp";

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn unsafe_code_is_found_outside_the_named_files_only() {
         let code = "let value = unsafe { *pointer };\n";
-        assert_eq!(check(&sample("filter-user/src/compile.rs", code)).len(), 1);
+        assert_eq!(check(&sample("filter-lists/src/compile.rs", code)).len(), 1);
         assert_eq!(
             check(&sample("filter-user/src/kernel/attach.rs", code)).len(),
             1

@@ -10,19 +10,16 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use filter_common::{
     name::Name,
     rule::{AnswerKind, Scope},
 };
-use filter_user::{
+use filter_lists::{
     compile::{self, ListBuilder},
-    config::{Config, ListConfig},
     image::{Decision, Image, ListInfo, walk},
     list::{Format, Kind, Options, Report, ScopePolicy, parse},
-    pipeline::{Guarding, Request, Sources},
     rule::Rule,
 };
 
@@ -39,21 +36,20 @@ fn data() -> Option<PathBuf> {
     None
 }
 
-fn image(path: &Path, scope: ScopePolicy) -> Arc<Image> {
-    let list = ListConfig {
-        scope: Some(scope),
-        ..ListConfig::of_path(path)
+fn image(path: &Path, scope: ScopePolicy) -> Image {
+    let label = path.display().to_string();
+    let options = Options {
+        scope,
+        file_name: Some(label.clone()),
+        ..Options::default()
     };
-    let config = Config {
-        lists: vec![list],
-        ..Config::default()
-    };
-    let request = Request {
-        guarding: Guarding::Skip,
-        ..Request::default()
-    };
-    let compiled = Sources::default().compile(&config, &request, &|_| {});
-    compiled.unwrap().image
+    let mut list = ListBuilder::new(ListInfo::new("tested", &label));
+    let file = fs::File::open(path).unwrap();
+    let parsed = parse(file, &options, &mut |line, rule: &Rule| {
+        list.rule(line, rule);
+    });
+    parsed.unwrap();
+    compile::compile(&[&list], &compile::Options::default()).unwrap()
 }
 
 /// The names of a list.

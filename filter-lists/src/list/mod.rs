@@ -22,7 +22,7 @@ mod names;
 mod output;
 mod report;
 mod rpz;
-pub(crate) mod source;
+pub mod source;
 mod unbound;
 mod zone_record;
 
@@ -274,7 +274,7 @@ fn each_line<R: Read, S: Sink>(
 }
 
 impl Error {
-    pub(crate) fn of(source: std::io::Error, line: u32) -> Self {
+    pub fn of(source: std::io::Error, line: u32) -> Self {
         match source.downcast::<source::Excess>() {
             Ok(source::Excess::Size) => Self::TooLarge,
             Ok(source::Excess::Ratio) => Self::Bomb,

@@ -164,7 +164,7 @@ pub struct Report {
 
 impl Report {
     /// The account of nothing.
-    pub(crate) fn new(format: Format) -> Self {
+    pub fn new(format: Format) -> Self {
         Self {
             format,
             lines: 0,

@@ -27,7 +27,7 @@ pub use list_info::ListInfo;
 pub use query::{Decision, Explanation, Loss, Origin, Verdict};
 pub(crate) use report::SAMPLES_PER_REASON;
 pub use report::{Counts, Report, Sample, Unsupported};
-pub(crate) use walk::put_question;
+pub use walk::put_question;
 pub use walk::{Hit, walk};
 
 use crate::{provenance::Provenance, rule::Shape};

@@ -1,10 +1,10 @@
 //! Parses lists, prints the account of each and the speed.
 //!
-//! `cargo run --release -p filter-user --example parse_lists -- FILE...`
+//! `cargo run --release -p filter-lists --example parse_lists -- FILE...`
 
 use std::{error::Error, fs::File, time::Instant};
 
-use filter_user::{
+use filter_lists::{
     list::{Kind, Options, parse},
     rule::Rule,
 };

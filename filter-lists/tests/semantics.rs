@@ -8,7 +8,7 @@ use filter_common::{
     name::Name,
     rule::{AnswerKind, Priority, QtypeSet, Scope},
 };
-use filter_user::{
+use filter_lists::{
     compile::{ListBuilder, Options, compile},
     image::{Image, Kind, Layers, ListInfo, walk},
     rule::{Answer, Effect, Rule, Shape},
@@ -508,7 +508,7 @@ fn two_rewrites_of_one_name_give_its_a_and_its_aaaa_record() {
 #[test]
 fn a_rule_for_some_clients_never_holds_for_all() {
     let mut rule = Rule::block(name("b.c"), Scope::Suffix);
-    rule.shape.clients = vec![filter_user::rule::Client::Mac {
+    rule.shape.clients = vec![filter_lists::rule::Client::Mac {
         address: [2; 6],
         not: false,
     }];

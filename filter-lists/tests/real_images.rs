@@ -7,7 +7,7 @@
 use std::{collections::HashSet, env, fs, io::Read, path::PathBuf};
 
 use filter_common::{name::Name, rule::Scope};
-use filter_user::{
+use filter_lists::{
     compile::{ListBuilder, Options, compile},
     image::{Decision, Image, ListInfo, walk},
     rule::Rule,

@@ -6,7 +6,7 @@ use filter_common::{
     name::Name,
     rule::{QtypeSet, Scope},
 };
-use filter_user::{
+use filter_lists::{
     compile::{ListBuilder, Options, compile},
     guard::{
         Finding, GuardKind, GuardedName, Guards, Override, Refusal, RequiredName, Severity, harm,

@@ -94,7 +94,7 @@ impl ListBuilder {
     }
 
     /// Every rule: its labels in wire format without the root label, its line, the number of its shape.
-    pub(crate) fn rules(&self) -> impl Iterator<Item = (&[u8], u32, u32)> {
+    pub fn rules(&self) -> impl Iterator<Item = (&[u8], u32, u32)> {
         let rows = (0..=TOP).flat_map(|partition| self.rows(partition));
         rows.map(|row| (row.labels, row.line, row.shape))
     }

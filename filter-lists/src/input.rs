@@ -18,7 +18,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// A file, or something else that can be read to an end.
 #[derive(Debug)]
-pub(crate) struct Input {
+pub struct Input {
     file: File,
     /// How long is waited for the next byte; `None` where bytes need not be waited for.
     patience: Option<Duration>,
@@ -26,7 +26,7 @@ pub(crate) struct Input {
 
 impl Input {
     /// Opens it, without waiting for somebody to write to it.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         Self::with_patience(path, SILENCE_MAX)
     }
 
@@ -46,7 +46,7 @@ impl Input {
     }
 
     /// The file.
-    pub(crate) fn file(&self) -> &File {
+    pub fn file(&self) -> &File {
         &self.file
     }
 }
@@ -67,7 +67,7 @@ impl Read for Input {
 }
 
 /// Opens a file that has to be a regular one.
-pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
@@ -76,7 +76,7 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 /// The text of a file.
-pub(crate) fn text(path: &Path) -> io::Result<String> {
+pub fn text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     Input::open(path)?.read_to_string(&mut text)?;
     Ok(text)

@@ -8,7 +8,7 @@ use filter_common::{
     name::Name,
     rule::{AnswerKind, QtypeSet, Scope},
 };
-use filter_user::{
+use filter_lists::{
     compile::{ListBuilder, Options, compile},
     image::{Decision, Diff, Image, ImageError, ListInfo, Loss},
     provenance::Fate,
@@ -391,7 +391,7 @@ fn a_diff_counts_names_per_list_and_category() {
     let same = list("same", &[block("b.example")]);
     let (old, new) = (image_of(&[&before, &same]), image_of(&[&after, &same]));
     let diff = Diff::between(&old, &new);
-    let counts = |c: &filter_user::image::Change| (c.old, c.new, c.added, c.removed, c.changed);
+    let counts = |c: &filter_lists::image::Change| (c.old, c.new, c.added, c.removed, c.changed);
     assert_eq!(counts(&diff.total), (3, 4, 2, 1, 1));
     assert_eq!(counts(&diff.lists["l"].names), (3, 4, 2, 1, 1));
     assert_eq!(counts(&diff.lists["same"].names), (1, 1, 0, 0, 0));

@@ -60,7 +60,7 @@ pub(super) fn decide<S: Steps + ?Sized>(
 }
 
 /// Writes the name as the question of a message.
-pub(crate) fn put_question(scratch: &mut Scratch, name: &Name) {
+pub fn put_question(scratch: &mut Scratch, name: &Name) {
     let wire = name.as_wire();
     let mut at = 0;
     for (number, label) in name.labels().enumerate() {

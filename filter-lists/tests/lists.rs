@@ -6,7 +6,7 @@ use filter_common::{
     name::Name,
     rule::{AnswerKind, QtypeSet},
 };
-use filter_user::{
+use filter_lists::{
     list::{Error, Format, Kind, Options, Report, ScopePolicy, parse},
     rule::{Answer, Client, Effect, Rule},
 };
@@ -349,7 +349,7 @@ fn samples_are_bounded_and_counts_are_not() {
     let text = "a b\n".repeat(1000);
     let (report, _) = read(text.as_bytes(), &Options::default()).unwrap();
     assert_eq!(report.by_kind.of(Kind::Invalid), 1000);
-    assert_eq!(report.samples.len(), filter_user::list::SAMPLES_PER_KIND);
+    assert_eq!(report.samples.len(), filter_lists::list::SAMPLES_PER_KIND);
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["by_kind"]["invalid"], 1000);
     assert_eq!(json["samples"][0]["kind"], "invalid");

@@ -22,11 +22,11 @@ const PACKED_BUFFER_BYTES: usize = 32 * 1024;
 
 /// How much may come out of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// Most bytes after unpacking.
-    pub(crate) decoded_bytes: u64,
+    pub decoded_bytes: u64,
     /// Highest ratio of unpacked to packed bytes, above the first MiB.
-    pub(crate) ratio: u64,
+    pub ratio: u64,
 }
 
 impl Default for Bounds {
@@ -40,7 +40,7 @@ impl Default for Bounds {
 
 impl Bounds {
     /// Which bound so many bytes out of so many packed ones break.
-    pub(crate) fn excess(self, packed_bytes: u64, decoded_bytes: u64) -> Option<Excess> {
+    pub fn excess(self, packed_bytes: u64, decoded_bytes: u64) -> Option<Excess> {
         let by_ratio = RATIO_FREE_BYTES.max(packed_bytes.saturating_mul(self.ratio));
         if decoded_bytes > self.decoded_bytes {
             Some(Excess::Size)
@@ -52,7 +52,7 @@ impl Bounds {
 
 /// Which bound a list broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Excess {
+pub enum Excess {
     Size,
     Ratio,
 }
@@ -69,12 +69,12 @@ impl fmt::Display for Excess {
 impl std::error::Error for Excess {}
 
 /// Whether bytes that begin with `head` are packed.
-pub(crate) fn is_packed(head: &[u8]) -> bool {
+pub fn is_packed(head: &[u8]) -> bool {
     head.starts_with(&GZIP_MAGIC) || head.starts_with(&ZSTD_MAGIC)
 }
 
 /// A reader of the plain text behind `reader`; gzip and zstd show by their first bytes.
-pub(crate) fn open<'r, R: Read + 'r>(
+pub fn open<'r, R: Read + 'r>(
     mut reader: R,
     bounds: Bounds,
 ) -> io::Result<Bounded<Box<dyn Read + 'r>>> {
@@ -120,7 +120,7 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// Fails with [`Excess`] where the unpacked bytes leave the bounds.
-pub(crate) struct Bounded<R> {
+pub struct Bounded<R> {
     inner: R,
     bounds: Bounds,
     given: u64,

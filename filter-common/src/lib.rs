@@ -30,6 +30,7 @@ pub mod frame;
 pub mod hash;
 pub mod layout;
 pub mod limit;
+pub mod listed;
 pub mod maps;
 pub mod name;
 pub mod net;

@@ -1,5 +1,7 @@
 //! What became of a packet, and why: one name an exit, one counter a name.
 
+use crate::listed;
+
 /// What the driver does with the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -13,31 +15,17 @@ pub enum Action {
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal, $action:ident;)+) => {
-        /// Why a packet was passed, dropped or answered.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum Reason {
-            $($(#[doc = $doc])+ $variant = $number,)+
+        listed! {
+            /// Why a packet was passed, dropped or answered; its word is the name of its counter.
+            pub enum Reason: u8 {
+                $($(#[doc = $doc])+ $variant = $number, $name;)+
+            }
         }
 
         impl Reason {
-            /// Every reason in the order of the counters.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
             /// The name of the counter.
             pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-
-            /// One sentence on what the counter counts.
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$variant => concat!($($doc),+),)+ }
-            }
-
-            /// The reason with this number.
-            #[inline(always)]
-            pub const fn from_number(number: u8) -> Option<Self> {
-                match number { $($number => Some(Self::$variant),)+ _ => None }
+                self.word()
             }
 
             /// Whether a query was judged by its name.
@@ -176,7 +164,6 @@ mod tests {
     fn numbers_are_the_positions() {
         for (i, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, i);
-            assert_eq!(Reason::from_number(i as u8), Some(*reason));
         }
     }
 

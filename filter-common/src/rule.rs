@@ -2,18 +2,18 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::layout::QTYPES_PER_RULE;
+use crate::{layout::QTYPES_PER_RULE, listed};
 
-/// Which names a rule with the name `d` matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Scope {
-    /// `d` only.
-    Exact = 1,
-    /// Names below `d`, not `d` itself.
-    Subs = 2,
-    /// `d` and every name below it.
-    Suffix = 3,
+listed! {
+    /// Which names a rule with the name `d` matches.
+    pub enum Scope: u8 {
+        /// `d` only.
+        Exact = 1, "exact";
+        /// Names below `d`, not `d` itself.
+        Subs = 2, "subs";
+        /// `d` and every name below it.
+        Suffix = 3, "suffix";
+    }
 }
 
 impl Scope {
@@ -21,112 +21,57 @@ impl Scope {
     pub const SELF_BIT: u8 = 1;
     /// Bit of a scope number that covers the names below.
     pub const BELOW_BIT: u8 = 2;
-
-    /// The scope with this number.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Exact),
-            2 => Some(Self::Subs),
-            3 => Some(Self::Suffix),
-            _ => None,
-        }
-    }
-
-    /// The word for it: `exact`, `subs` or `suffix`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Subs => "subs",
-            Self::Suffix => "suffix",
-        }
-    }
 }
 
-/// Rank of a rule: a higher one wins however specific the lower one is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Priority {
-    /// A plain block.
-    Block = 1,
-    /// An exception to plain blocks.
-    Allow = 2,
-    /// A block that exceptions do not lift (`$important`).
-    ImportantBlock = 3,
-    /// An exception to every block of a list.
-    ImportantAllow = 4,
-    /// An answer of its own (`$dnsrewrite`), above everything else in lists.
-    Rewrite = 5,
+listed! {
+    /// Rank of a rule: a higher one wins however specific the lower one is.
+    pub enum Priority: u8 {
+        /// A plain block.
+        Block = 1, "block";
+        /// An exception to plain blocks.
+        Allow = 2, "allow";
+        /// A block that exceptions do not lift (`$important`).
+        ImportantBlock = 3, "important-block";
+        /// An exception to every block of a list.
+        ImportantAllow = 4, "important-allow";
+        /// An answer of its own (`$dnsrewrite`), above everything else in lists.
+        Rewrite = 5, "rewrite";
+    }
 }
 
 impl Priority {
-    /// The priority with this number.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Block),
-            2 => Some(Self::Allow),
-            3 => Some(Self::ImportantBlock),
-            4 => Some(Self::ImportantAllow),
-            5 => Some(Self::Rewrite),
-            _ => None,
-        }
-    }
-
     /// Whether the rule lets a name through.
     pub const fn is_allow(self) -> bool {
         matches!(self, Self::Allow | Self::ImportantAllow)
     }
 }
 
-/// What a client gets for a blocked name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum AnswerKind {
-    /// RCODE 3 with a SOA (RFC 2308 §2.1).
-    NxDomain = 1,
-    /// RCODE 0 without an answer record, with a SOA (RFC 2308 §2.2).
-    NoData = 2,
-    /// RCODE 5.
-    Refused = 3,
-    /// `0.0.0.0` and `::`; NODATA for other types.
-    Null = 4,
-    /// The addresses of the rule; NODATA for other types.
-    Address = 5,
-    /// TC=1, so that the client asks again over TCP.
-    Truncate = 6,
-    /// No answer at all.
-    Drop = 7,
-    /// The query passes; only the counter tells.
-    Observe = 8,
+listed! {
+    /// What a client gets for a blocked name.
+    pub enum AnswerKind: u8 {
+        /// NXDOMAIN with a SOA (RFC 2308 §2.1).
+        NxDomain = 1, "nxdomain";
+        /// No error, no data, with a SOA (RFC 2308 §2.2).
+        NoData = 2, "nodata";
+        /// REFUSED.
+        Refused = 3, "refused";
+        /// 0.0.0.0 and ::, no data for other types.
+        Null = 4, "null";
+        /// The addresses of the rule, no data for other types.
+        Address = 5, "address";
+        /// TC=1: ask again over TCP.
+        Truncate = 6, "truncate";
+        /// No answer.
+        Drop = 7, "drop";
+        /// The query passes and is counted.
+        Observe = 8, "observe";
+    }
 }
 
 impl AnswerKind {
-    /// The kind with this number.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::NxDomain),
-            2 => Some(Self::NoData),
-            3 => Some(Self::Refused),
-            4 => Some(Self::Null),
-            5 => Some(Self::Address),
-            6 => Some(Self::Truncate),
-            7 => Some(Self::Drop),
-            8 => Some(Self::Observe),
-            _ => None,
-        }
-    }
-
-    /// The word for it, as configurations and reports write it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NxDomain => "nxdomain",
-            Self::NoData => "nodata",
-            Self::Refused => "refused",
-            Self::Null => "null",
-            Self::Address => "address",
-            Self::Truncate => "truncate",
-            Self::Drop => "drop",
-            Self::Observe => "observe",
-        }
+    /// Whether it says nothing without an address, which only a rule has.
+    pub const fn needs_address(self) -> bool {
+        matches!(self, Self::Address)
     }
 }
 

@@ -32,7 +32,7 @@ fn options(format: impl Into<Option<Format>>) -> Options {
 }
 
 fn words(rule: &Rule) -> String {
-    let scope = rule.shape.scope.as_str();
+    let scope = rule.shape.scope.word();
     let mut text = format!("{} {scope} {}", effect(&rule.shape.effect), rule.name);
     if rule.shape.important {
         text += " important";

@@ -83,7 +83,7 @@ impl Canonical<'_> {
 
 fn spell(answer: &Answer) -> String {
     if answer.kind != AnswerKind::Address {
-        return answer.kind.as_str().to_owned();
+        return answer.kind.word().to_owned();
     }
     let v4 = answer.ipv4.map(|a| a.to_string());
     let v6 = answer.ipv6.map(|a| a.to_string());

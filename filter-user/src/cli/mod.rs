@@ -270,12 +270,9 @@ impl From<ModeFlag> for ModeChoice {
 
 /// The words for answers as values of a flag, each with what it means.
 fn answer_parser() -> impl TypedValueParser<Value = AnswerChoice> {
-    let value = |answer: AnswerChoice| PossibleValue::new(answer.as_str()).help(answer.meaning());
-    PossibleValuesParser::new(AnswerChoice::ALL.map(value)).try_map(|word| {
-        let mut all = AnswerChoice::ALL.into_iter();
-        all.find(|answer| answer.as_str() == word)
-            .ok_or("no such answer")
-    })
+    let value = |answer: AnswerChoice| PossibleValue::new(answer.word()).help(answer.meaning());
+    PossibleValuesParser::new(AnswerChoice::all().map(value))
+        .try_map(|word| AnswerChoice::from_word(&word).ok_or("no such answer"))
 }
 
 /// How nxdp ends.

@@ -232,7 +232,7 @@ fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
 fn origin_json(origin: Option<&Origin<'_>>) -> serde_json::Value {
     json!({
         "rule": origin.map(|origin| &origin.rule),
-        "scope": origin.map(|origin| origin.scope.as_str()),
+        "scope": origin.map(|origin| origin.scope.word()),
         "list": origin.map(|origin| origin.list_name),
         "category": origin.and_then(|origin| origin.category),
         "path": origin.map(|origin| origin.path),
@@ -263,7 +263,7 @@ fn place(origin: &Origin<'_>) -> String {
 }
 
 fn whole_place(origin: &Origin<'_>) -> String {
-    let scope = origin.scope.as_str();
+    let scope = origin.scope.word();
     let category = match origin.category {
         Some(category) => format!("category {category}"),
         None => "every category".to_owned(),

@@ -249,7 +249,7 @@ fn print_stats(stats: &Stats) -> anyhow::Result<()> {
                 out,
                 "{:<24} {packets:>14}  {}",
                 reason.name(),
-                reason.meaning().trim()
+                reason.meaning()
             )?;
         }
     }

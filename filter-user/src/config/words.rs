@@ -3,7 +3,7 @@
 use std::fmt;
 
 use filter_common::rule::AnswerKind;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Where the program runs, in the configuration's words.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
@@ -16,75 +16,65 @@ pub enum ModeChoice {
     Skb,
 }
 
-/// An answer in the configuration's words.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum AnswerChoice {
-    /// NXDOMAIN with a SOA.
-    #[default]
-    Nxdomain,
-    /// NODATA with a SOA.
-    Nodata,
-    /// REFUSED.
-    Refused,
-    /// 0.0.0.0 and ::.
-    Null,
-    /// TC=1: ask again over TCP.
-    Truncate,
-    /// No answer.
-    Drop,
-    /// The query passes and is counted.
-    Observe,
-}
+/// An answer in the configuration's words: every kind that says something without an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerChoice(AnswerKind);
 
 impl AnswerChoice {
     /// Every choice.
-    pub const ALL: [Self; 7] = [
-        Self::Nxdomain,
-        Self::Nodata,
-        Self::Refused,
-        Self::Null,
-        Self::Truncate,
-        Self::Drop,
-        Self::Observe,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        let kinds = AnswerKind::ALL.into_iter();
+        kinds.filter(|kind| !kind.needs_address()).map(Self)
+    }
+
+    /// The choice with this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::all().find(|choice| choice.word() == word)
+    }
 
     /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        AnswerKind::from(self).as_str()
+    pub const fn word(self) -> &'static str {
+        self.0.word()
     }
 
     /// What the client gets, in a few words.
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Nxdomain => "NXDOMAIN with a SOA",
-            Self::Nodata => "No error, no data, with a SOA",
-            Self::Refused => "REFUSED",
-            Self::Null => "0.0.0.0 and ::",
-            Self::Truncate => "TC=1: ask again over TCP",
-            Self::Drop => "No answer",
-            Self::Observe => "The query passes and is counted",
-        }
+    pub fn meaning(self) -> &'static str {
+        self.0.meaning().trim_end_matches('.')
+    }
+}
+
+impl Default for AnswerChoice {
+    fn default() -> Self {
+        Self(AnswerKind::NxDomain)
     }
 }
 
 impl fmt::Display for AnswerChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        f.pad(self.word())
     }
 }
 
 impl From<AnswerChoice> for AnswerKind {
     fn from(choice: AnswerChoice) -> Self {
-        match choice {
-            AnswerChoice::Nxdomain => Self::NxDomain,
-            AnswerChoice::Nodata => Self::NoData,
-            AnswerChoice::Refused => Self::Refused,
-            AnswerChoice::Null => Self::Null,
-            AnswerChoice::Truncate => Self::Truncate,
-            AnswerChoice::Drop => Self::Drop,
-            AnswerChoice::Observe => Self::Observe,
-        }
+        choice.0
+    }
+}
+
+impl Serialize for AnswerChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+impl<'de> Deserialize<'de> for AnswerChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Self::from_word(&word).ok_or_else(|| {
+            let known: Vec<_> = Self::all().map(|choice| format!("`{choice}`")).collect();
+            let known = known.join(", ");
+            de::Error::custom(format!("unknown variant `{word}`, expected one of {known}"))
+        })
     }
 }
 
@@ -146,9 +136,21 @@ mod tests {
         struct File {
             answer: AnswerChoice,
         }
-        for choice in AnswerChoice::ALL {
+        for choice in AnswerChoice::all() {
             let file: File = toml::from_str(&format!("answer = '{choice}'")).unwrap();
             assert_eq!(file.answer, choice);
         }
+    }
+    #[test]
+    fn an_answer_that_needs_an_address_is_no_choice() {
+        assert_eq!(AnswerChoice::from_word("address"), None);
+        let unknown = toml::from_str::<toml::Table>("answer = 'address'").unwrap();
+        let error = AnswerChoice::deserialize(unknown["answer"].clone()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("expected one of `nxdomain`, `nodata`"),
+            "{error}"
+        );
     }
 }

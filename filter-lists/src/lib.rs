@@ -25,3 +25,4 @@ pub mod input;
 pub mod list;
 pub mod provenance;
 pub mod rule;
+mod words;

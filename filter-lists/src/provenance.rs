@@ -6,6 +6,7 @@
 //! hash, list and line.
 
 use bytemuck::{Pod, Zeroable};
+use filter_common::listed;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Number of partitions of names with two labels or more.
@@ -22,41 +23,27 @@ const FATE_BITS: u32 = 3;
 const LIST_BITS: u32 = 12;
 const SHAPE_BITS: u32 = 17;
 
-/// What became of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Fate {
-    /// It is in the table.
-    InTable = 0,
-    /// An equal rule of the same name is in the table.
-    Duplicate = 1,
-    /// A rule of the same name or of a parent says the same for all that it matches.
-    Redundant = 2,
-    /// A stronger rule matches all that it matches.
-    Overridden = 3,
-    /// `$badfilter`, or a cancelled rewrite.
-    Deleted = 4,
-    /// It has no form in the kernel.
-    Unsupported = 5,
-    /// It only acts on other rules while lists are compiled.
-    Directive = 6,
-}
-
-impl Fate {
-    /// The fate with this number.
-    pub const fn from_number(number: u32) -> Option<Self> {
-        match number {
-            0 => Some(Self::InTable),
-            1 => Some(Self::Duplicate),
-            2 => Some(Self::Redundant),
-            3 => Some(Self::Overridden),
-            4 => Some(Self::Deleted),
-            5 => Some(Self::Unsupported),
-            6 => Some(Self::Directive),
-            _ => None,
-        }
+listed! {
+    /// What became of a rule.
+    pub enum Fate: u8 {
+        /// It is in the table.
+        InTable = 0, "in-table";
+        /// An equal rule of the same name is in the table.
+        Duplicate = 1, "duplicate";
+        /// A rule of the same name or of a parent says the same for all that it matches.
+        Redundant = 2, "redundant";
+        /// A stronger rule matches all that it matches.
+        Overridden = 3, "overridden";
+        /// `$badfilter`, or a cancelled rewrite.
+        Deleted = 4, "deleted";
+        /// It has no form in the kernel.
+        Unsupported = 5, "unsupported";
+        /// It only acts on other rules while lists are compiled.
+        Directive = 6, "directive";
     }
 }
+
+const _: () = assert!(Fate::ALL.len() <= 1 << FATE_BITS);
 
 /// One rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -94,7 +81,7 @@ impl Row {
 
     /// What became of the rule; `None` in a damaged image.
     pub fn fate(&self) -> Option<Fate> {
-        Fate::from_number(self.packed & ((1 << FATE_BITS) - 1))
+        Fate::from_number((self.packed & ((1 << FATE_BITS) - 1)) as u8)
     }
 
     /// The order of rows inside a partition.
@@ -166,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_row_keeps_its_fields() {
-        for fate in (0..7).filter_map(Fate::from_number) {
+        for fate in Fate::ALL {
             let row = Row::new(7, LIST_MAX as u32, u32::MAX, SHAPE_MAX as u32, fate);
             assert_eq!(row.fate(), Some(fate));
             assert_eq!((row.list(), row.shape()), (LIST_MAX, SHAPE_MAX));

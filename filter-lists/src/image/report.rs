@@ -2,33 +2,25 @@
 
 use std::fmt;
 
+use filter_common::listed;
 use serde::{Deserialize, Serialize};
 
-use crate::provenance::Fate;
+use crate::{provenance::Fate, words::serde_by_word};
 
-/// Why a rule has no form in the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unsupported {
-    /// It is for some clients only.
-    Clients,
-    /// Its name is the root.
-    RootName,
-    /// It lifts rewrites and has exceptions of its own.
-    CancelWithExceptions,
-    /// A rewrite that is lifted for a part of what it matches.
-    PartlyCancelled,
+listed! {
+    /// Why a rule has no form in the kernel.
+    pub enum Unsupported: u8 {
+        /// It is for some clients only.
+        Clients = 0, "clients";
+        /// Its name is the root.
+        RootName = 1, "root-name";
+        /// It lifts rewrites and has exceptions of its own.
+        CancelWithExceptions = 2, "cancel-with-exceptions";
+        /// A rewrite that is lifted for a part of what it matches.
+        PartlyCancelled = 3, "partly-cancelled";
+    }
 }
-
-impl Unsupported {
-    /// Every reason.
-    pub const ALL: [Self; 4] = [
-        Self::Clients,
-        Self::RootName,
-        Self::CancelWithExceptions,
-        Self::PartlyCancelled,
-    ];
-}
+serde_by_word!(Unsupported);
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

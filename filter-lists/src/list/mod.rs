@@ -29,60 +29,36 @@ mod zone_record;
 use std::{fmt, io::Read, str::FromStr};
 
 pub use detect::detect;
-use filter_common::name::Name;
+use filter_common::{listed, name::Name};
 pub use lines::LINE_MAX_BYTES;
 pub use names::names;
 pub use output::Sink;
 pub use report::{Counts, Kind, Report, SAMPLES_PER_KIND, Sample, Zone};
-use serde::{Deserialize, Serialize};
 pub use source::{DECODED_MAX_BYTES, RATIO_MAX};
 
 use self::{lines::Lines, output::Output, report::Judgement, source::Bounds};
+use crate::words::serde_by_word;
 
-/// How a list is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// An address and names, as in `/etc/hosts`.
-    Hosts,
-    /// One name a line.
-    Domains,
-    /// One name a line, `*.` before those that cover everything below.
-    Wildcard,
-    /// AdGuard DNS filtering syntax, a dialect of Adblock Plus.
-    Adguard,
-    /// Configuration of dnsmasq.
-    Dnsmasq,
-    /// Configuration of unbound.
-    Unbound,
-    /// A response policy zone as a master file.
-    Rpz,
-}
-
-impl Format {
-    /// Every format.
-    pub const ALL: [Self; 7] = [
-        Self::Hosts,
-        Self::Domains,
-        Self::Wildcard,
-        Self::Adguard,
-        Self::Dnsmasq,
-        Self::Unbound,
-        Self::Rpz,
-    ];
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Hosts => "hosts",
-            Self::Domains => "domains",
-            Self::Wildcard => "wildcard",
-            Self::Adguard => "adguard",
-            Self::Dnsmasq => "dnsmasq",
-            Self::Unbound => "unbound",
-            Self::Rpz => "rpz",
-        }
+listed! {
+    /// How a list is written.
+    pub enum Format: u8 {
+        /// An address and names, as in `/etc/hosts`.
+        Hosts = 0, "hosts";
+        /// One name a line.
+        Domains = 1, "domains";
+        /// One name a line, `*.` before those that cover everything below.
+        Wildcard = 2, "wildcard";
+        /// AdGuard DNS filtering syntax, a dialect of Adblock Plus.
+        Adguard = 3, "adguard";
+        /// Configuration of dnsmasq.
+        Dnsmasq = 4, "dnsmasq";
+        /// Configuration of unbound.
+        Unbound = 5, "unbound";
+        /// A response policy zone as a master file.
+        Rpz = 6, "rpz";
     }
 }
+serde_by_word!(Format);
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,33 +70,32 @@ impl FromStr for Format {
     type Err = Error;
 
     fn from_str(word: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.word() == word)
-            .ok_or_else(|| Error::UnknownFormat(word.to_owned()))
+        Self::from_word(word).ok_or_else(|| Error::UnknownFormat(word.to_owned()))
     }
 }
 
-/// What becomes of the scopes that a list's format implies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScopePolicy {
-    /// They stay.
-    #[default]
-    AsFormat,
-    /// Every rule is for its name only.
-    Exact,
-    /// Every rule is for its name and everything below.
-    Suffix,
+listed! {
+    /// What becomes of the scopes that a list's format implies.
+    pub enum ScopePolicy: u8 {
+        /// They stay.
+        AsFormat = 0, "as-format";
+        /// Every rule is for its name only.
+        Exact = 1, "exact";
+        /// Every rule is for its name and everything below.
+        Suffix = 2, "suffix";
+    }
+}
+serde_by_word!(ScopePolicy);
+
+impl Default for ScopePolicy {
+    fn default() -> Self {
+        Self::AsFormat
+    }
 }
 
 impl fmt::Display for ScopePolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::AsFormat => "as-format",
-            Self::Exact => "exact",
-            Self::Suffix => "suffix",
-        })
+        f.pad(self.word())
     }
 }
 
@@ -128,12 +103,7 @@ impl FromStr for ScopePolicy {
     type Err = Error;
 
     fn from_str(word: &str) -> Result<Self, Error> {
-        match word {
-            "as-format" => Ok(Self::AsFormat),
-            "exact" => Ok(Self::Exact),
-            "suffix" => Ok(Self::Suffix),
-            _ => Err(Error::UnknownScope(word.to_owned())),
-        }
+        Self::from_word(word).ok_or_else(|| Error::UnknownScope(word.to_owned()))
     }
 }
 

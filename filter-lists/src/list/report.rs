@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use filter_common::listed;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::Format;
+use crate::words::serde_by_word;
 
 /// Samples kept of each kind.
 pub const SAMPLES_PER_KIND: usize = 8;
@@ -12,67 +14,34 @@ pub const SAMPLES_PER_KIND: usize = 8;
 /// Characters of a line that a sample keeps.
 const SAMPLE_TEXT_CHARS: usize = 160;
 
-/// What a line turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Gave at least one rule, or belongs to one.
-    Rule,
-    /// A comment or a header.
-    Comment,
-    /// Nothing but blanks.
-    Blank,
-    /// A rule for the looks of web pages.
-    Cosmetic,
-    /// Names of the machine itself, as every hosts file has them.
-    LocalName,
-    /// An address without a name.
-    BareIp,
-    /// A rule that another one covers; the compiler finds these.
-    Redundant,
-    /// Gave a rule that matches less than the line asks for.
-    Narrowed,
-    /// Means something that the filter cannot do.
-    Unsupported,
-    /// Never applies to DNS.
-    Ignored,
-    /// Not understood.
-    Invalid,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 11] = [
-        Self::Rule,
-        Self::Comment,
-        Self::Blank,
-        Self::Cosmetic,
-        Self::LocalName,
-        Self::BareIp,
-        Self::Redundant,
-        Self::Narrowed,
-        Self::Unsupported,
-        Self::Ignored,
-        Self::Invalid,
-    ];
-
-    /// The kind in one lower-case word, as reports write it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Rule => "rule",
-            Self::Comment => "comment",
-            Self::Blank => "blank",
-            Self::Cosmetic => "cosmetic",
-            Self::LocalName => "local_name",
-            Self::BareIp => "bare_ip",
-            Self::Redundant => "redundant",
-            Self::Narrowed => "narrowed",
-            Self::Unsupported => "unsupported",
-            Self::Ignored => "ignored",
-            Self::Invalid => "invalid",
-        }
+listed! {
+    /// What a line turned out to be.
+    pub enum Kind: u8 {
+        /// Gave at least one rule, or belongs to one.
+        Rule = 0, "rule";
+        /// A comment or a header.
+        Comment = 1, "comment";
+        /// Nothing but blanks.
+        Blank = 2, "blank";
+        /// A rule for the looks of web pages.
+        Cosmetic = 3, "cosmetic";
+        /// Names of the machine itself, as every hosts file has them.
+        LocalName = 4, "local_name";
+        /// An address without a name.
+        BareIp = 5, "bare_ip";
+        /// A rule that another one covers; the compiler finds these.
+        Redundant = 6, "redundant";
+        /// Gave a rule that matches less than the line asks for.
+        Narrowed = 7, "narrowed";
+        /// Means something that the filter cannot do.
+        Unsupported = 8, "unsupported";
+        /// Never applies to DNS.
+        Ignored = 9, "ignored";
+        /// Not understood.
+        Invalid = 10, "invalid";
     }
 }
+serde_by_word!(Kind);
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,12 +15,9 @@ use filter_common::{
     },
     overlay::Subject,
 };
+use filter_kernel::{Assignments, Filter, Prefix};
 use filter_lists::{image::Image, list};
-use filter_user::{
-    kernel::{Assignments, Filter},
-    overrides::{Entry, OverrideScope, Tree},
-    policy::Prefix,
-};
+use filter_user::overrides::{Entry, OverrideScope, Tree};
 use nxdp_lab::{cases::Message, lab::CLIENT_MAC};
 
 use crate::{

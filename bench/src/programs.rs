@@ -5,8 +5,8 @@
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use filter_common::reason::{Action, Reason};
+use filter_kernel::{Filter, Maps};
 use filter_lists::image::Image;
-use filter_user::kernel::{Filter, Maps};
 
 use crate::sample::Sample;
 

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use clap::Args;
+use filter_kernel::Filter;
 use filter_lists::image::Image;
-use filter_user::kernel::Filter;
 use nxdp_lab::{cases::Message, segment::Segment};
 
 use crate::{

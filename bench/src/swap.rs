@@ -14,9 +14,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use filter_kernel::Filter;
 use filter_user::{
     config::{Config, ListConfig},
-    kernel::Filter,
     pipeline::{Compiled, Guarding, Request, Sources},
 };
 use nix::sys::signal::Signal;

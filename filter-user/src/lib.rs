@@ -1,15 +1,13 @@
 //! The library behind the binary `nxdp`.
 //!
-//! Its lists are read and compiled by `filter-lists`. [`kernel`] makes an image the active generation of a
-//! loaded program; [`fetch`] brings lists from the network.
+//! `filter-lists` reads and compiles lists, `filter-kernel` makes an image the active generation of a
+//! loaded program. [`fetch`] brings lists from the network.
 //! [`pipeline`] and [`service`] drive them as a [`config`] says, and [`control`]
 //! is how others ask; [`metrics`], [`querylog`] and [`top`] show what happens.
 
 pub mod config;
 pub mod control;
-pub mod features;
 pub mod fetch;
-pub mod kernel;
 mod memory;
 pub mod metrics;
 pub mod overrides;

@@ -7,5 +7,6 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    filter_kernel::object::require::<()>();
     cli::main()
 }

@@ -10,12 +10,12 @@ use filter_common::{
     reason::{Action, Reason},
     scratch::Scratch,
 };
+use filter_kernel::{Change, Filter};
 use filter_lists::{
     compile::{self, ListBuilder},
     image::{Image, ListInfo},
     list,
 };
-use filter_user::kernel::{Change, Filter};
 
 /// Room that the kernel gives a TEST_RUN frame: a page less headroom and tail.
 const FRAME_ROOM_BYTES: usize = 4096 - 256 - 320;

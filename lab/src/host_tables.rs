@@ -17,10 +17,7 @@ use filter_common::{
     scratch::Scratch,
     table::Records,
 };
-use filter_user::{
-    kernel::{self, Maps as KernelMaps},
-    policy::Prefix,
-};
+use filter_kernel::{Maps as KernelMaps, Prefix};
 
 /// Everything that the core looks things up in.
 pub struct HostTables {
@@ -86,7 +83,7 @@ impl HostTables {
         maps: &mut KernelMaps,
         image: &[Record],
         custom: Option<&[Record]>,
-    ) -> Result<Self, kernel::Error> {
+    ) -> Result<Self, filter_kernel::Error> {
         let control = Control {
             active: 1,
             custom: custom.map_or(0, |_| image.len() as u32 + 1),
@@ -98,7 +95,7 @@ impl HostTables {
         let policies = (0..=POLICY_MAX).map(|number| Ok((number, maps.policy(number)?)));
         let prefixes = assignments.prefixes.iter();
         Ok(Self {
-            policies: policies.collect::<Result<_, kernel::Error>>()?,
+            policies: policies.collect::<Result<_, filter_kernel::Error>>()?,
             clients: prefixes
                 .map(|(prefix, record)| (prefix.address, prefix.len, *record))
                 .collect(),

@@ -1,7 +1,7 @@
 //! What `nxdp features` finds out about interfaces of every kind this kernel can make.
 
 use aya::programs::XdpMode;
-use filter_user::features::{AttachedProgram, Error, Features, Mode, Peer, XdpAbility, inspect};
+use filter_kernel::features::{AttachedProgram, Error, Features, Mode, Peer, XdpAbility, inspect};
 use nxdp_lab::{
     lab::{LAN_INTERFACE, Lab},
     namespace::Namespace,

@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use filter_kernel::InUse;
 use filter_lists::list;
 use filter_user::{
     config::Config,
-    kernel::InUse,
     overrides::{Action, Audience, Journal, Order, OverrideName, OverrideScope},
     pipeline::{Guarding, Request as Compilation, Sources},
     policy::Numbers,

@@ -24,10 +24,7 @@ use filter_common::{
     table::Records,
     verdict,
 };
-use filter_user::{
-    kernel::{Assignments, Filter},
-    policy::Prefix,
-};
+use filter_kernel::{Assignments, Filter, Prefix};
 use hickory_proto::op::ResponseCode;
 use nix::sys::signal::Signal;
 use nxdp_lab::{cases::Message, engines::compile_texts, frame::UdpFrame, lab};

@@ -2,7 +2,7 @@
 //!
 //! The eBPF crate has its own target folder, compiler and flags; nothing of the caller's toolchain
 //! reaches it. Its programs end as `ebpf/<bin>.bpf.o` in the target folder, where the build script of
-//! filter-user finds them.
+//! filter-kernel finds them.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use filter_common::layout::RECORD_BYTES;
 use filter_common::reason::Reason;
+use filter_kernel::Filter;
 use filter_lists::image::Image;
-use filter_user::kernel::Filter;
 use nxdp_lab::{cases::Message, engines};
 
 use crate::{

@@ -11,7 +11,7 @@ use aya::{
     maps::{Array, MapData, PerCpuArray},
     programs::{Xdp, XdpMode},
 };
-use filter_user::kernel::interface_index;
+use filter_kernel::interface_index;
 use nxdp_lab::namespace::Namespace;
 
 use crate::programs::object;

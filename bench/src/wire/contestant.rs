@@ -3,8 +3,8 @@
 use std::iter::repeat_n;
 
 use anyhow::{Context as _, Result};
-use filter_user::kernel::Filter;
 
+use filter_kernel::Filter;
 use nxdp_lab::engines;
 
 use crate::{

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use filter_user::kernel::{Filter, Mode};
 
 use crate::{
     rig::{Outcome, Rig},
     sample::Sample,
 };
 use contestant::{Contestant, Fate};
+use filter_kernel::{Filter, Mode};
 
 /// The share of its core that a contestant uses when the generator does not limit it.
 const FULL_LOAD: f64 = 0.93;

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use clap::Args;
-use filter_user::{features, kernel};
+use filter_kernel::features;
 
 use super::Failure;
 
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let features = features::inspect(&self.interface, kernel::program_name)?;
+        let features = features::inspect(&self.interface, filter_kernel::program_name)?;
         let mut out = io::stdout().lock();
         if self.json {
             serde_json::to_writer(&mut out, &features)?;

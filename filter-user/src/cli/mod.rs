@@ -28,6 +28,7 @@ use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
+use filter_kernel::PINS_DEFAULT;
 use filter_lists::{
     guard::{Finding, Severity},
     list::{Format, ScopePolicy},
@@ -35,7 +36,6 @@ use filter_lists::{
 use filter_user::{
     config::{self, AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
     control,
-    kernel::PINS_DEFAULT,
     service::{self, STATE_DEFAULT},
 };
 

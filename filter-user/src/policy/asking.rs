@@ -11,8 +11,9 @@ use filter_common::{
     maps::Maps,
     policy::select,
 };
+use filter_kernel::{Prefix, address_of};
 
-use super::{Clients, Policies, Policy, Prefix, address_of};
+use super::{Clients, Policies, Policy};
 use crate::config::mac_text;
 
 /// Who asks whom, as far as it is known.

@@ -9,9 +9,10 @@ use filter_common::{
         CONTROL_BY_SOURCE, CONTROL_BY_VLAN, DESTINATION_MAX, INTERFACE_MAX, MAC_MAX,
     },
 };
+use filter_kernel::{Prefix, address_of};
 use filter_lists::input;
 
-use super::{Numbers, Prefix, address_of};
+use super::Numbers;
 use crate::config::{ClientMatch, Config, Error, PolicyConfig};
 
 /// Number of the policy by what tells a client, or the resolver that it asks.

@@ -7,13 +7,13 @@
 mod asking;
 mod category;
 mod clients;
-mod prefix;
+mod compose;
 mod set;
 
 pub use self::{
     asking::{Asking, Because, Chosen},
     category::Categories,
     clients::Clients,
-    prefix::{Prefix, address_of, compose},
+    compose::compose,
     set::{Numbers, Policies, Policy, name_hash},
 };

@@ -10,9 +10,9 @@ use std::{
 };
 
 use filter_common::layout::Event;
+use filter_kernel::EventRing;
 
 use super::{Entry, Error, QueryLog};
-use crate::kernel::EventRing;
 
 /// Events that are taken from the ring at once.
 const BATCH_MAX: usize = 512;

@@ -10,12 +10,12 @@ use filter_common::{
     },
     overlay::Subject,
 };
+use filter_kernel::address_of;
 
 use super::{Clock, Error, Regime, Tables, pause_of};
 use crate::{
-    kernel,
     overrides::{Action, Audience, Change, Difference, Entry, Override, Transition, Tree},
-    policy::{Policies, Policy, address_of},
+    policy::{Policies, Policy},
 };
 
 /// As long after the last change the next one is not expected.
@@ -306,7 +306,10 @@ fn in_force(record: OverrideRecord, batch: u32) -> OverrideRecord {
     }
 }
 
-fn put_all(writes: &[(u64, OverrideRecord)], tables: &mut Tables) -> Result<(), kernel::Error> {
+fn put_all(
+    writes: &[(u64, OverrideRecord)],
+    tables: &mut Tables,
+) -> Result<(), filter_kernel::Error> {
     for (key, record) in writes {
         tables.put_override(*key, Some(record))?;
     }

@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{
-    kernel,
-    overrides::{JournalError, Refused},
-};
+use crate::overrides::{JournalError, Refused};
 
 /// Why something is not put in force; what was in force stays.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +12,7 @@ pub enum Error {
     Journal(#[from] JournalError),
     /// The kernel's maps cannot be changed.
     #[error(transparent)]
-    Kernel(#[from] kernel::Error),
+    Kernel(#[from] filter_kernel::Error),
     /// There are too many overrides, or none of that number.
     #[error(transparent)]
     Refused(#[from] Refused),

@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 
 use filter_common::reason::Action;
-
-use crate::kernel::{Counters, Tallies};
+use filter_kernel::{Counters, Tallies};
 
 /// What the numbers in the kernel's tallies mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,7 +137,7 @@ mod tests {
     }
 
     fn counters(passed: u64, blocked: u64) -> Counters {
-        Counters::of_reasons(&[
+        Counters::from([
             (Reason::NoRule, passed),
             (Reason::NxDomain, blocked),
             (Reason::OtherPort, 1_000_000),

@@ -19,6 +19,7 @@ mod standing;
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use filter_common::layout::{OverrideRecord, POLICY_MAX, PolicyRecord};
+use filter_kernel::{Assignments, Maps as Tables};
 use jiff::Timestamp;
 
 pub use self::{
@@ -33,13 +34,9 @@ pub use self::{
 use self::{orders::us, plan::assignments};
 use crate::{
     config::Config,
-    kernel::{self, Assignments},
     overrides::{Audience, Book, Journal, Override, Tree},
     policy::{Numbers, Policies, Policy, name_hash},
 };
-
-/// Who holds the maps.
-use kernel::Maps as Tables;
 
 /// Version of [`Outcome`].
 const OUTCOME_VERSION: u32 = 1;
@@ -65,7 +62,7 @@ pub struct Regime {
 }
 
 /// Numbers that the maps hold for the policies of a configuration.
-pub fn numbers_in(tables: &Tables, config: &Config) -> Result<Numbers, kernel::Error> {
+pub fn numbers_in(tables: &Tables, config: &Config) -> Result<Numbers, filter_kernel::Error> {
     let mut names: BTreeMap<u64, &String> = BTreeMap::new();
     names.extend(config.policies.keys().map(|name| (name_hash(name), name)));
     let mut numbers = Numbers::new();

@@ -6,12 +6,12 @@ use std::{
 };
 
 use filter_common::layout::{CLIENT_PREFIX_MAX, INTERFACE_UNTAGGED, InterfaceRecord};
+use filter_kernel::{Assignments, Prefix};
 
 use super::{Error, resolvers};
 use crate::{
     config::{self, Config},
-    kernel::Assignments,
-    policy::{Categories, Numbers, Policies, Prefix, compose},
+    policy::{Categories, Numbers, Policies, compose},
 };
 
 /// What a configuration amounts to besides its lists.

@@ -1,11 +1,9 @@
 //! Resolvers that answer over HTTPS, by which names go past the filter.
 
+use filter_kernel::Prefix;
 use ipnet::IpNet;
 
-use crate::{
-    config::{BypassConfig, Config},
-    policy::Prefix,
-};
+use crate::config::{BypassConfig, Config};
 
 const BUILT_IN: &str = include_str!("resolvers.txt");
 

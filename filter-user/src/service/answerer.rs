@@ -12,7 +12,7 @@ use super::{
 use crate::{
     control::{ListStatus, PROTOCOL_VERSION, PolicyStats, Response, Stats, Status, Verb},
     fetch::Accounts,
-    kernel, metrics, querylog,
+    metrics, querylog,
     regime::{Outcome, Request},
 };
 
@@ -64,7 +64,7 @@ fn update(service: &mut Service, list: Option<&str>) -> Response {
     }
 }
 
-fn metrics(service: &mut Service) -> Result<String, kernel::Error> {
+fn metrics(service: &mut Service) -> Result<String, filter_kernel::Error> {
     let stats = stats(service)?;
     Ok(metrics::encode(status(service), stats, lists(service)))
 }
@@ -73,7 +73,7 @@ fn overrides(
     service: &mut Service,
     request: Request,
     accepted: Instant,
-) -> Result<Response, kernel::Error> {
+) -> Result<Response, filter_kernel::Error> {
     let Service { side, regime, .. } = service;
     let waited = accepted.elapsed();
     match side.change(|maps| regime.obey(request, maps)) {
@@ -116,7 +116,7 @@ fn status(service: &Service) -> Status {
     }
 }
 
-fn stats(service: &mut Service) -> Result<Stats, kernel::Error> {
+fn stats(service: &mut Service) -> Result<Stats, filter_kernel::Error> {
     service.book()?;
     let counters = service.side.maps().counters()?;
     service.observer.log.note_lost(counters.events_lost());

@@ -1,16 +1,14 @@
 //! What was counted by number, booked by name before numbers mean something else.
 
+use filter_kernel::InUse;
 use filter_lists::image::Image;
 
 use super::Service;
-use crate::{
-    kernel::{self, InUse},
-    regime::Names,
-};
+use crate::regime::Names;
 
 impl Service {
     /// Counts what came since the last time for the policies and lists that are in force.
-    pub(super) fn book(&mut self) -> Result<(), kernel::Error> {
+    pub(super) fn book(&mut self) -> Result<(), filter_kernel::Error> {
         let policies = self.regime.policies().iter();
         let policies = policies.map(|policy| (policy.number as usize, policy.name.clone()));
         let lists_of = |image: &Image| {

@@ -1,8 +1,7 @@
 //! How large a table has to be.
 
 use filter_common::layout::RECORD_BYTES;
-
-use crate::kernel::CUSTOM_RECORDS;
+use filter_kernel::CUSTOM_RECORDS;
 
 /// Records that the smallest table has: a few thousand names can come without growing it.
 const LEAST: u32 = 16 * 1024;

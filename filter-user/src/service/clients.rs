@@ -8,6 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use filter_kernel::{Prefix, features};
 use ipnet::IpNet;
 use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
@@ -17,8 +18,7 @@ use nix::{
 
 use crate::{
     config::{Config, ModeChoice},
-    features,
-    policy::{Policies, Prefix},
+    policy::Policies,
     regime::Links,
 };
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use filter_common::layout::{Header, RECORD_BYTES, Record};
+use filter_kernel::Change;
 use filter_lists::image::Image;
 
 use super::{
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     control::{CustomStatus, ListStatus},
-    kernel::Change,
     pipeline::{Custom, Guarding, Probes},
 };
 

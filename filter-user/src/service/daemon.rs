@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use filter_kernel::{Pinned, Pins};
 use filter_lists::image::{Image, ImageError};
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
 };
 use crate::{
     config::Config,
-    kernel::{Pinned, Pins},
     memory,
     overrides::{Book, Journal},
     policy::Categories,

@@ -14,11 +14,11 @@ use filter_common::{
     reason::{Action, Reason},
 };
 
+use filter_kernel::Counters;
 use ipnet::IpNet;
 
 use crate::{
     fetch::{ListAccount, told_span},
-    kernel::Counters,
     pipeline::{Compiled, Custom, Progress},
 };
 

@@ -10,16 +10,16 @@ use std::{
     time::Duration,
 };
 
+use filter_kernel::{
+    Hold, Mode,
+    features::{self, Hook},
+};
 use netlink_sys::{
     AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE,
 };
 
 use super::{display::Display, error_chain};
-use crate::{
-    control::{Attachment, AttachmentState},
-    features::{self, Hook},
-    kernel::{self, Hold, Mode},
-};
+use crate::control::{Attachment, AttachmentState};
 
 /// How long a flood of changes may go on before the next look.
 const AFTER_LOSS: Duration = Duration::from_millis(50);
@@ -83,7 +83,8 @@ impl Interfaces {
                         name: name.clone(),
                         mode: self.mode.to_string(),
                     };
-                    self.known.insert(kernel::interface_index(name)?, known);
+                    self.known
+                        .insert(filter_kernel::interface_index(name)?, known);
                     display.attached(name, &self.mode.to_string());
                 }
                 Err(error) if self.refused.insert(name.clone()) => {
@@ -221,8 +222,9 @@ impl Monitor {
 
 #[cfg(test)]
 mod tests {
+    use filter_kernel::features::AttachedProgram;
+
     use super::*;
-    use crate::features::AttachedProgram;
 
     const OURS: u32 = 7;
 

@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
+use filter_kernel::{Pins, hold_pinned};
 use tokio::time::MissedTickBehavior;
 
 use super::{
     Display, Error, Interfaces, Monitor, Order, Signals, WATCH_INTERVAL, error_chain, mode,
 };
-use crate::{
-    config::Config,
-    kernel::{Pins, hold_pinned},
-};
+use crate::config::Config;
 
 /// Attaches what is missing; with `watch`, stays and does so whenever an interface appears,
 /// until SIGINT or SIGTERM. Attachments stay in either case.

@@ -16,14 +16,13 @@ use std::{
 };
 
 use filter_common::layout::Record;
+use filter_kernel::{Change, Load, Maps, Owner, Pins, features};
 use filter_lists::image::{Image, ImageError, ListInfo};
 use nix::unistd::User;
 
 use super::{capacity, display::Display, error_chain, furnish, mode, state::State};
 use crate::{
     config::{self, Config},
-    features,
-    kernel::{self, Change, Load, Maps, Owner, Pins},
     overrides::Journal,
     policy::Categories,
     regime::{self, Plan},
@@ -68,7 +67,7 @@ pub enum LoadError {
     Regime(#[from] regime::Error),
     /// The kernel side failed.
     #[error(transparent)]
-    Kernel(#[from] kernel::Error),
+    Kernel(#[from] filter_kernel::Error),
     /// The image cannot be used.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -116,7 +115,7 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
     let pins = Pins::at(&options.pins);
     pins.prepare(owner)?;
     let_through(pins.root(), &display)?;
-    let loaded = kernel::loaded(&pins)?;
+    let loaded = filter_kernel::loaded(&pins)?;
     let image = match loaded {
         Some(loaded) if loaded.is_active && options.image.is_none() => None,
         _ => images(config, options, owner, &display)?,
@@ -219,7 +218,7 @@ fn attach(
             Ok(false) => {}
             Err(error) => {
                 display.trouble(&super::error_chain(&error));
-                let is_absent = matches!(error, kernel::Error::NoInterface(_));
+                let is_absent = matches!(error, filter_kernel::Error::NoInterface(_));
                 if !(is_absent && options.absent_ok) {
                     failed.push(interface.clone());
                 }

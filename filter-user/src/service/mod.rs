@@ -36,6 +36,7 @@ use std::{
 };
 
 use filter_common::layout::{Header, Record};
+use filter_kernel::{Change, Filter, Maps, Mode, features};
 use filter_lists::image::{Image, ImageError};
 use tokio::time::MissedTickBehavior;
 
@@ -64,9 +65,7 @@ pub use self::{
 };
 use crate::{
     config::{Config, ModeChoice},
-    features, fetch,
-    kernel::{self, Change, Filter, Maps, Mode},
-    memory, metrics,
+    fetch, memory, metrics,
     overrides::{Book, Journal},
     pipeline::{Compiled, Custom, Part, Probes, Sources},
     policy::Numbers,
@@ -88,7 +87,7 @@ pub enum Error {
     Regime(#[from] regime::Error),
     /// The kernel side failed.
     #[error(transparent)]
-    Kernel(#[from] kernel::Error),
+    Kernel(#[from] filter_kernel::Error),
     /// The maps cannot be changed.
     #[error(transparent)]
     Side(#[from] side::Error),
@@ -132,7 +131,7 @@ pub enum Error {
 /// SIGHUP takes the configuration from `reread`, and all that it names, if all of it is right.
 pub async fn run(config: Config, reread: Arc<Reread>) -> Result<(), Error> {
     for interface in &config.interfaces {
-        kernel::interface_index(interface)?;
+        filter_kernel::interface_index(interface)?;
     }
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let mut socket = Socket::open(&config)?;

@@ -9,13 +9,13 @@ use std::{
 };
 
 use filter_common::{hash::HashKey, layout::Header};
+use filter_kernel::Logged;
 use filter_lists::image::Image;
 
 use super::{Error, side::Side};
 use crate::{
     config::{Config, LogConfig, LogQueries},
     control::Reloads,
-    kernel,
     metrics::{self, Listener},
     policy::Policies,
     querylog::{Names, QueryLog, Reader},
@@ -129,9 +129,14 @@ impl Observer {
 }
 
 /// Has the program tell of the queries that a configuration wants told of.
-fn tell(side: &mut Side, log: &LogConfig) -> Result<(), kernel::Error> {
+fn tell(side: &mut Side, log: &LogConfig) -> Result<(), filter_kernel::Error> {
+    let logged = match log.queries {
+        LogQueries::Off => Logged::Nothing,
+        LogQueries::Blocked => Logged::Blocked,
+        LogQueries::All => Logged::All { every: log.sample },
+    };
     side.change(|maps| {
-        maps.set_log(log);
+        maps.set_log(logged);
         Ok(())
     })
 }

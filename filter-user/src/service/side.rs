@@ -1,12 +1,10 @@
 //! The kernel side of a service: loaded by this process, or by `nxdp load` before it.
 
 use filter_common::layout::Header;
+use filter_kernel::{Change, Filter, Generations, Maps, Pinned};
 
 use super::capacity;
-use crate::{
-    kernel::{self, Change, Filter, Generations, Maps, Pinned},
-    regime,
-};
+use crate::regime;
 
 /// Whose the program is.
 pub(super) enum Side {
@@ -21,7 +19,7 @@ pub(super) enum Side {
 pub enum Error {
     /// The kernel side failed.
     #[error(transparent)]
-    Kernel(#[from] kernel::Error),
+    Kernel(#[from] filter_kernel::Error),
     /// Policies or overrides cannot be put in force in a larger table's maps.
     #[error(transparent)]
     Regime(#[from] regime::Error),
@@ -47,7 +45,7 @@ impl Side {
     }
 
     /// Changes the maps while no `nxdp load` does.
-    pub(super) fn change<T, E: From<kernel::Error>>(
+    pub(super) fn change<T, E: From<filter_kernel::Error>>(
         &mut self,
         work: impl FnOnce(&mut Maps) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -66,7 +64,7 @@ impl Side {
         furnish: impl FnOnce(&mut Maps) -> Result<(), regime::Error>,
     ) -> Result<Generations, Error> {
         let changed = self.change(|maps| maps.change_generations(lists, custom));
-        let Err(kernel::Error::TableFull { .. }) = changed else {
+        let Err(filter_kernel::Error::TableFull { .. }) = changed else {
             return Ok(changed?);
         };
         let maps = self.maps();

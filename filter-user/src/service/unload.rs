@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    features,
-    kernel::{self, Pins, Removed},
-};
+use filter_kernel::{Pins, Removed, features};
 
 /// How long what was removed may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(5);
@@ -20,7 +17,7 @@ const END_PAUSE: Duration = Duration::from_millis(10);
 pub enum Error {
     /// The pins cannot be removed.
     #[error(transparent)]
-    Kernel(#[from] kernel::Error),
+    Kernel(#[from] filter_kernel::Error),
     /// The interfaces cannot be listed.
     #[error(transparent)]
     Interfaces(#[from] features::Error),
@@ -80,14 +77,14 @@ fn wait_for_programs(removed: &Removed) -> Result<(), Error> {
     })?;
     wait_until(|| {
         let mut ids = removed.programs.iter();
-        let loaded = ids.find(|id| kernel::is_loaded(**id));
+        let loaded = ids.find(|id| filter_kernel::is_loaded(**id));
         Ok(loaded.map(|id| left(format!("program {id} is still loaded"), *id)))
     })
 }
 
 /// Maps end when nobody has them open; a daemon may go on to have them.
 fn wait_for_maps(removed: &Removed) -> Result<Unloaded, Error> {
-    let left = || removed.maps.iter().find(|id| kernel::has_map(**id));
+    let left = || removed.maps.iter().find(|id| filter_kernel::has_map(**id));
     if removed.has_daemon && left().is_some() {
         return Ok(Unloaded::ButForDaemon);
     }

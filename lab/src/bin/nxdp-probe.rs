@@ -18,7 +18,7 @@ use aya::{
 };
 use clap::{Parser, Subcommand};
 use filter_common::reason::Action;
-use filter_user::kernel::{Filter, Mode};
+use filter_kernel::{Filter, Mode};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nxdp_lab::{cases, engines::compile_texts};
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, Text};
 
 /// The crates whose modules are layered, by the folder of their sources.
-const LAYERED: [&str; 1] = ["filter-common/src"];
+const LAYERED: [&str; 2] = ["filter-common/src", "filter-lists/src"];
 
 /// What a module uses of its crate: the other module, and where it is named first.
 type Uses<'a> = BTreeMap<&'a str, (&'a Text, usize)>;

@@ -6,7 +6,7 @@ use aya::{
 };
 use filter_common::layout::{CUSTOM_LIST_FIRST, LIST_TALLY_MAX, POLICY_MAX};
 
-use super::{Error, Maps};
+use crate::{Error, Maps};
 
 /// Queries by policy and list, summed over the CPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct InUse {
 
 impl InUse {
     /// All there can be.
-    pub(super) const ALL: Self = Self {
+    pub(crate) const ALL: Self = Self {
         policies: POLICY_MAX as usize + 1,
         lists: CUSTOM_LIST_FIRST as usize,
         custom_lists: (LIST_TALLY_MAX - CUSTOM_LIST_FIRST) as usize,
@@ -42,7 +42,7 @@ impl InUse {
 }
 
 impl Tallies {
-    pub(super) fn read(maps: &Maps, in_use: InUse) -> Result<Self, Error> {
+    pub(crate) fn read(maps: &Maps, in_use: InUse) -> Result<Self, Error> {
         let add_pair = |a: [u64; 2], b: [u64; 2]| [a[0] + b[0], a[1] + b[1]];
         Ok(Self {
             policies: sums(maps, "POLICY_TALLIES", 0, in_use.policies, add_pair)?,
@@ -52,7 +52,7 @@ impl Tallies {
     }
 
     /// Adds what was counted before.
-    pub(super) fn add(&mut self, before: &Self) {
+    pub(crate) fn add(&mut self, before: &Self) {
         for (tally, before) in self.policies.iter_mut().zip(&before.policies) {
             tally[0] += before[0];
             tally[1] += before[1];

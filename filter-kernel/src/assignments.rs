@@ -19,8 +19,7 @@ use filter_common::{
     },
 };
 
-use super::{Error, Maps};
-use crate::policy::Prefix;
+use crate::{Error, Maps, Prefix};
 
 /// The content of the maps of clients, with numbers of policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -341,7 +340,7 @@ fn vlans(map: &Map) -> Result<BTreeMap<u16, u32>, Error> {
 const VLANS: u16 = 4096;
 
 /// What is not there any more need not be removed.
-pub(super) fn gone(result: Result<(), MapError>) -> Result<(), Error> {
+pub(crate) fn gone(result: Result<(), MapError>) -> Result<(), Error> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))

@@ -8,11 +8,13 @@ use std::{
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use rustix::thread::CapabilitySet;
 
-use super::Mode;
+use crate::Mode;
 
 /// An error of the kernel side.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("load the program: this build has no eBPF object; run `cargo xtask build`")]
+    NoObject,
     /// The embedded object lacks something: a broken build.
     #[error("find '{0}' in the embedded eBPF object: rebuild with `cargo xtask build`")]
     Object(&'static str),
@@ -165,7 +167,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn load(error: EbpfError) -> Self {
+    pub(crate) fn load(error: EbpfError) -> Self {
         let is_denied = matches!(os_error(&error), Some(libc::EPERM | libc::EACCES));
         let missing = missing(capabilities());
         match verifier_log(&error) {
@@ -176,7 +178,7 @@ impl Error {
         }
     }
 
-    pub(super) fn attach(interface: &str, mode: Mode, source: ProgramError) -> Self {
+    pub(crate) fn attach(interface: &str, mode: Mode, source: ProgramError) -> Self {
         if let ProgramError::UnknownInterface { .. } = source {
             return Self::NoInterface(interface.to_owned());
         }
@@ -191,7 +193,7 @@ impl Error {
         }
     }
 
-    pub(super) fn pin(operation: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn pin(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Pin {
             operation,
             path: path.to_owned(),
@@ -200,7 +202,7 @@ impl Error {
     }
 
     /// A failure of aya, whose causes are shown.
-    pub(super) fn open_pin(
+    pub(crate) fn open_pin(
         operation: &'static str,
         path: &Path,
         error: &(dyn std::error::Error + 'static),
@@ -212,7 +214,7 @@ impl Error {
         Self::pin(operation, path, source)
     }
 
-    pub(super) fn refused(interface: &str, mode: Mode) -> Self {
+    pub(crate) fn refused(interface: &str, mode: Mode) -> Self {
         Self::Refused {
             interface: interface.to_owned(),
             mode,
@@ -261,7 +263,7 @@ fn parenthesis(verifier: Option<&str>) -> String {
 }
 
 /// The error number at the bottom of a chain of errors.
-pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+pub(crate) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(number) = error

@@ -16,7 +16,7 @@ use aya::programs::{
     xdp::XdpLink,
 };
 
-use super::{Error, Mode, Pins, error::os_error};
+use crate::{Error, Mode, Pins, error::os_error, filter::id_of, interface_index};
 
 /// The attachments of a program, by the index of their interface.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ pub struct Attachments {
 
 impl Attachments {
     /// The attachments that are pinned in `folder`; those to come are pinned there too.
-    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
         let failed = |source| Error::pin("read", folder, source);
         let mut links = BTreeMap::new();
         for entry in std::fs::read_dir(folder).map_err(failed)? {
@@ -47,24 +47,24 @@ impl Attachments {
     }
 
     /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.links.is_empty()
     }
 
     /// Whether there is one to the interface with this index.
-    pub(super) fn has(&self, index: u32) -> bool {
+    pub(crate) fn has(&self, index: u32) -> bool {
         self.links.contains_key(&index)
     }
 
     /// Attaches `program` to an interface, in place of nothing.
-    pub(super) fn attach(
+    pub(crate) fn attach(
         &mut self,
         program: &mut Xdp,
         interface: &str,
         mode: Mode,
     ) -> Result<(), Error> {
         let failed = |error| Error::attach(interface, mode, error);
-        let index = super::interface_index(interface)?;
+        let index = interface_index(interface)?;
         let id = program
             .attach_to_if_index(index, mode.into())
             .map_err(failed)?;
@@ -83,7 +83,7 @@ impl Attachments {
     /// Lets `program` run in place of the one before it, on each interface in one atomic step.
     ///
     /// An attachment whose interface is gone is given up.
-    pub(super) fn change_program(&mut self, program: &mut Xdp) -> Result<(), Error> {
+    pub(crate) fn change_program(&mut self, program: &mut Xdp) -> Result<(), Error> {
         for (index, link) in std::mem::take(&mut self.links) {
             match change(link, program) {
                 Ok(link) => {
@@ -97,7 +97,7 @@ impl Attachments {
     }
 
     /// Gives up the attachments to interfaces that are not among `live`, and tells their indexes.
-    pub(super) fn give_up_others(&mut self, live: &[u32]) -> Result<Vec<u32>, Error> {
+    pub(crate) fn give_up_others(&mut self, live: &[u32]) -> Result<Vec<u32>, Error> {
         let is_dead = |index: &&u32| !live.contains(index);
         let dead: Vec<u32> = self.links.keys().filter(is_dead).copied().collect();
         for index in &dead {
@@ -118,17 +118,17 @@ impl Attachments {
 
 /// A program and its attachments, to be kept up while interfaces come and go.
 pub struct Hold<'a> {
-    pub(super) program: &'a mut Xdp,
-    pub(super) links: &'a mut Attachments,
+    pub(crate) program: &'a mut Xdp,
+    pub(crate) links: &'a mut Attachments,
 }
 
 impl Hold<'_> {
     /// The id of the program.
     pub fn program_id(&self) -> Result<u32, Error> {
-        super::id_of(self.program)
+        id_of(self.program)
     }
 
-    /// Attaches to an interface; see [`super::Filter::attach`].
+    /// Attaches to an interface; see [`crate::Filter::attach`].
     pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<(), Error> {
         self.links.attach(self.program, interface, mode)
     }

@@ -11,6 +11,8 @@
 //!
 //! Only record 0 stays mapped: the kernel counts mapped pages as memory of the process.
 
+#![allow(unsafe_code, reason = "maps kernel memory and proves each use")]
+
 use std::{
     io,
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
@@ -20,14 +22,14 @@ use std::{
 use filter_common::layout::{Control, Header, RECORD_BYTES, Record};
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::Error;
+use crate::Error;
 
 /// Room for custom categories that every table has, in records: 512 KiB, two generations of
 /// some 20,000 names.
 pub const CUSTOM_RECORDS: u32 = 8 * 1024;
 
 /// The records of a table map.
-pub(super) struct TableMap {
+pub(crate) struct TableMap {
     map: OwnedFd,
     capacity: u32,
     first: Window,
@@ -35,7 +37,7 @@ pub(super) struct TableMap {
 
 impl TableMap {
     /// The table of `capacity` records behind `map`.
-    pub(super) fn of(map: impl AsFd, capacity: u32) -> Result<Self, Error> {
+    pub(crate) fn of(map: impl AsFd, capacity: u32) -> Result<Self, Error> {
         let map = map.as_fd().try_clone_to_owned().map_err(Error::MapTable)?;
         let first = Window::open(&map, 0, 1)?;
         Ok(Self {
@@ -48,7 +50,7 @@ impl TableMap {
     /// Writes generations beside the active ones, has them judged and makes them active in one step.
     ///
     /// Fails without any change if there is no room, a copy reads back wrong, or a judge says no.
-    pub(super) fn activate(&mut self, lists: &Next<'_>, custom: &Next<'_>) -> Result<(), Error> {
+    pub(crate) fn activate(&mut self, lists: &Next<'_>, custom: &Next<'_>) -> Result<(), Error> {
         let mut taken = self.taken()?;
         let starts = [
             self.place(Kind::Lists, lists, &mut taken)?,
@@ -98,12 +100,12 @@ impl TableMap {
     }
 
     /// The control record.
-    pub(super) fn control(&self) -> Control {
+    pub(crate) fn control(&self) -> Control {
         *Control::of(&self.first.records()[0])
     }
 
     /// Changes the control record, but for the active generations, which [`Self::activate`] changes.
-    pub(super) fn update_control(&mut self, change: impl FnOnce(&mut Control)) {
+    pub(crate) fn update_control(&mut self, change: impl FnOnce(&mut Control)) {
         let before = self.control();
         let mut control = before;
         change(&mut control);
@@ -121,7 +123,7 @@ impl TableMap {
     }
 
     /// Record index and header of the active generation of a kind.
-    pub(super) fn active(&self, kind: Kind) -> Result<Option<(u32, Header)>, Error> {
+    pub(crate) fn active(&self, kind: Kind) -> Result<Option<(u32, Header)>, Error> {
         let start = self.start(kind);
         if start == 0 || start >= self.capacity {
             return Ok(None);
@@ -131,7 +133,7 @@ impl TableMap {
     }
 
     /// A copy of the active generation of a kind.
-    pub(super) fn active_records(&self, kind: Kind) -> Result<Option<Vec<Record>>, Error> {
+    pub(crate) fn active_records(&self, kind: Kind) -> Result<Option<Vec<Record>>, Error> {
         let Some((start, header)) = self.active(kind)? else {
             return Ok(None);
         };
@@ -147,7 +149,7 @@ impl TableMap {
     }
 
     /// Records that the table holds.
-    pub(super) fn capacity(&self) -> u32 {
+    pub(crate) fn capacity(&self) -> u32 {
         self.capacity
     }
 
@@ -295,12 +297,12 @@ const MEMBARRIER_CMD_QUERY: libc::c_int = 0;
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
 /// Returns when every program run that started before the call has ended.
-pub(super) fn wait_for_running_programs() -> io::Result<()> {
+pub(crate) fn wait_for_running_programs() -> io::Result<()> {
     membarrier(MEMBARRIER_CMD_GLOBAL).map(drop)
 }
 
 /// Whether [`wait_for_running_programs`] works here.
-pub(super) fn can_wait_for_running_programs() -> io::Result<()> {
+pub(crate) fn can_wait_for_running_programs() -> io::Result<()> {
     let commands = membarrier(MEMBARRIER_CMD_QUERY)?;
     match commands & libc::c_long::from(MEMBARRIER_CMD_GLOBAL) {
         0 => Err(io::ErrorKind::Unsupported.into()),

@@ -8,18 +8,18 @@ use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 
 /// The lines of a loaded program, on standard error.
-pub(super) struct PacketLog(EbpfLogger<StandardError>);
+pub(crate) struct PacketLog(EbpfLogger<StandardError>);
 
 impl PacketLog {
     /// The log of a program, if it was built with one.
-    pub(super) fn of(ebpf: &mut Ebpf) -> Option<Self> {
+    pub(crate) fn of(ebpf: &mut Ebpf) -> Option<Self> {
         EbpfLogger::init_with_logger(ebpf, StandardError)
             .ok()
             .map(Self)
     }
 
     /// Writes what came since the last call.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         self.0.flush();
     }
 }

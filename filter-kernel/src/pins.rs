@@ -22,7 +22,7 @@ use std::{
 
 use filter_common::layout::LAYOUT_VERSION;
 
-use super::{Error, set::Set};
+use crate::{Error, filter::id_of, set::Set};
 
 /// Where pins are unless told otherwise.
 pub const PINS_DEFAULT: &str = "/sys/fs/bpf/nxdp";
@@ -79,17 +79,17 @@ impl Pins {
     }
 
     /// The maps and the program of this build's layout.
-    pub(super) fn set(&self) -> Set {
+    pub(crate) fn set(&self) -> Set {
         Set::at(self.root.join(format!("v{LAYOUT_VERSION}")))
     }
 
     /// The set that is being made.
-    pub(super) fn next(&self) -> Set {
+    pub(crate) fn next(&self) -> Set {
         Set::at(self.root.join("next"))
     }
 
     /// Sets of other layouts.
-    pub(super) fn others(&self) -> Result<Vec<Set>, Error> {
+    pub(crate) fn others(&self) -> Result<Vec<Set>, Error> {
         let own = self.set().path();
         let mut others = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(self.failed("read"))? {
@@ -104,7 +104,7 @@ impl Pins {
     }
 
     /// The folder of pinned attachments.
-    pub(super) fn links(&self) -> PathBuf {
+    pub(crate) fn links(&self) -> PathBuf {
         self.root.join("links")
     }
 
@@ -149,7 +149,7 @@ impl Pins {
     }
 
     /// Takes the lock of the only daemon.
-    pub(super) fn lock_for_daemon(&self) -> Result<Lock, Error> {
+    pub(crate) fn lock_for_daemon(&self) -> Result<Lock, Error> {
         try_lock(&self.daemon())?.ok_or_else(|| Error::SecondDaemon(self.root.clone()))
     }
 
@@ -164,7 +164,7 @@ impl Pins {
         };
         for set in &sets {
             if set.program().exists() {
-                removed.programs.push(super::id_of(&set.open_program()?)?);
+                removed.programs.push(id_of(&set.open_program()?)?);
             }
             removed.maps.extend(set.map_ids()?);
         }
@@ -188,7 +188,7 @@ impl Pins {
 const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
 
 /// What is in a folder; nothing if there is no folder.
-pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let read = || -> io::Result<Vec<PathBuf>> {
         let entries = fs::read_dir(folder)?;
         entries.map(|entry| Ok(entry?.path())).collect()
@@ -199,7 +199,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     }
 }
 
-pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
+pub(crate) fn make_folder(folder: &Path) -> Result<(), Error> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(Error::pin("make", folder, error))
@@ -208,7 +208,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), Error> {
     }
 }
 
-pub(super) fn remove_folder(folder: &Path) -> Result<(), Error> {
+pub(crate) fn remove_folder(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::pin("remove", folder, error))
@@ -217,7 +217,7 @@ pub(super) fn remove_folder(folder: &Path) -> Result<(), Error> {
     }
 }
 
-pub(super) fn give(path: &Path, owner: Owner, mode: u32) -> Result<(), Error> {
+pub(crate) fn give(path: &Path, owner: Owner, mode: u32) -> Result<(), Error> {
     // In this order: once a file is another's, its mode takes one more capability to change.
     fs::set_permissions(path, Permissions::from_mode(mode))
         .and_then(|()| chown(path, Some(owner.user), Some(owner.group)))

@@ -11,9 +11,14 @@ use std::{
 
 use aya::{EbpfLoader, maps::Map};
 
-use super::{
-    Attachments, Error, Filter, Maps, OBJECT, Owner, PROGRAM, Pins, maps::data, pins::Lock,
-    program, set::Set, table,
+use crate::{
+    Attachments, Error, Filter, Maps, Owner, Pins,
+    filter::program,
+    maps::data,
+    object::{self, PROGRAM},
+    pins::Lock,
+    set::Set,
+    table,
 };
 
 /// A filter that is loaded and pinned, and then put in force.
@@ -157,14 +162,15 @@ fn load(set: &Set, shapes: &Shapes, capacity: u32) -> Result<Filter, Error> {
     for (name, path) in paths {
         loader.map_pin_path(name, Cow::Owned(path));
     }
-    Filter::load_with(&mut loader, OBJECT, PROGRAM)
+    Filter::load_with(&mut loader, object::bytes()?, PROGRAM)
 }
 
 /// The maps of the embedded object, by name.
 type Shapes = HashMap<String, aya_obj::Map>;
 
 fn shapes() -> Result<Shapes, Error> {
-    let object = aya_obj::Object::parse(OBJECT).map_err(|error| Error::load(error.into()))?;
+    let object =
+        aya_obj::Object::parse(object::bytes()?).map_err(|error| Error::load(error.into()))?;
     Ok(object
         .maps
         .into_iter()

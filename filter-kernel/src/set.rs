@@ -8,50 +8,50 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 
-use super::{
+use crate::{
     Error, Maps, Owner,
     pins::{entries, give, make_folder, remove_folder},
 };
 
 /// The maps and the program of one load, in a folder of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Set(PathBuf);
+pub(crate) struct Set(PathBuf);
 
 impl Set {
     /// The set in a folder.
-    pub(super) fn at(folder: PathBuf) -> Self {
+    pub(crate) fn at(folder: PathBuf) -> Self {
         Self(folder)
     }
 
     /// The folder.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.0.clone()
     }
 
     /// The pin of a map.
-    pub(super) fn map(&self, name: &str) -> PathBuf {
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
         self.0.join("maps").join(name)
     }
 
     /// The pin of the program.
-    pub(super) fn program(&self) -> PathBuf {
+    pub(crate) fn program(&self) -> PathBuf {
         self.0.join("program")
     }
 
     /// Makes the folders, in place of what a `nxdp load` left that did not come to its end.
-    pub(super) fn start(&self) -> Result<(), Error> {
+    pub(crate) fn start(&self) -> Result<(), Error> {
         self.remove()?;
         make_folder(&self.0)?;
         make_folder(&self.0.join("maps"))
     }
 
     /// What tells this set from one that comes in its place; `None` if there is no set.
-    pub(super) fn identity(&self) -> Option<u64> {
+    pub(crate) fn identity(&self) -> Option<u64> {
         fs::metadata(&self.0).ok().map(|metadata| metadata.ino())
     }
 
     /// Opens every map.
-    pub(super) fn open_maps(&self) -> Result<BTreeMap<String, Map>, Error> {
+    pub(crate) fn open_maps(&self) -> Result<BTreeMap<String, Map>, Error> {
         let mut maps = BTreeMap::new();
         for path in entries(&self.0.join("maps"))? {
             let name = path.file_name().unwrap_or_default();
@@ -64,7 +64,7 @@ impl Set {
     }
 
     /// The numbers of the maps, whatever layout they have.
-    pub(super) fn map_ids(&self) -> Result<Vec<u32>, Error> {
+    pub(crate) fn map_ids(&self) -> Result<Vec<u32>, Error> {
         let paths = entries(&self.0.join("maps"))?;
         let id = |path: &PathBuf| {
             let map = MapData::from_pin(path).and_then(|map| map.info());
@@ -75,19 +75,19 @@ impl Set {
     }
 
     /// Opens the maps as those of a filter.
-    pub(super) fn maps(&self) -> Result<Maps, Error> {
+    pub(crate) fn maps(&self) -> Result<Maps, Error> {
         Maps::of(self.open_maps()?)
     }
 
     /// Opens the program.
-    pub(super) fn open_program(&self) -> Result<Xdp, Error> {
+    pub(crate) fn open_program(&self) -> Result<Xdp, Error> {
         let path = self.program();
         Xdp::from_pin(&path, XdpAttachType::Interface)
             .map_err(|error| Error::open_pin("open", &path, &error))
     }
 
     /// Lets the owner use everything, and nobody else.
-    pub(super) fn hand_over(&self, owner: Owner) -> Result<(), Error> {
+    pub(crate) fn hand_over(&self, owner: Owner) -> Result<(), Error> {
         for path in entries(&self.0.join("maps"))?
             .iter()
             .chain([&self.program()])
@@ -101,7 +101,7 @@ impl Set {
     }
 
     /// Takes the place of `other` in one step; afterwards this is what `other` was, if it was.
-    pub(super) fn trade_places(&self, other: &Self) -> Result<(), Error> {
+    pub(crate) fn trade_places(&self, other: &Self) -> Result<(), Error> {
         let flags = if other.0.exists() {
             rustix::fs::RenameFlags::EXCHANGE
         } else {
@@ -113,7 +113,7 @@ impl Set {
     }
 
     /// Removes the set; whoever has opened its maps keeps them.
-    pub(super) fn remove(&self) -> Result<(), Error> {
+    pub(crate) fn remove(&self) -> Result<(), Error> {
         if !self.0.exists() {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use filter_common::{
     layout::{Control, OverrideRecord, PolicyRecord},
 };
 
-use super::{Error, Maps, assignments::gone};
+use crate::{Error, Maps, assignments::gone};
 
 const OVERRIDES: &str = "OVERRIDES";
 const POLICIES: &str = "POLICIES";

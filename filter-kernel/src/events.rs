@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 pub struct EventRing(RingBuf<MapData>);
 
 impl EventRing {
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
+    pub(crate) fn new(ring: RingBuf<MapData>) -> Self {
         Self(ring)
     }
 

@@ -1,6 +1,6 @@
 //! A filter that `nxdp load` left, as the daemon uses it: without any privilege.
 
-use super::{Error, Maps, Pins, pins::Lock, set::Set};
+use crate::{Error, Maps, Pins, filter::id_of, pins::Lock, set::Set};
 
 /// The maps of a pinned filter.
 pub struct Pinned {
@@ -62,5 +62,5 @@ impl Pinned {
 fn open(set: &Set) -> Result<(Maps, u64, u32), Error> {
     let identity = set.identity().ok_or_else(|| Error::NotLoaded(set.path()))?;
     let program = set.open_program()?;
-    Ok((set.maps()?, identity, super::id_of(&program)?))
+    Ok((set.maps()?, identity, id_of(&program)?))
 }

@@ -2,7 +2,7 @@
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind};
 
-use super::OBJECT;
+use super::bytes;
 
 /// What LLVM calls where it does not copy, fill or compare in place: loops over single bytes.
 const BYTE_LOOPS: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "memset"];
@@ -17,7 +17,7 @@ const INSTRUCTION_BYTES: usize = 8;
 /// `xtask/src/build.rs` has the linker's option that sees to it.
 #[test]
 fn no_packet_pays_for_a_call_that_copies_bytes() {
-    let file = object::File::parse(OBJECT).unwrap();
+    let file = object::File::parse(bytes().expect("an eBPF object in this build")).unwrap();
     let (mut callees, mut calls) = (Vec::new(), 0);
     for section in file.sections().filter(|s| s.kind() == SectionKind::Text) {
         calls += local_calls(section.data().unwrap());

@@ -16,14 +16,25 @@ use filter_common::{
     reason::{COUNTER_COUNT, EVENTS_LOST, Reason},
 };
 
-use super::{
+use crate::{
     Assignments, Error, EventRing, InUse, Tallies,
     table::{Kind, New, Next, TableMap},
 };
-use crate::config::{LogConfig, LogQueries};
 
 /// Says whether records decide as they should.
 pub type Judge<'a> = dyn Fn(&[Record]) -> bool + 'a;
+
+/// Which queries the program tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logged {
+    Nothing,
+    /// Those that were answered or dropped, or would have been.
+    Blocked,
+    /// Those too, and of queries that pass one of so many.
+    All {
+        every: u32,
+    },
+}
 
 /// What becomes of an active generation.
 #[derive(Clone, Copy)]
@@ -83,17 +94,17 @@ fn again(records: &Option<Vec<Record>>) -> Next<'_> {
 /// The maps of a filter.
 pub struct Maps {
     named: BTreeMap<String, Map>,
-    pub(super) table: TableMap,
+    pub(crate) table: TableMap,
     generation: u32,
     /// Who has which policy, if this process knows what the maps say.
-    pub(super) assignments: Option<Arc<Assignments>>,
+    pub(crate) assignments: Option<Arc<Assignments>>,
     before: Counters,
     tallies_before: Tallies,
 }
 
 impl Maps {
     /// Takes the maps of a loaded object.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
         let names: Vec<String> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
         let take = |name: String| ebpf.take_map(&name).map(|map| (name, map));
         let mut maps = Self::of(names.into_iter().filter_map(take).collect())?;
@@ -124,7 +135,7 @@ impl Maps {
     }
 
     /// The maps by name; what they hold goes on.
-    pub(super) fn of(named: BTreeMap<String, Map>) -> Result<Self, Error> {
+    pub(crate) fn of(named: BTreeMap<String, Map>) -> Result<Self, Error> {
         let table = named.get("TABLE").and_then(data);
         let table = table.ok_or(Error::Object("TABLE"))?;
         let capacity = table.info().map_err(Error::Info)?.max_entries();
@@ -145,17 +156,17 @@ impl Maps {
     }
 
     /// The maps with their names.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Map)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Map)> {
         self.named.iter().map(|(name, map)| (name.as_str(), map))
     }
 
     /// A map by its name in the object.
-    pub(super) fn map(&self, name: &'static str) -> Result<&Map, Error> {
+    pub(crate) fn map(&self, name: &'static str) -> Result<&Map, Error> {
         self.named.get(name).ok_or(Error::Object(name))
     }
 
     /// A map by its name in the object, to be changed.
-    pub(super) fn map_mut(&mut self, name: &'static str) -> Result<&mut Map, Error> {
+    pub(crate) fn map_mut(&mut self, name: &'static str) -> Result<&mut Map, Error> {
         self.named.get_mut(name).ok_or(Error::Object(name))
     }
 
@@ -273,7 +284,7 @@ impl Maps {
     }
 
     /// Starts to count at the counts of `other`, which no packet changes any more.
-    pub(super) fn recount(&mut self, other: &Self) -> Result<(), Error> {
+    pub(crate) fn recount(&mut self, other: &Self) -> Result<(), Error> {
         self.before = other.counters()?;
         self.tallies_before = other.tallies(InUse::ALL)?;
         Ok(())
@@ -295,7 +306,7 @@ impl Maps {
     }
 
     /// Starts to count where `counters` are, if they are of the same kind; nothing counts yet.
-    pub(super) fn start_counting_at(&mut self, counters: &Map) -> Result<(), Error> {
+    pub(crate) fn start_counting_at(&mut self, counters: &Map) -> Result<(), Error> {
         let Ok(old) = PerCpuArray::<&MapData, Slots>::try_from(counters) else {
             return Ok(());
         };
@@ -329,16 +340,16 @@ impl Maps {
     }
 
     /// Tells of these queries from now on, through [`Self::events`].
-    pub fn set_log(&mut self, log: &LogConfig) {
-        let flag = match log.queries {
-            LogQueries::Off => 0,
-            LogQueries::Blocked => CONTROL_LOG_BLOCKED,
-            LogQueries::All => CONTROL_LOG_ALL,
+    pub fn set_log(&mut self, logged: Logged) {
+        let (flag, every) = match logged {
+            Logged::Nothing => (0, 0),
+            Logged::Blocked => (CONTROL_LOG_BLOCKED, 0),
+            Logged::All { every } => (CONTROL_LOG_ALL, every),
         };
         self.table.update_control(|control| {
             control.flags &= !(CONTROL_LOG_BLOCKED | CONTROL_LOG_ALL);
             control.flags |= flag;
-            control.log_every = log.sample;
+            control.log_every = every;
         });
     }
 
@@ -363,7 +374,7 @@ impl Maps {
 }
 
 /// What is known of a map of a kind that the program has.
-pub(super) fn data(map: &Map) -> Option<&MapData> {
+pub(crate) fn data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data)
         | Map::HashMap(data)
@@ -382,6 +393,16 @@ type Slots = [u64; COUNTER_COUNT];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters(Slots);
 
+impl<const N: usize> From<[(Reason, u64); N]> for Counters {
+    fn from(counts: [(Reason, u64); N]) -> Self {
+        let mut all = [0; COUNTER_COUNT];
+        for (reason, count) in counts {
+            all[reason as usize] = count;
+        }
+        Self(all)
+    }
+}
+
 impl Counters {
     /// Packets that left by `reason`.
     pub fn of(&self, reason: Reason) -> u64 {
@@ -396,15 +417,6 @@ impl Counters {
     /// Events for which the ring had no room.
     pub fn events_lost(&self) -> u64 {
         self.0[EVENTS_LOST]
-    }
-
-    #[cfg(test)]
-    pub(crate) fn of_reasons(counts: &[(Reason, u64)]) -> Self {
-        let mut all = [0; COUNTER_COUNT];
-        for (reason, count) in counts {
-            all[*reason as usize] = *count;
-        }
-        Self(all)
     }
 
     /// What came since `earlier`.

@@ -1,29 +1,4 @@
-//! The kernel side of a running filter: program, table, counters, attachments.
-//!
-//! The only module that knows aya, and with [`table`] the only one with unsafe
-//! code. It does not know lists, names or configuration: it takes the records
-//! of an image and the name of an interface.
-
-#![allow(
-    unsafe_code,
-    reason = "table.rs maps kernel memory and proves each use"
-)]
-
-mod assignments;
-mod attachments;
-mod error;
-mod events;
-mod load;
-mod log;
-mod maps;
-mod overrides;
-mod pinned;
-mod pins;
-mod set;
-mod table;
-mod tallies;
-#[cfg(test)]
-mod tests;
+//! A loaded program with its maps and attachments.
 
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
@@ -31,24 +6,12 @@ use aya::{
     programs::{Xdp, XdpMode},
 };
 
-use self::log::PacketLog;
-pub use self::{
-    assignments::Assignments,
-    attachments::{Attachments, Hold, hold_pinned},
-    error::Error,
-    events::EventRing,
-    load::{Load, Loaded, loaded},
-    maps::{Change, Counters, Generations, Judge, Maps},
-    pinned::Pinned,
-    pins::{Lock, Owner, PINS_DEFAULT, Pins, Removed},
-    table::CUSTOM_RECORDS,
-    tallies::{InUse, Tallies},
+use crate::{
+    Attachments, Error, Hold, Maps,
+    log::PacketLog,
+    object::{self, PROGRAM},
+    table,
 };
-
-/// The object that `cargo xtask build` made.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NXDP_BPF_OBJECT"));
-/// Name of the program in the object.
-const PROGRAM: &str = "nxdp";
 
 /// Bytes of the measuring programs' frame, its length in front.
 const ORIGINAL_BYTES: usize = 4 + 512;
@@ -64,11 +27,11 @@ pub enum Mode {
 
 /// A loaded program with its maps; dropping it detaches and frees what is not pinned.
 pub struct Filter {
-    ebpf: Ebpf,
+    pub(crate) ebpf: Ebpf,
     program_name: &'static str,
     /// What the program looks at and counts in.
     pub maps: Maps,
-    links: Attachments,
+    pub(crate) links: Attachments,
     log: Option<PacketLog>,
 }
 
@@ -79,7 +42,7 @@ impl Filter {
     ///
     /// A missing capability, a kernel that refuses the program, too little memory.
     pub fn load(capacity: u32) -> Result<Self, Error> {
-        Self::load_from(OBJECT, PROGRAM, capacity)
+        Self::load_from(object::bytes()?, PROGRAM, capacity)
     }
 
     /// Loads `program_name` of another object with the same maps: the
@@ -97,7 +60,7 @@ impl Filter {
         )
     }
 
-    fn load_with(
+    pub(crate) fn load_with(
         loader: &mut EbpfLoader<'_>,
         object: &[u8],
         program_name: &'static str,
@@ -254,12 +217,12 @@ pub fn has_map(id: u32) -> bool {
     maps.any(|map| map.id() == id)
 }
 
-fn id_of(program: &Xdp) -> Result<u32, Error> {
+pub(crate) fn id_of(program: &Xdp) -> Result<u32, Error> {
     let info = program.info().map_err(|error| Error::load(error.into()))?;
     Ok(info.id())
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
         .ok_or(Error::Object(name))

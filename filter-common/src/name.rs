@@ -57,19 +57,7 @@ impl Name {
     /// A trailing dot is accepted. Letters become lower case. Non-ASCII text is
     /// refused here: turn it into A-labels first (RFC 5891).
     pub fn from_text(text: &[u8]) -> Result<Self, NameError> {
-        Self::from_text_with(text, |byte| {
-            byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
-        })
-    }
-
-    /// Reads a name as [`Name::from_text`] does, with every byte but a dot
-    /// taken as it is: what a resolver could be asked for.
-    pub fn from_any_text(text: &[u8]) -> Result<Self, NameError> {
-        Self::from_text_with(text, |_| true)
-    }
-
-    #[inline]
-    fn from_text_with(text: &[u8], allowed: impl Fn(u8) -> bool) -> Result<Self, NameError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let text = text.strip_suffix(b".").unwrap_or(text);
         if text.is_empty() {
             return Err(NameError::Empty);

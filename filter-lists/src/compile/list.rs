@@ -88,11 +88,6 @@ impl ListBuilder {
         half.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Bytes of memory that the rules take.
-    pub fn memory_bytes(&self) -> usize {
-        self.partitions.iter().map(Vec::capacity).sum()
-    }
-
     /// Every rule: its labels in wire format without the root label, its line, the number of its shape.
     pub fn rules(&self) -> impl Iterator<Item = (&[u8], u32, u32)> {
         let rows = (0..=TOP).flat_map(|partition| self.rows(partition));

@@ -52,7 +52,7 @@ fn asking(client: &str, mac: &str, vlan: u16, interface: &str, to: &str) -> Aski
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Asking {
         client: text(client).map(|client| client.parse().unwrap()),
-        mac: text(mac).map(|mac| filter_user::config::mac(&mac).unwrap()),
+        mac: text(mac).map(|mac| filter_common::address::mac_from_text(&mac).unwrap()),
         vlan: (vlan != 0).then_some(vlan),
         interface: text(interface),
         to: text(to).map(|to| to.parse().unwrap()),

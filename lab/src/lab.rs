@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use aya::programs::XdpMode;
+use filter_common::address::MacText;
 
 use crate::{
     namespace::Namespace,
@@ -168,8 +169,8 @@ impl Lab {
         let pair = |near: &str, near_mac, far: &str, far_mac, namespace: &Namespace| {
             format!(
                 "link add {near} address {} type veth peer name {far} address {} netns {}\n",
-                mac_text(near_mac),
-                mac_text(far_mac),
+                MacText(near_mac),
+                MacText(far_mac),
                 namespace.path().display()
             )
         };
@@ -250,8 +251,4 @@ fn end_station(namespace: &Namespace, interface: &str, network: u8, host: &str) 
          route add default via 10.53.{network}.1\n\
          route add ::/0 via fd00:53:{network}::1\n"
     ))
-}
-
-pub(crate) fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

@@ -11,9 +11,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 use aya::programs::XdpMode;
+use filter_common::address::MacText;
 
 use crate::{
-    lab::{Lab, mac_text},
+    lab::Lab,
     namespace::Namespace,
     vlan_stub::VlanStub,
     xdp_stub::{StubAction, XdpStub},
@@ -48,8 +49,8 @@ impl Station {
             "link add {lan} address {} type veth peer name {INTERFACE} address {} netns {}\n\
              address add 10.53.{number}.1/24 dev {lan}\n\
              address add fd00:53:{number}::1/64 dev {lan} nodad\nlink set {lan} up\n",
-            mac_text([2, 0x53, 0, 0, number, 1]),
-            mac_text(mac(number)),
+            MacText([2, 0x53, 0, 0, number, 1]),
+            MacText(mac(number)),
             path.display(),
         ))?;
         namespace.ip_batch(&format!(
@@ -83,7 +84,7 @@ impl Station {
 
     /// Its address on the link.
     pub fn mac(&self) -> String {
-        mac_text(mac(self.number))
+        MacText(mac(self.number)).to_string()
     }
 
     /// Its IPv4 address.

@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use filter_common::address::MacText;
 use nxdp_lab::namespace::Namespace;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -208,7 +209,7 @@ fn join(server: &Namespace, near: &str, client: &Namespace, far: &str) -> Result
         // No unasked packets: they would be counted.
         namespace.write_sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
     }
-    let (near_mac, far_mac) = (mac_text(SERVER_MAC), mac_text(CLIENT_MAC));
+    let (near_mac, far_mac) = (MacText(SERVER_MAC), MacText(CLIENT_MAC));
     server.ip_batch(&format!(
         "link add {near} address {near_mac} numrxqueues 1 numtxqueues 1 type veth peer name {far} \
          address {far_mac} numrxqueues 1 numtxqueues 1 netns {}\n",
@@ -229,8 +230,4 @@ fn join(server: &Namespace, near: &str, client: &Namespace, far: &str) -> Result
          neighbor replace {SERVER} lladdr {near_mac} dev {far} nud permanent\n\
          route add default via {SERVER}\n"
     ))
-}
-
-fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, str::FromStr};
 
+use filter_common::address::mac_from_text;
 use ipnet::IpNet;
 
 /// A condition on who asks.
@@ -69,20 +70,9 @@ impl FromStr for ClientAddress {
 
     fn from_str(text: &str) -> Result<Self, UnknownClient> {
         let ip = text.parse().ok().map(Self::Ip);
-        ip.or_else(|| mac(text).map(Self::Mac))
+        ip.or_else(|| mac_from_text(text).map(Self::Mac))
             .ok_or_else(|| UnknownClient(text.to_owned()))
     }
-}
-
-/// Six bytes in hexadecimal, between colons or hyphens.
-fn mac(text: &str) -> Option<[u8; 6]> {
-    let mut address = [0; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut address {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    parts.next().is_none().then_some(address)
 }
 
 /// A text that is no address.

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use filter_common::address::Mac;
+use filter_common::address::{Mac, mac_from_text};
 use filter_lists::{image::Decision, rule::ClientAddress};
 use filter_user::{
-    config::{self, Config},
+    config::Config,
     overrides::{Action, Book, Journal},
     policy::{Asking, Categories, Numbers},
     regime::{Decider, Forecast, Judgement, Plan},
@@ -98,7 +98,7 @@ fn overrides(config: &Config) -> Book {
 }
 
 fn mac(text: &str) -> Result<Mac, String> {
-    config::mac(text).ok_or_else(|| "write six bytes such as 02:00:5e:10:00:01".to_owned())
+    mac_from_text(text).ok_or_else(|| "write six bytes such as 02:00:5e:10:00:01".to_owned())
 }
 
 /// What becomes of a query that no list decides; nothing if the lists do.

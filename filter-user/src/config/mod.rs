@@ -34,7 +34,7 @@ pub use self::{
     observe::{LogConfig, LogQueries, MetricsConfig},
     policy::{
         BYPASS_CATEGORY, BypassConfig, ClientMatch, DEFAULT_POLICY, PolicyConfig, ScheduleConfig,
-        SpanConfig, mac, mac_text, prefix,
+        SpanConfig, prefix,
     },
     words::{AnswerChoice, EdeCode, ModeChoice},
 };

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filter_common::address::Mac;
+use filter_common::address::{Mac, MacText, mac_from_text};
 use ipnet::IpNet;
 use jiff::{civil::Time, tz::TimeZone};
 use serde::{Deserialize, Deserializer, de};
@@ -111,7 +111,7 @@ impl ClientMatch {
                 _ => Err(format!("'{text}': names of interfaces have 1 to 15 bytes")),
             };
         }
-        if let Some(mac) = mac(text) {
+        if let Some(mac) = mac_from_text(text) {
             return Ok(Self::Mac(mac));
         }
         match prefix(text) {
@@ -129,7 +129,7 @@ impl ClientMatch {
 impl fmt::Display for ClientMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mac(mac) => f.write_str(&mac_text(mac)),
+            Self::Mac(mac) => MacText(*mac).fmt(f),
             Self::Prefix(prefix) if prefix.prefix_len() == prefix.max_prefix_len() => {
                 write!(f, "{}", prefix.addr())
             }
@@ -138,22 +138,6 @@ impl fmt::Display for ClientMatch {
             Self::Interface(name) => write!(f, "interface:{name}"),
         }
     }
-}
-
-/// Reads six bytes of two hexadecimal digits between colons or hyphens.
-pub fn mac(text: &str) -> Option<Mac> {
-    let mut bytes = [0; 6];
-    let mut digits = text.split([':', '-']);
-    for byte in &mut bytes {
-        let pair = digits.next().filter(|pair| pair.len() == 2)?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    digits.next().is_none().then_some(bytes)
-}
-
-/// A MAC address as [`mac`] reads it.
-pub fn mac_text(mac: &Mac) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 impl<'de> Deserialize<'de> for ClientMatch {

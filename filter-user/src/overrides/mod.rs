@@ -13,7 +13,11 @@ mod tree;
 
 use std::{fmt, net::IpAddr};
 
-use filter_common::{address::Mac, name::Name, rule::Scope};
+use filter_common::{
+    address::{Mac, MacText, mac_from_text},
+    name::Name,
+    rule::Scope,
+};
 use filter_lists::list;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -25,7 +29,6 @@ pub use self::{
     transition::{Difference, Transition},
     tree::{Entry, Tree},
 };
-use crate::config::{mac, mac_text};
 
 /// One override.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -125,7 +128,7 @@ pub enum Audience {
 impl Audience {
     /// Reads a client: a MAC address or an address.
     pub fn client(text: &str) -> Option<Self> {
-        match mac(text) {
+        match mac_from_text(text) {
             Some(mac) => Some(Self::Mac(mac)),
             None => text.parse().ok().map(Self::Address),
         }
@@ -137,7 +140,7 @@ impl fmt::Display for Audience {
         match self {
             Self::Everybody => f.write_str("everybody"),
             Self::Policy(name) => write!(f, "policy {name}"),
-            Self::Mac(mac) => write!(f, "client {}", mac_text(mac)),
+            Self::Mac(mac) => write!(f, "client {}", MacText(*mac)),
             Self::Address(address) => write!(f, "client {address}"),
         }
     }

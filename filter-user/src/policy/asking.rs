@@ -3,7 +3,7 @@
 use std::{cell::Cell, fmt, net::IpAddr};
 
 use filter_common::{
-    address::{Address, Asker, Mac},
+    address::{Address, Asker, Mac, MacText},
     layout::{
         CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
         CONTROL_BY_VLAN, ClientRecord, InterfaceRecord, PolicyRecord,
@@ -14,7 +14,6 @@ use filter_common::{
 use filter_kernel::{Prefix, address_of};
 
 use super::{Clients, Policies, Policy};
-use crate::config::mac_text;
 
 /// Who asks whom, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +59,7 @@ pub enum Because {
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mac(mac) => write!(f, "client {}", mac_text(mac)),
+            Self::Mac(mac) => write!(f, "client {}", MacText(*mac)),
             Self::Prefix(prefix) => write!(f, "client prefix {prefix}"),
             Self::Vlan(number) => write!(f, "vlan:{number}"),
             Self::Interface(name) => write!(f, "interface:{name}"),

@@ -3,7 +3,10 @@
 use std::{fmt, net::IpAddr, time::SystemTime};
 
 use domain::base::Rtype;
-use filter_common::reason::{Action, Reason};
+use filter_common::{
+    address::MacText,
+    reason::{Action, Reason},
+};
 use serde::{Deserialize, Serialize};
 
 use super::Entry;
@@ -152,7 +155,7 @@ impl QueryLine {
             time: humantime::format_rfc3339_millis(entry.time).to_string(),
             client: entry.client.ip(),
             port: entry.client.port(),
-            mac: entry.mac.map(mac_text),
+            mac: entry.mac.map(|mac| MacText(mac).to_string()),
             server: entry.server,
             protocol: entry.protocol.to_string(),
             interface: entry.interface.to_string(),
@@ -172,11 +175,6 @@ impl QueryLine {
     pub fn time(&self) -> Option<SystemTime> {
         humantime::parse_rfc3339(&self.time).ok()
     }
-}
-
-fn mac_text(mac: [u8; 6]) -> String {
-    let [a, b, c, d, e, f] = mac;
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
 
 impl fmt::Display for QueryLine {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -15,8 +16,8 @@ use tokio::{
     },
 };
 
-use super::{Entry, Error, LogLine, LogRequest, LostLine, Outcome, QueryLine, QueryLog};
-use crate::{config::LogQueries, control::Response};
+use super::{Entry, Error, LogHeader, LogLine, LogRequest, LostLine, Outcome, QueryLine, QueryLog};
+use crate::config::LogQueries;
 
 /// Bytes that are sent at once.
 const BLOCK_BYTES: usize = 32 * 1024;
@@ -25,22 +26,34 @@ const LOSS_INTERVAL: Duration = Duration::from_secs(1);
 
 impl QueryLog {
     /// Tells a reader what it asked for, until it leaves or has everything.
-    pub async fn tell(self, stream: UnixStream, request: LogRequest) {
+    ///
+    /// `respond` says in the words of the conversation what comes, or why nothing does.
+    pub async fn tell<R: Serialize>(
+        self,
+        stream: UnixStream,
+        request: LogRequest,
+        respond: fn(Result<LogHeader, Error>) -> R,
+    ) {
         // A reader that left does not concern the filter.
-        let _ = self.answer(stream, request).await;
+        let _ = self.answer(stream, request, respond).await;
     }
 
-    async fn answer(self, mut stream: UnixStream, request: LogRequest) -> io::Result<()> {
-        let permit = match self.admit() {
-            Ok(permit) => permit,
-            Err(error) => {
-                let refusal = Response::Error(error.to_string());
-                return stream.write_all(&line_of(&refusal)?).await;
-            }
+    async fn answer<R: Serialize>(
+        self,
+        mut stream: UnixStream,
+        request: LogRequest,
+        respond: fn(Result<LogHeader, Error>) -> R,
+    ) -> io::Result<()> {
+        let admitted = self.admit();
+        let (permit, opening) = match admitted {
+            Ok(permit) => (Some(permit), Ok(self.header())),
+            Err(error) => (None, Err(error)),
         };
-        stream
-            .write_all(&line_of(&Response::Log(self.header()))?)
-            .await?;
+        let line = line_of(&respond(opening))?;
+        stream.write_all(&line).await?;
+        if permit.is_none() {
+            return Ok(());
+        }
         let lost = self.0.lost.load(Ordering::Relaxed);
         let (last, entries) = self.recent(request.last as usize);
         let mut follower = Follower {
@@ -158,7 +171,7 @@ impl Follower<'_> {
     }
 }
 
-fn line_of(value: &impl serde::Serialize) -> io::Result<Vec<u8>> {
+fn line_of(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     Ok(line)

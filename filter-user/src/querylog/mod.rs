@@ -27,8 +27,10 @@ pub use self::{
     line::{LogHeader, LogLine, LogRequest, LogStats, LostLine, Outcome, QueryLine, TapStats},
     reader::Reader,
 };
-use crate::{config::LogConfig, control::PROTOCOL_VERSION};
+use crate::config::LogConfig;
 
+/// Version of the log's head and lines.
+const LINES_VERSION: u32 = 1;
 /// Queries that are kept in memory.
 const RECENT_MAX: usize = 1000;
 /// Queries that wait for whoever follows.
@@ -124,7 +126,7 @@ impl QueryLog {
 
     fn header(&self) -> LogHeader {
         LogHeader {
-            version: PROTOCOL_VERSION,
+            version: LINES_VERSION,
             queries: self.0.config.queries,
             sample: self.0.config.sample,
         }

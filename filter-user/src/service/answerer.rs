@@ -12,7 +12,8 @@ use super::{
 use crate::{
     control::{ListStatus, PROTOCOL_VERSION, PolicyStats, Response, Stats, Status, Verb},
     fetch::Accounts,
-    metrics, querylog,
+    metrics,
+    querylog::{self, LogHeader},
     regime::{Outcome, Request},
 };
 
@@ -21,9 +22,16 @@ pub(super) fn reply(service: &mut Service, asked: Asked) {
     match asked.for_log() {
         Ok((stream, request)) => {
             let log = service.observer.log.clone();
-            tokio::spawn(log.tell(stream, request));
+            tokio::spawn(log.tell(stream, request, opening));
         }
         Err(asked) => Socket::reply(asked, |verb, accepted| answer(service, verb, accepted)),
+    }
+}
+
+fn opening(header: Result<LogHeader, querylog::Error>) -> Response {
+    match header {
+        Ok(header) => Response::Log(header),
+        Err(error) => Response::Error(error.to_string()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use filter_lists::image::{Change, Diff, Image, VerdictChange};
-use filter_user::config::popular_names;
+use filter_user::pipeline::popular_names;
 use serde_json::json;
 
 use super::{Failure, query::EVERY_CATEGORY};

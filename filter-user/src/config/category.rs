@@ -86,7 +86,7 @@ impl Config {
     }
 
     /// Whether the names of a category are all in the operator's files, none in a list.
-    pub(super) fn is_only_custom(&self, category: &str) -> bool {
+    pub(crate) fn is_only_custom(&self, category: &str) -> bool {
         let mut lists = self.lists.iter();
         self.custom.contains_key(category)
             && !lists.any(|list| list.category.as_deref() == Some(category))

@@ -29,7 +29,7 @@ pub use self::{
     category::CategoryConfig,
     error::Error,
     fetch::{CACHE_DEFAULT, FetchConfig, ListUrl, REFRESH_DEFAULT, Span},
-    guard::{AllowConfig, GuardConfig, MustBlock, popular_names},
+    guard::{AllowConfig, GuardConfig, MustBlock},
     limit::LimitConfig,
     observe::{LogConfig, LogQueries, MetricsConfig},
     policy::{

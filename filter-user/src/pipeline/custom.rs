@@ -17,7 +17,10 @@ use filter_lists::{
 };
 
 use super::{
-    Error, Guarding, ListOutcome, Probes, Progress, Sources, account, meter::Meter, refuse,
+    Error, Guarding, ListOutcome, Probes, Progress, Sources, account,
+    guards::{guards, popular},
+    meter::Meter,
+    refuse,
     terms::settings,
 };
 use crate::{
@@ -67,7 +70,7 @@ impl Sources {
             return Ok(None);
         }
         let start = Instant::now();
-        let guards = config.guards(categories, Kind::Custom)?;
+        let guards = guards(config, categories, Kind::Custom)?;
         let files = config.custom_lists();
         let quiet = |_: Progress| {};
         let meter = Meter::new(&files, &quiet);
@@ -76,7 +79,7 @@ impl Sources {
             .map(|file| self.file(categories, file, &file.path, &meter, refuse_invalid))
             .collect::<Result<Vec<_>, _>>()?;
         let builders: Vec<&ListBuilder> = lists.iter().map(|list| &list.builder).collect();
-        let mut check_names = config.popular_names()?;
+        let mut check_names = popular(config)?;
         check_names.extend(guards.never_blocked());
         let options = compile::Options {
             seed,

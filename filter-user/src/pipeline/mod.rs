@@ -8,6 +8,7 @@ mod account;
 mod bypass;
 mod custom;
 mod error;
+mod guards;
 mod meter;
 mod probes;
 mod replace;
@@ -37,9 +38,11 @@ use serde::Serialize;
 
 pub use self::custom::Custom;
 pub use self::error::Error;
+pub use self::guards::popular_names;
 pub use self::probes::Probes;
 pub use self::replace::{Rejected, Replacement};
 use self::{
+    guards::{guards, popular},
     meter::{Meter, Metered},
     terms::{info, settings},
 };
@@ -218,8 +221,8 @@ impl Sources {
         let start = Instant::now();
         let former = request.previous.into_iter().chain(request.previous_custom);
         let categories = Categories::after(config, former.flat_map(Image::lists));
-        let guards = config.guards(&categories, Kind::Lists)?;
-        let mut check_names = config.popular_names()?;
+        let guards = guards(config, &categories, Kind::Lists)?;
+        let mut check_names = popular(config)?;
         check_names.extend(guards.never_blocked());
         let meter = Meter::new(&config.lists, progress);
         let lists: Vec<Arc<ReadList>> = config

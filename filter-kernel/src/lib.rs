@@ -10,6 +10,7 @@ mod error;
 mod events;
 pub mod features;
 mod filter;
+mod folder;
 mod load;
 mod log;
 mod maps;
@@ -28,10 +29,11 @@ pub use self::{
     error::Error,
     events::EventRing,
     filter::{Filter, Mode, TestRunOutcome, has_map, interface_index, is_loaded, program_name},
+    folder::Owner,
     load::{Load, Loaded, loaded},
     maps::{Change, Counters, Generations, Judge, Logged, Maps},
     pinned::Pinned,
-    pins::{Lock, Owner, PINS_DEFAULT, Pins, Removed},
+    pins::{Lock, PINS_DEFAULT, Pins, Removed},
     prefix::{Prefix, address_of},
     table::CUSTOM_RECORDS,
     tallies::{InUse, Tallies},

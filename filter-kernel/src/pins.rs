@@ -12,9 +12,8 @@
 //! ```
 
 use std::{
-    fs::{self, File, Permissions, TryLockError},
+    fs::{self, File, TryLockError},
     io,
-    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -22,7 +21,12 @@ use std::{
 
 use filter_common::layout::LAYOUT_VERSION;
 
-use crate::{Error, filter::id_of, set::Set};
+use crate::{
+    Error, Owner,
+    filter::id_of,
+    folder::{entries, give, make_folder, remove_folder},
+    set::Set,
+};
 
 /// Where pins are unless told otherwise.
 pub const PINS_DEFAULT: &str = "/sys/fs/bpf/nxdp";
@@ -34,15 +38,6 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pins {
     root: PathBuf,
-}
-
-/// Who may use maps and program: the user and the group of the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// User id.
-    pub user: u32,
-    /// Group id.
-    pub group: u32,
 }
 
 /// What was removed, by the kernel's numbers: it is gone when these are.
@@ -186,43 +181,6 @@ impl Pins {
 
 /// From linux/magic.h.
 const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
-
-/// What is in a folder; nothing if there is no folder.
-pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let read = || -> io::Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(folder)?;
-        entries.map(|entry| Ok(entry?.path())).collect()
-    };
-    match read() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other.map_err(|source| Error::pin("read", folder, source)),
-    }
-}
-
-pub(crate) fn make_folder(folder: &Path) -> Result<(), Error> {
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::pin("make", folder, error))
-        }
-        _ => Ok(()),
-    }
-}
-
-pub(crate) fn remove_folder(folder: &Path) -> Result<(), Error> {
-    match fs::remove_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::pin("remove", folder, error))
-        }
-        _ => Ok(()),
-    }
-}
-
-pub(crate) fn give(path: &Path, owner: Owner, mode: u32) -> Result<(), Error> {
-    // In this order: once a file is another's, its mode takes one more capability to change.
-    fs::set_permissions(path, Permissions::from_mode(mode))
-        .and_then(|()| chown(path, Some(owner.user), Some(owner.group)))
-        .map_err(|source| Error::pin("hand over", path, source))
-}
 
 fn try_lock(folder: &Path) -> Result<Option<Lock>, Error> {
     let opened = match File::open(folder) {

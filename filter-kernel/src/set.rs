@@ -10,7 +10,7 @@ use aya_obj::programs::XdpAttachType;
 
 use crate::{
     Error, Maps, Owner,
-    pins::{entries, give, make_folder, remove_folder},
+    folder::{entries, give, make_folder, remove_folder},
 };
 
 /// The maps and the program of one load, in a folder of their own.

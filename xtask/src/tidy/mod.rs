@@ -4,6 +4,7 @@
 
 mod dependencies;
 mod links;
+mod map;
 mod modules;
 mod source;
 
@@ -65,6 +66,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let texts = texts(workspace.root())?;
     let mut findings: Vec<Finding> = texts.iter().flat_map(source::check).collect();
     findings.extend(links::check(&texts, workspace.root()));
+    findings.extend(map::check(&texts));
     findings.extend(modules::check(&texts));
     let lock = texts
         .iter()

@@ -78,6 +78,7 @@ enum Part {
 }
 
 fn main() -> ExitCode {
+    filter_kernel::object::require::<()>();
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,5 @@
 //! Runs the fuzz targets, each for its share of the time.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,8 +13,8 @@ use crate::{build, process};
 /// The release that is installed when cargo-fuzz is missing.
 const VERSION: &str = "0.13.1";
 
-/// Names the eBPF object to the build script of filter-user.
-const OBJECT: &str = "NXDP_BPF_OBJECT";
+/// What the targets start with that judge whole frames, for which they need the lab.
+const CORE: &str = "core_";
 
 /// An input that takes longer than this is a finding, seconds.
 const SLOW_INPUT_S: u32 = 10;
@@ -34,8 +33,6 @@ pub(crate) struct FuzzArgs {
 /// Fuzzes and fails, naming the inputs, if a target crashed.
 pub(crate) fn run(workspace: &Workspace, args: &FuzzArgs) -> Result<()> {
     let targets = targets(workspace.root(), args)?;
-    // The library embeds the eBPF object, and is part of every target.
-    build::kernel_side(workspace, &[])?;
     ensure_cargo_fuzz(workspace)?;
     let seconds = args.minutes * 60 / targets.len() as u64;
     let mut crashed = Vec::new();
@@ -111,10 +108,6 @@ fn cargo(workspace: &Workspace) -> Command {
     cargo
         .env("RUSTC_BOOTSTRAP", "1")
         .env_remove("CARGO_TARGET_DIR");
-    // The targets are built in a folder of their own, where the library would not find the object.
-    if env::var_os(OBJECT).is_none() {
-        cargo.env(OBJECT, workspace.ebpf_objects().join("nxdp.bpf.o"));
-    }
     cargo
 }
 
@@ -124,6 +117,9 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u64) -> Command {
     command
         .arg("--target-dir")
         .arg(workspace.target().join("fuzz-build"));
+    if !target.starts_with(CORE) {
+        command.arg("--no-default-features");
+    }
     // New inputs go to the first folder; the others are read only.
     let corpus = format!("fuzz/corpus/{target}");
     command.arg(&corpus);

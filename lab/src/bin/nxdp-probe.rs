@@ -51,6 +51,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    filter_kernel::object::require::<()>();
     let result = match Arguments::parse().command {
         Verb::Verify { object } => verify(&object),
         Verb::Attach { interface } => attach(&interface),

@@ -4,16 +4,20 @@
 //! reaches it. Its programs end as `ebpf/<bin>.bpf.o` in the target folder, where the build script of
 //! filter-kernel finds them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::process;
-use crate::setup::{self, Toolchain};
-use crate::workspace::Workspace;
+use crate::{
+    process,
+    setup::{self, Toolchain},
+    workspace::Workspace,
+};
 
 /// What to build.
 #[derive(Debug, Clone, Default, Args)]

@@ -1,14 +1,15 @@
 //! Runs the fuzz targets, each for its share of the time.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::workspace::Workspace;
-use crate::{build, process};
+use crate::{build, process, workspace::Workspace};
 
 /// The release that is installed when cargo-fuzz is missing.
 const VERSION: &str = "0.13.1";

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::workspace::Workspace;
-use crate::{build, privilege, process, setup};
+use crate::{build, privilege, process, setup, workspace::Workspace};
 
 /// What to run.
 #[derive(Debug, Clone, Default, Args)]

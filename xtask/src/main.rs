@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use workspace::Workspace;
+use crate::workspace::Workspace;
 
 const START: &str = "\
 A fresh machine needs nothing else typed:

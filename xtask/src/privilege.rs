@@ -1,8 +1,6 @@
 //! Root: who has it, and how to come to it.
 
-use std::env;
-use std::io::IsTerminal as _;
-use std::process::Command;
+use std::{env, io::IsTerminal as _, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 

@@ -2,8 +2,10 @@
 //!
 //! Knows paths only; starts nothing.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 

@@ -1,14 +1,11 @@
 //! Boots the system with its own systemd in a container, so that the units run under every
 //! restriction that they ask for, over this machine's kernel.
 
-use std::fs;
-use std::process::Stdio;
-use std::time::Duration;
+use std::{fs, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use super::root::Root;
-use super::verify;
+use super::{root::Root, verify};
 use crate::process;
 
 /// Booting takes seconds, the checks a minute.

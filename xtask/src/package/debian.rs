@@ -1,15 +1,11 @@
 //! The Debian package, by cargo-deb; what is in it stands in filter-user's manifest.
 
-use std::path::Path;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::layout;
-use super::static_build::StaticBuild;
-use super::{source_time, version};
-use crate::workspace::Workspace;
-use crate::{process, setup};
+use super::{layout, source_time, static_build::StaticBuild, version};
+use crate::{process, setup, workspace::Workspace};
 
 const OVERRIDES: &str = include_str!("../../../packaging/deb/lintian-overrides");
 

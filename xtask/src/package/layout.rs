@@ -1,15 +1,15 @@
 //! What lies where on a machine: one folder that both packages are made of.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
-use super::licences;
-use super::static_build::StaticBuild;
-use crate::workspace::Workspace;
-use crate::{build, process};
+use super::{licences, static_build::StaticBuild};
+use crate::{build, process, workspace::Workspace};
 
 const DOCUMENTS: &str = "usr/share/doc/nxdp";
 

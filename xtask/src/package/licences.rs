@@ -1,15 +1,16 @@
 //! The licences of what is linked into the static binary, which must be told with it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use super::static_build::StaticBuild;
-use crate::process;
-use crate::workspace::Workspace;
+use crate::{process, workspace::Workspace};
 
 /// How names of files with terms begin.
 const TERMS: [&str; 5] = ["license", "licence", "copying", "notice", "unlicense"];

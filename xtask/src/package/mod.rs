@@ -13,18 +13,18 @@ mod static_build;
 mod units;
 mod verify;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::workspace::Workspace;
-use crate::{build, process};
-use static_build::StaticBuild;
-
-pub(crate) use units::check as check_units;
+use self::static_build::StaticBuild;
+pub(crate) use self::units::check as check_units;
+use crate::{build, process, workspace::Workspace};
 
 /// What to make, and whether to try it out.
 #[derive(Debug, Clone, Default, Args)]

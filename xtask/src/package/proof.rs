@@ -1,7 +1,9 @@
 //! That the program needs nothing of the machine: told by its headers, and by a root with nothing else in it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 

@@ -2,15 +2,15 @@
 //!
 //! Nothing is mounted that this machine would see: debootstrap and the containers have mounts of their own.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::setup::apt;
-use crate::workspace::Workspace;
-use crate::{privilege, process};
+use crate::{privilege, process, setup::apt, workspace::Workspace};
 
 /// What makes and starts it: program and Debian package.
 const TOOLS: [(&str, &str); 2] = [

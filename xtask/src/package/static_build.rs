@@ -3,17 +3,20 @@
 //! The standard library for musl is the toolchain's own if it has one, or can fetch one; else it is
 //! compiled from the sources of the compiler that builds the kernel side.
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process;
-use crate::setup::{self, apt, compiler::Compiler};
-use crate::workspace::Workspace;
+use crate::{
+    process,
+    setup::{self, apt, compiler::Compiler},
+    workspace::Workspace,
+};
 
 /// Where distributions put musl.
 const MUSL_FOLDERS: [&str; 3] = [

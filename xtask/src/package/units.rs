@@ -1,12 +1,13 @@
 //! What systemd says of the unit files, and how much it leaves each of them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process;
-use crate::workspace::Workspace;
+use crate::{process, workspace::Workspace};
 
 /// Each unit and the exposure that it may have, in tenths, as `systemd-analyze security` reckons.
 const UNITS: [(&str, u32); 3] = [

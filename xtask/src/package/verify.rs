@@ -2,16 +2,12 @@
 //!
 //! What is looked at stands in `checks.sh`, which runs inside; here is only what surrounds it.
 
-use std::fs;
-use std::path::Path;
-use std::time::Instant;
+use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::container;
-use super::root::Root;
-use crate::process;
-use crate::workspace::Workspace;
+use super::{container, root::Root};
+use crate::{process, workspace::Workspace};
 
 const CHECKS: &str = include_str!("checks.sh");
 

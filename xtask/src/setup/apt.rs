@@ -1,7 +1,6 @@
 //! Packages of Debian and its kin; elsewhere it names what is missing.
 
-use std::path::Path;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Result, bail};
 

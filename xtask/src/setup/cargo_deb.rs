@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::process;
-use crate::workspace::Workspace;
+use crate::{process, workspace::Workspace};
 
 /// The version that is installed when there is none; others of the same series are used.
 const VERSION: &str = "3.8.0";

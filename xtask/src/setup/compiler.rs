@@ -3,10 +3,12 @@
 //! The target has no prebuilt `core`, so cargo builds it (`-Zbuild-std`) from the sources of the very
 //! same compiler version. What is installed is preferred to what could be installed.
 
-use std::env;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 

@@ -4,16 +4,16 @@
 //! version. So it is started through a small script that shows it the compiler's own LLVM and no other,
 //! and a trial program is compiled and linked before it is trusted.
 
-use std::env;
-use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::{
+    env, fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::compiler::{Compiler, LLVM_MAJOR, TARGET};
-use crate::process;
-use crate::workspace::Workspace;
+use crate::{process, workspace::Workspace};
 
 /// The version that is installed when there is none; any of the same series is used.
 const VERSION: &str = "0.10.3";

@@ -15,9 +15,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use self::{compiler::Compiler, linker::Linker};
 use crate::workspace::Workspace;
-use compiler::Compiler;
-use linker::Linker;
 
 /// What builds the kernel side.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,16 +3,16 @@
 //! The file holds the choice and, for every file it rests on, its size and time of change: looking
 //! those up again takes microseconds, asking rustc and rustup takes a tenth of a second.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
-use super::Toolchain;
-use super::compiler::Compiler;
-use super::linker::Linker;
+use super::{Toolchain, compiler::Compiler, linker::Linker};
 use crate::workspace::Workspace;
 
 /// Grows when what the stamp says, or how the choice is made, changes.

@@ -2,8 +2,10 @@
 //!
 //! Addresses on the web are not asked.
 
-use std::collections::HashMap;
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Component, Path, PathBuf},
+};
 
 use super::{Finding, Text};
 

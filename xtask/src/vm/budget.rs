@@ -2,14 +2,12 @@
 //!
 //! Instructions and stack are judged. Load time is recorded only: under emulation it says little.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::Workspace;
-use crate::{privilege, process};
+use crate::{privilege, process, workspace::Workspace};
 
 const FILE: &str = "verifier/budget.toml";
 const HEADER: &str = "\

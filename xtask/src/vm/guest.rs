@@ -1,17 +1,17 @@
 //! What runs inside a machine: the built programs, the libraries they need, and the script that starts
 //! them one after the other.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::initramfs::Initramfs;
-use super::kernels::Kernel;
-use crate::workspace::Workspace;
-use crate::{build, process};
+use super::{initramfs::Initramfs, kernels::Kernel};
+use crate::{build, process, workspace::Workspace};
 
 /// Test binaries that a machine runs.
 const TESTS: [&str; 2] = ["lab", "packet"];

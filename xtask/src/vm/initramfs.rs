@@ -3,9 +3,11 @@
 //! Form: Documentation/driver-api/early-userspace/buffer-format.rst of the kernel. Several archives one
 //! behind the other are one file system.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Component, Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Component, Path},
+};
 
 use anyhow::{Context as _, Result};
 

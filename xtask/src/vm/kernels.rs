@@ -1,13 +1,14 @@
 //! Debian's kernels: fetched by apt with lists of its own, unpacked, never installed.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process;
-use crate::workspace::Workspace;
+use crate::{process, workspace::Workspace};
 
 /// Suites of Debian that have the kernels of the matrix, on the machine's own mirror. The lists of an unreleased suite expire early.
 const SOURCES: &str = "\

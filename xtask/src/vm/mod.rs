@@ -13,14 +13,8 @@ mod report;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::setup::apt;
-use crate::workspace::Workspace;
-use crate::{build, process};
-use budget::Budget;
-use guest::Programs;
-use kernels::Archive;
-use machine::Outcome;
-use report::Report;
+use self::{budget::Budget, guest::Programs, kernels::Archive, machine::Outcome, report::Report};
+use crate::{build, process, setup::apt, workspace::Workspace};
 
 pub(crate) use budget::check_this_kernel;
 

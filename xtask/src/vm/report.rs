@@ -1,7 +1,6 @@
 //! What a machine's console tells, step by step, as one line.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::budget::Measured;
 

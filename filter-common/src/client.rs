@@ -1,8 +1,8 @@
 //! Who may be answered: an answer to a forged source would hit a third party.
 //!
 //! Addresses that are not routed on the Internet are clients always; others
-//! must be in a prefix that the operator lists or that is on the attached
-//! interface itself.
+//! must be in a prefix that the operator lists, or that is on the attached
+//! interface, on what it is a port of, or on what is stacked on it.
 
 use crate::{
     address::Source,
@@ -34,8 +34,7 @@ pub fn admit<S: Steps + ?Sized>(
     scratch: &Scratch,
     source: Source,
 ) -> Result<(), Reason> {
-    let is_client = is_private(source) || steps.client(&source.address()).0 & CLIENT_ANSWERED != 0;
-    if !is_client {
+    if !is_client(steps, source) {
         return Err(Reason::NotClient);
     }
     let control = steps
@@ -52,6 +51,16 @@ pub fn admit<S: Steps + ?Sized>(
         Admission::Slip => Err(Reason::Slipped),
         Admission::Drop => Err(Reason::RateLimited),
     }
+}
+
+/// Whether an answer to `source` hits nobody who did not ask.
+#[inline(always)]
+fn is_client<S: Steps + ?Sized>(steps: &S, source: Source) -> bool {
+    if is_private(source) {
+        return true;
+    }
+    let address = source.address();
+    steps.client(&address).0 & CLIENT_ANSWERED != 0 || steps.is_on_link(&address)
 }
 
 /// Whether an address is not routed on the Internet.

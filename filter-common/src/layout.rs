@@ -234,6 +234,8 @@ pub const POLICY_MAX: u32 = 4096;
 pub const CLIENT_PREFIX_MAX: u32 = 1 << 20;
 /// Prefixes of clients that the map holds: new ones come before others leave.
 pub const CLIENT_PREFIX_ROOM: u32 = 2 * CLIENT_PREFIX_MAX;
+/// Prefixes behind the attached interfaces that the map holds.
+pub const ON_LINK_MAX: u32 = 65_536;
 /// Sources on the link that can have a policy.
 pub const MAC_MAX: u32 = 100_000;
 /// Interfaces that can have a policy.

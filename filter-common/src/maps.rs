@@ -22,6 +22,11 @@ pub trait Maps {
         ClientRecord(0)
     }
 
+    /// Whether `address` is in a prefix behind the attached interfaces.
+    fn is_on_link(&self, _address: &Address) -> bool {
+        false
+    }
+
     /// Number of the policy for this source on the link; 0 if there is none.
     fn policy_of_mac(&self, _mac: &Mac) -> u32 {
         0

@@ -113,7 +113,8 @@ reasons! {
     Unanswerable = 30, "drop_unanswerable", Drop;
     /// Blocked and dropped, because the frame has no room for an answer.
     NoRoom = 31, "drop_no_room", Drop;
-    /// Blocked, but asked by nobody who may be answered: neither a private address nor a listed client.
+    /// Blocked, but asked by nobody who may be answered: neither a private address, nor one on the attached
+    /// networks, nor a listed client.
     NotClient = 32, "pass_not_client", Pass;
     /// The client's policy filters nothing.
     Unfiltered = 33, "pass_unfiltered", Pass;
@@ -141,8 +142,8 @@ reasons! {
     BypassDropped = 44, "drop_bypass", Drop;
     /// Whether a blocked name is signed (DS): not the name itself but the zone above it answers.
     Delegation = 45, "pass_delegation", Pass;
-    /// Blocked, but the interface takes VLAN tags off: the answer could leave in another VLAN.
-    Untagged = 46, "pass_tag_offload", Pass;
+    /// Blocked and dropped, because the interface takes VLAN tags off: the answer could leave in another VLAN.
+    Untagged = 46, "drop_tag_offload", Drop;
     /// A packet to an encrypted resolver that would have been refused; the policy says observe.
     BypassObserved = 47, "pass_bypass_observed", Pass;
 }
@@ -153,6 +154,19 @@ pub const COUNTER_COUNT: usize = 256;
 
 /// The counter of events that found no room; no reason has it.
 pub const EVENTS_LOST: usize = COUNTER_COUNT - 1;
+
+/// Counters of frames by the index of their interface, which follow those of reasons: two interfaces
+/// whose indexes differ by a multiple of this share one.
+pub const ARRIVAL_COUNT: usize = 256;
+
+/// All counters of a CPU.
+pub const SLOT_COUNT: usize = COUNTER_COUNT + ARRIVAL_COUNT;
+
+/// The counter of frames that came by the interface with this index.
+#[inline(always)]
+pub const fn arrival_slot(interface: u32) -> usize {
+    COUNTER_COUNT + (interface as usize & (ARRIVAL_COUNT - 1))
+}
 
 const _: () = assert!(Reason::ALL.len() <= EVENTS_LOST);
 

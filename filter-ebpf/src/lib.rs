@@ -30,12 +30,12 @@ pub fn run(ctx: &XdpContext) -> u32 {
     conclude(ctx, filter::filter(&mut packet, Kernel::new))
 }
 
-/// Counts the frame of `_ctx` and tells what becomes of it.
+/// Counts the frame of `ctx` and tells what becomes of it.
 #[inline(always)]
-fn conclude(_ctx: &XdpContext, reason: Reason) -> u32 {
-    maps::count(reason);
+fn conclude(ctx: &XdpContext, reason: Reason) -> u32 {
+    maps::count(reason, ctx.ingress_ifindex() as u32);
     #[cfg(feature = "log")]
-    aya_log_ebpf::info!(_ctx, "{}", reason.name());
+    aya_log_ebpf::info!(ctx, "{}", reason.name());
     match reason.action() {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,

@@ -14,12 +14,12 @@ use filter_common::{
     event,
     layout::{
         CLIENT_PREFIX_ROOM, ClientRecord, Control, DESTINATION_MAX, Event, Header, INTERFACE_MAX,
-        InterfaceRecord, LIST_TALLY_MAX, MAC_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX,
-        PolicyRecord, PolicyTally, RESOLVER_MAX, Record, RuleRecord,
+        InterfaceRecord, LIST_TALLY_MAX, MAC_MAX, ON_LINK_MAX, OVERRIDE_RECORDS_MAX,
+        OverrideRecord, POLICY_MAX, PolicyRecord, PolicyTally, RESOLVER_MAX, Record, RuleRecord,
     },
     limit,
     maps::{Flow, Maps},
-    reason::{COUNTER_COUNT, EVENTS_LOST, Reason},
+    reason::{COUNTER_COUNT, EVENTS_LOST, Reason, SLOT_COUNT, arrival_slot},
     rule::Best,
     scratch::Scratch,
     steps::{Asked, OptionStep, Steps},
@@ -34,7 +34,7 @@ use crate::stages;
 static TABLE: Array<Record> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static COUNTERS: PerCpuArray<[u64; COUNTER_COUNT]> = PerCpuArray::with_max_entries(1, 0);
+static COUNTERS: PerCpuArray<[u64; SLOT_COUNT]> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
@@ -47,6 +47,11 @@ static POLICIES: Array<PolicyRecord> = Array::with_max_entries(POLICY_MAX + 1, B
 #[map]
 static CLIENTS: LpmTrie<Address, ClientRecord> =
     LpmTrie::with_max_entries(CLIENT_PREFIX_ROOM, BPF_F_NO_PREALLOC);
+
+/// Prefixes behind the attached interfaces, whose addresses may be answered; the value says nothing.
+/// A map of its own: whoever keeps attachments writes it, and knows no policy.
+#[map]
+static ON_LINK: LpmTrie<Address, u8> = LpmTrie::with_max_entries(ON_LINK_MAX, BPF_F_NO_PREALLOC);
 
 /// Policies by source on the link; two zero bytes follow the address.
 #[map]
@@ -108,17 +113,24 @@ pub fn watches_bypasses() -> bool {
         .is_some_and(|word| unsafe { word.read_volatile() != 0 })
 }
 
-/// Counts one packet.
+/// Counts one packet for its reason and for the interface that it came by.
+///
+/// Both in one value: a look-up in a map of its own would cost each packet more than the count.
 #[inline(always)]
-pub fn count(reason: Reason) {
-    count_slot(reason as usize);
+pub fn count(reason: Reason, interface: u32) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(0) {
+        // SAFETY: the pointer is this CPU's live map value, and a program runs
+        // to its end on one CPU before another one starts there.
+        let counters = unsafe { &mut *counters };
+        counters[reason as usize & (COUNTER_COUNT - 1)] += 1;
+        counters[arrival_slot(interface)] += 1;
+    }
 }
 
 #[inline(always)]
 fn count_slot(slot: usize) {
     if let Some(counters) = COUNTERS.get_ptr_mut(0) {
-        // SAFETY: the pointer is this CPU's live map value, and a program runs
-        // to its end on one CPU before another one starts there.
+        // SAFETY: as in `count`.
         let counters = unsafe { &mut *counters };
         counters[slot & (COUNTER_COUNT - 1)] += 1;
     }
@@ -172,6 +184,11 @@ impl Maps for BpfMaps {
             Some(client) => *client,
             None => ClientRecord(0),
         }
+    }
+
+    #[inline(always)]
+    fn is_on_link(&self, address: &Address) -> bool {
+        ON_LINK.get(&AlignedKey::of(address).key).is_some()
     }
 
     #[inline(always)]

@@ -10,13 +10,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::programs::{
-    ProgramError, Xdp,
-    links::{FdLink, LinkError, PinnedLink},
-    xdp::XdpLink,
+use aya::{
+    maps::Map,
+    programs::{
+        ProgramError, Xdp,
+        links::{FdLink, LinkError, PinnedLink},
+        xdp::XdpLink,
+    },
 };
 
-use crate::{Error, Mode, Pins, error::os_error, filter::id_of, interface_index};
+use crate::{Error, Mode, Pins, error::os_error, filter::id_of, on_link};
 
 /// The attachments of a program, by the index of their interface.
 #[derive(Debug, Default)]
@@ -56,15 +59,14 @@ impl Attachments {
         self.links.contains_key(&index)
     }
 
-    /// Attaches `program` to an interface, in place of nothing.
+    /// Attaches `program` to the interface with an index, which has a name here, in place of nothing.
     pub(crate) fn attach(
         &mut self,
         program: &mut Xdp,
-        interface: &str,
+        (index, interface): (u32, &str),
         mode: Mode,
     ) -> Result<(), Error> {
         let failed = |error| Error::attach(interface, mode, error);
-        let index = interface_index(interface)?;
         let id = program
             .attach_to_if_index(index, mode.into())
             .map_err(failed)?;
@@ -120,6 +122,7 @@ impl Attachments {
 pub struct Hold<'a> {
     pub(crate) program: &'a mut Xdp,
     pub(crate) links: &'a mut Attachments,
+    pub(crate) on_link: &'a mut Map,
 }
 
 impl Hold<'_> {
@@ -128,9 +131,9 @@ impl Hold<'_> {
         id_of(self.program)
     }
 
-    /// Attaches to an interface; see [`crate::Filter::attach`].
-    pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<(), Error> {
-        self.links.attach(self.program, interface, mode)
+    /// Attaches to the interface with an index; see [`crate::Filter::attach`].
+    pub fn attach(&mut self, index: u32, interface: &str, mode: Mode) -> Result<(), Error> {
+        self.links.attach(self.program, (index, interface), mode)
     }
 
     /// Gives up the attachments to interfaces that are not among `live`, and tells their indexes.
@@ -147,6 +150,7 @@ pub fn hold_pinned<T>(pins: &Pins, work: impl FnOnce(&mut Hold<'_>) -> T) -> Res
     Ok(work(&mut Hold {
         program: &mut pins.set().open_program()?,
         links: &mut Attachments::open(&pins.links())?,
+        on_link: &mut pins.set().open_map(on_link::NAME)?,
     }))
 }
 

@@ -1,5 +1,7 @@
 //! A loaded program with its maps and attachments.
 
+use std::collections::BTreeSet;
+
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
     maps::{Array, MapData},
@@ -10,7 +12,7 @@ use crate::{
     Attachments, Error, Hold, Maps,
     log::PacketLog,
     object::{self, PROGRAM},
-    table,
+    on_link, table,
 };
 
 /// Bytes of the measuring programs' frame, its length in front.
@@ -86,17 +88,14 @@ impl Filter {
     /// Attaches to `interface`; never falls back to another mode or to a link
     /// that would outlive this process.
     pub fn attach(&mut self, interface: &str, mode: Mode) -> Result<(), Error> {
+        let index = interface_index(interface)?;
         let program = program(&mut self.ebpf, self.program_name)?;
-        self.links.attach(program, interface, mode)
+        self.links.attach(program, (index, interface), mode)
     }
 
-    /// Attaches to `interface` unless it has the program already; says whether it did.
-    pub fn attach_once(&mut self, interface: &str, mode: Mode) -> Result<bool, Error> {
-        let is_missing = !self.links.has(interface_index(interface)?);
-        if is_missing {
-            self.attach(interface, mode)?;
-        }
-        Ok(is_missing)
+    /// Whether the interface with this index has an attachment.
+    pub fn is_attached(&self, index: u32) -> bool {
+        self.links.has(index)
     }
 
     /// Moves the attachments of `other` to this program, each in one atomic step.
@@ -114,6 +113,7 @@ impl Filter {
         Ok(Hold {
             program: program(&mut self.ebpf, self.program_name)?,
             links: &mut self.links,
+            on_link: self.maps.map_mut(on_link::NAME)?,
         })
     }
 
@@ -211,6 +211,17 @@ pub fn is_loaded(id: u32) -> bool {
     programs.any(|program| program.id() == id)
 }
 
+/// Programs of nxdp that no attachment runs: those of another `nxdp load` that is under way, or one that
+/// a driver did not let go of. Without the capability to ask there are none.
+pub fn unattached_programs() -> Vec<u32> {
+    let links = aya::programs::loaded_links().flatten();
+    let attached: BTreeSet<u32> = links.map(|link| link.program_id()).collect();
+    let programs = aya::programs::loaded_programs().flatten();
+    let ours = programs.filter(|program| program.name_as_str() == Some(PROGRAM));
+    let ids = ours.map(|program| program.id());
+    ids.filter(|id| !attached.contains(id)).collect()
+}
+
 /// Whether there is a map with this id; one that cannot be asked for is not.
 pub fn has_map(id: u32) -> bool {
     let mut maps = aya::maps::loaded_maps().flatten();
@@ -232,6 +243,15 @@ impl From<Mode> for XdpMode {
     fn from(mode: Mode) -> Self {
         match mode {
             Mode::Native => Self::Driver,
+            Mode::Skb => Self::Skb,
+        }
+    }
+}
+
+impl From<Mode> for crate::features::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Native => Self::Native,
             Mode::Skb => Self::Skb,
         }
     }

@@ -15,6 +15,7 @@ mod load;
 mod log;
 mod maps;
 pub mod object;
+mod on_link;
 mod overrides;
 mod pinned;
 mod pins;
@@ -28,7 +29,10 @@ pub use self::{
     attachments::{Attachments, Hold, hold_pinned},
     error::Error,
     events::EventRing,
-    filter::{Filter, Mode, TestRunOutcome, has_map, interface_index, is_loaded, program_name},
+    filter::{
+        Filter, Mode, TestRunOutcome, has_map, interface_index, is_loaded, program_name,
+        unattached_programs,
+    },
     folder::Owner,
     load::{Load, Loaded, loaded},
     maps::{Change, Counters, Generations, Judge, Logged, Maps},

@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, os::fd::AsFd as _, sync::Arc};
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
 };
 use bytemuck::Zeroable as _;
 use filter_common::{
     hash::HashKey,
     layout::{CONTROL_LOG_ALL, CONTROL_LOG_BLOCKED, Header, PolicyRecord, Record},
-    reason::{COUNTER_COUNT, EVENTS_LOST, Reason},
+    reason::{COUNTER_COUNT, EVENTS_LOST, Reason, SLOT_COUNT, arrival_slot},
 };
 
 use crate::{
@@ -150,7 +150,7 @@ impl Maps {
             table,
             generation,
             assignments: None,
-            before: Counters([0; COUNTER_COUNT]),
+            before: Counters([0; SLOT_COUNT]),
             tallies_before: Tallies::default(),
         })
     }
@@ -274,11 +274,12 @@ impl Maps {
         });
     }
 
-    /// Goes on where `other` is: the control record, and the counts of generations and packets.
+    /// Goes on where `other` is: the control record, the networks, and the counts of generations and packets.
     ///
     /// Policies, clients and overrides are for whoever knows them to put there.
     pub fn continue_from(&mut self, other: &Self) -> Result<(), Error> {
         self.copy_control(other);
+        self.put_on_link(&other.on_link()?)?;
         self.generation = other.generation;
         self.recount(other)
     }
@@ -307,10 +308,9 @@ impl Maps {
 
     /// Starts to count where `counters` are, if they are of the same kind; nothing counts yet.
     pub(crate) fn start_counting_at(&mut self, counters: &Map) -> Result<(), Error> {
-        let Ok(old) = PerCpuArray::<&MapData, Slots>::try_from(counters) else {
+        let Some(values) = slots_of(counters)? else {
             return Ok(());
         };
-        let values = old.get(&0, 0).map_err(Error::Counters)?;
         let mut map: PerCpuArray<&mut MapData, Slots> = self
             .map_mut("COUNTERS")?
             .try_into()
@@ -387,15 +387,38 @@ pub(crate) fn data(map: &Map) -> Option<&MapData> {
 }
 
 /// What is counted on one CPU.
-type Slots = [u64; COUNTER_COUNT];
+type Slots = [u64; SLOT_COUNT];
 
-/// Packets by reason.
+/// What builds before counted, who did not count by interface.
+type ReasonSlots = [u64; COUNTER_COUNT];
+
+/// What a map of counters holds, by CPU; nothing if it is of no kind that a build had.
+fn slots_of(counters: &Map) -> Result<Option<PerCpuValues<Slots>>, Error> {
+    if let Ok(same) = PerCpuArray::<&MapData, Slots>::try_from(counters) {
+        return same.get(&0, 0).map(Some).map_err(Error::Counters);
+    }
+    let Ok(old) = PerCpuArray::<&MapData, ReasonSlots>::try_from(counters) else {
+        return Ok(None);
+    };
+    let old = old.get(&0, 0).map_err(Error::Counters)?;
+    let widened = old.iter().map(|reasons| {
+        let mut slots = [0; SLOT_COUNT];
+        slots[..COUNTER_COUNT].copy_from_slice(reasons);
+        slots
+    });
+    let widened = PerCpuValues::try_from(widened.collect::<Vec<Slots>>());
+    widened
+        .map(Some)
+        .map_err(|error| Error::Counters(MapError::IoError(error)))
+}
+
+/// Packets by reason, and by interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters(Slots);
 
 impl<const N: usize> From<[(Reason, u64); N]> for Counters {
     fn from(counts: [(Reason, u64); N]) -> Self {
-        let mut all = [0; COUNTER_COUNT];
+        let mut all = [0; SLOT_COUNT];
         for (reason, count) in counts {
             all[reason as usize] = count;
         }
@@ -412,6 +435,11 @@ impl Counters {
     /// Every reason with its packets.
     pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
         Reason::ALL.iter().map(|&reason| (reason, self.of(reason)))
+    }
+
+    /// Frames that came by the interface with this index, or by one that shares its counter.
+    pub const fn arrivals(&self, interface: u32) -> u64 {
+        self.0[arrival_slot(interface)]
     }
 
     /// Events for which the ring had no room.

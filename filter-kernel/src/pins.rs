@@ -12,6 +12,7 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -101,6 +102,13 @@ impl Pins {
     /// The folder of pinned attachments.
     pub(crate) fn links(&self) -> PathBuf {
         self.root.join("links")
+    }
+
+    /// Indexes of the interfaces whose attachments are pinned.
+    pub fn attached(&self) -> Result<BTreeSet<u32>, Error> {
+        let paths = entries(&self.links())?;
+        let index = |path: &PathBuf| path.file_name()?.to_str()?.parse().ok();
+        Ok(paths.iter().filter_map(index).collect())
     }
 
     /// Makes the folders; fails if they would not be on a BPF file system.

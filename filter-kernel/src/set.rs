@@ -63,6 +63,14 @@ impl Set {
         Ok(maps)
     }
 
+    /// Opens one map.
+    pub(crate) fn open_map(&self, name: &str) -> Result<Map, Error> {
+        let path = self.map(name);
+        MapData::from_pin(&path)
+            .and_then(Map::from_map_data)
+            .map_err(|error| Error::open_pin("open", &path, &error))
+    }
+
     /// The numbers of the maps, whatever layout they have.
     pub(crate) fn map_ids(&self) -> Result<Vec<u32>, Error> {
         let paths = entries(&self.0.join("maps"))?;

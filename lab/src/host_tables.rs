@@ -37,6 +37,8 @@ pub struct HostTables {
     pub destinations: HashMap<Address, u32>,
     /// Resolvers that answer over HTTPS.
     pub resolvers: Vec<Prefix>,
+    /// Prefixes behind the attached interfaces.
+    pub on_link: Vec<Prefix>,
     /// Overrides by key.
     pub overrides: HashMap<u64, OverrideRecord>,
     /// Connections that were answered.
@@ -65,6 +67,7 @@ impl HostTables {
             interfaces: HashMap::new(),
             destinations: HashMap::new(),
             resolvers: Vec::new(),
+            on_link: Vec::new(),
             overrides: HashMap::new(),
             flows: RefCell::default(),
             buckets: RefCell::default(),
@@ -104,6 +107,7 @@ impl HostTables {
             interfaces: assignments.interfaces.clone().into_iter().collect(),
             destinations: assignments.destinations.clone().into_iter().collect(),
             resolvers: assignments.resolvers.clone(),
+            on_link: maps.on_link()?.into_iter().collect(),
             overrides: maps.override_records()?.into_iter().collect(),
             ..Self::new(records)
         })
@@ -145,6 +149,10 @@ impl Maps for HostTables {
             .filter(covers)
             .max_by_key(|entry| entry.1);
         longest.map_or(ClientRecord(0), |entry| entry.2)
+    }
+
+    fn is_on_link(&self, address: &Address) -> bool {
+        self.on_link.iter().any(|prefix| prefix.covers(address))
     }
 
     fn policy_of_mac(&self, mac: &Mac) -> u32 {

@@ -1,16 +1,16 @@
 //! What to do about what was found.
 
-use super::{Features, Interface, Mode, Peer, kernel::Kernel};
-
-/// From this size on drivers that need a packet in one page refuse native mode, in bytes.
-/// A page of 4096 less 256 of headroom, 320 for the buffer's end and the headers of a frame.
-const MTU_ONE_PAGE_BYTES: u32 = 3498;
+use super::{
+    Features, Interface, Mode, ObstacleKind, Offload, Peer, drivers, kernel::Kernel,
+    obstacle::largest_native_mtu_bytes,
+};
 
 /// Says what to do, the most important first, the command to start last.
 pub(super) fn advise(features: &Features) -> Vec<String> {
     let mut advice = kernel_advice(&features.kernel);
     let interface = &features.interface;
     advice.extend(stacking_advice(interface));
+    advice.extend(sibling_advice(interface));
     let Some(mode) = features.expected.mode else {
         advice.push(format!(
             "{} cannot be filtered: {}; choose the interface that carries its packets",
@@ -25,6 +25,7 @@ pub(super) fn advise(features: &Features) -> Vec<String> {
         ));
     }
     advice.extend(owner_advice(features));
+    advice.extend(obstacle_advice(features));
     if mode == Mode::Native {
         advice.extend(native_advice(features));
     }
@@ -50,6 +51,18 @@ fn kernel_advice(kernel: &Kernel) -> Vec<String> {
     advice
 }
 
+/// What is told here in other words already is left out.
+fn obstacle_advice(features: &Features) -> Vec<String> {
+    let is_told = |kind| matches!(kind, ObstacleKind::Peer | ObstacleKind::LargePackets);
+    let obstacles = features.obstacles.iter();
+    let new = obstacles.filter(|obstacle| !is_told(obstacle.kind));
+    new.map(|obstacle| match &obstacle.remedy {
+        Some(remedy) => format!("{}: {remedy}", obstacle.says),
+        None => obstacle.says.clone(),
+    })
+    .collect()
+}
+
 /// Virtual devices see packets late or only some of them; those below see all.
 fn stacking_advice(interface: &Interface) -> Option<String> {
     let name = &interface.name;
@@ -70,6 +83,18 @@ fn stacking_advice(interface: &Interface) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// The kernel hands frames between macvlans of one device straight to the other one.
+fn sibling_advice(interface: &Interface) -> Option<String> {
+    let others = interface.macvlans.join(", ");
+    (!others.is_empty()).then(|| {
+        format!(
+            "queries between devices on the same card do not pass {}: where a resolver or a client is on one of \
+             {others}, attach to the resolver's too, with --mode skb",
+            interface.name
+        )
+    })
 }
 
 fn owner_advice(features: &Features) -> Vec<String> {
@@ -94,10 +119,14 @@ fn native_advice(features: &Features) -> Vec<String> {
     let interface = &features.interface;
     let name = &interface.name;
     let in_the_way = features.offloads.iter().filter(|offload| offload.is_on);
-    let mut advice: Vec<String> = in_the_way
-        .map(|offload| format!("{}: {} {}", offload.remedy, offload.name, offload.harm))
-        .collect();
-    if interface.mtu_bytes > MTU_ONE_PAGE_BYTES {
+    let mut advice: Vec<String> = in_the_way.map(offload_advice).collect();
+    if interface.driver.as_deref().is_some_and(drivers::restarts) {
+        advice.push(format!(
+            "the driver takes {name} down and up again when the program is attached or detached: its link is away for \
+             a moment"
+        ));
+    }
+    if interface.mtu_bytes > largest_native_mtu_bytes() {
         advice.push(format!(
             "packets of {} bytes do not fit one page and most drivers then refuse native mode: ip link set dev {name} mtu 1500, or --mode skb",
             interface.mtu_bytes
@@ -108,6 +137,14 @@ fn native_advice(features: &Features) -> Vec<String> {
         advice.extend(peer_advice(name, peer));
     }
     advice
+}
+
+fn offload_advice(offload: &Offload) -> String {
+    let Offload { name, harm, .. } = offload;
+    match &offload.remedy {
+        Some(remedy) => format!("{remedy}: {name} {harm}"),
+        None => format!("{name} {harm}; it cannot be switched off here ([fixed])"),
+    }
 }
 
 /// The driver ena gives every receive queue a queue of its own for sending from XDP.
@@ -152,7 +189,7 @@ fn peer_advice(name: &str, peer: &Peer) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::{AttachedProgram, Expectation, FEATURES_VERSION, Offload};
+    use crate::features::{AttachedProgram, Expectation, FEATURES_VERSION, OnLink};
 
     fn native(driver: &str) -> Features {
         Features {
@@ -171,6 +208,8 @@ mod tests {
             },
             offloads: Vec::new(),
             attached: Vec::new(),
+            clients: OnLink::new(),
+            obstacles: Vec::new(),
             advice: Vec::new(),
         }
     }
@@ -182,7 +221,7 @@ mod tests {
     #[test]
     fn with_nothing_in_the_way_there_is_only_the_command_to_start() {
         assert_eq!(
-            advise(&native("igc")),
+            advise(&native("mlx5_core")),
             ["start: nxdp run --interface eth7 --mode native --list FILE"]
         );
     }
@@ -194,7 +233,7 @@ mod tests {
             name: "rx-lro",
             is_on,
             harm: "harms",
-            remedy: "ethtool -K eth7 lro off".to_owned(),
+            remedy: Some("ethtool -K eth7 lro off".to_owned()),
         };
         features.offloads = vec![offload(false)];
         assert!(!text(&features).contains("ethtool"));
@@ -241,6 +280,30 @@ mod tests {
         let mut features = native("vlan");
         features.interface.parent = Some("eth1".to_owned());
         assert!(text(&features).contains("attach to eth1"));
+    }
+
+    #[test]
+    fn what_cannot_be_switched_off_gets_no_command_and_a_restart_is_told() {
+        let mut features = native("igc");
+        features.offloads = vec![Offload {
+            name: "rx-vlan-hw-parse",
+            is_on: true,
+            harm: "harms",
+            remedy: None,
+        }];
+        let text = text(&features);
+        assert!(
+            text.contains("[fixed]") && !text.contains("ethtool -K"),
+            "{text}"
+        );
+        assert!(text.contains("down and up again"), "{text}");
+    }
+
+    #[test]
+    fn siblings_whose_frames_pass_by_are_told() {
+        let mut features = native("igc");
+        features.interface.macvlans = vec!["mv0".to_owned(), "mv1".to_owned()];
+        assert!(text(&features).contains("mv0, mv1"));
     }
 
     #[test]

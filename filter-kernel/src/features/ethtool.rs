@@ -13,7 +13,9 @@ mod uapi {
     pub(super) const MSG_CHANNELS_GET: u8 = 17;
     pub(super) const A_HEADER: u16 = 1;
     pub(super) const A_HEADER_DEV_INDEX: u16 = 1;
+    pub(super) const A_FEATURES_HW: u16 = 2;
     pub(super) const A_FEATURES_ACTIVE: u16 = 4;
+    pub(super) const A_FEATURES_NOCHANGE: u16 = 5;
     pub(super) const A_BITSET_NOMASK: u16 = 1;
     pub(super) const A_BITSET_BITS: u16 = 3;
     pub(super) const A_BITSET_BITS_BIT: u16 = 1;
@@ -33,6 +35,37 @@ pub(super) struct Queues {
     pub(super) most: u32,
 }
 
+/// What is known of a device's offloads, by the kernel's names of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offloads {
+    active: Vec<String>,
+    /// Those that can be switched.
+    changeable: Vec<String>,
+}
+
+impl Offloads {
+    /// Offloads that are on and can all be switched, or none.
+    #[cfg(test)]
+    pub(super) fn of(active: Vec<String>, can_change: bool) -> Self {
+        let changeable = if can_change {
+            active.clone()
+        } else {
+            Vec::new()
+        };
+        Self { active, changeable }
+    }
+
+    /// Whether one is on.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.active.iter().any(|active| active == name)
+    }
+
+    /// Whether one is on and cannot be switched off, which ethtool shows as `[fixed]`.
+    pub(super) fn has_for_good(&self, name: &str) -> bool {
+        self.has(name) && !self.changeable.iter().any(|changeable| changeable == name)
+    }
+}
+
 /// Questions about devices.
 pub(super) struct Ethtool {
     family: Option<Family>,
@@ -44,10 +77,10 @@ impl Ethtool {
         Ok(Self { family })
     }
 
-    /// The kernel's names of the offloads that are on; `None` when it does not tell.
-    pub(super) fn active_offloads(&mut self, index: u32) -> io::Result<Option<Vec<String>>> {
+    /// The offloads of a device; `None` when the kernel does not tell.
+    pub(super) fn offloads(&mut self, index: u32) -> io::Result<Option<Offloads>> {
         let answer = self.ask(uapi::MSG_FEATURES_GET, index)?;
-        Ok(answer.map(|features| set_bits(&features.nest(uapi::A_FEATURES_ACTIVE))))
+        Ok(answer.map(|features| offloads(&features)))
     }
 
     /// How many receive queues there are and can be; `None` when the device cannot change them.
@@ -72,6 +105,17 @@ impl Ethtool {
             command,
             &attribute(uapi::A_HEADER | uapi::NLA_F_NESTED, &device),
         )
+    }
+}
+
+fn offloads(features: &Attributes) -> Offloads {
+    let set = |kind| set_bits(&features.nest(kind));
+    let never = set(uapi::A_FEATURES_NOCHANGE);
+    let mut changeable = set(uapi::A_FEATURES_HW);
+    changeable.retain(|name| !never.contains(name));
+    Offloads {
+        active: set(uapi::A_FEATURES_ACTIVE),
+        changeable,
     }
 }
 
@@ -116,8 +160,9 @@ mod tests {
     #[test]
     fn the_loopback_interface_has_receive_offload_and_no_queues_to_change() {
         let mut ethtool = Ethtool::open().unwrap();
-        let active = ethtool.active_offloads(1).unwrap().unwrap();
-        assert!(active.iter().any(|name| name == "rx-gro"), "{active:?}");
+        let offloads = ethtool.offloads(1).unwrap().unwrap();
+        assert!(offloads.has("rx-gro") && !offloads.has_for_good("rx-gro"));
+        assert!(offloads.has_for_good("loopback"), "{offloads:?}");
         assert_eq!(ethtool.queues(1).unwrap(), None);
     }
 }

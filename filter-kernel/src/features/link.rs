@@ -25,9 +25,13 @@ mod uapi {
     pub(super) const IFLA_NUM_RX_QUEUES: u16 = 32;
     pub(super) const IFLA_LINK_NETNSID: u16 = 37;
     pub(super) const IFLA_XDP: u16 = 43;
+    pub(super) const IFLA_PROP_LIST: u16 = 52;
+    pub(super) const IFLA_ALT_IFNAME: u16 = 53;
     pub(super) const IFLA_PARENT_DEV_NAME: u16 = 56;
     pub(super) const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
     pub(super) const IFLA_INFO_KIND: u16 = 1;
+    pub(super) const IFLA_INFO_DATA: u16 = 2;
+    pub(super) const IFLA_BR_VLAN_FILTERING: u16 = 7;
     pub(super) const IFLA_XDP_ATTACHED: u16 = 2;
     pub(super) const IFLA_XDP_PROG_ID: u16 = 4;
     pub(super) const IFLA_XDP_DRV_PROG_ID: u16 = 5;
@@ -40,6 +44,7 @@ mod uapi {
     pub(super) const RTEXT_FILTER_SKIP_STATS: u32 = 8;
     pub(super) const ARPHRD_ETHER: u16 = 1;
     pub(super) const ARPHRD_LOOPBACK: u16 = 772;
+    pub(super) const ARPHRD_PPP: u16 = 512;
     pub(super) const IFF_UP: u32 = 1;
 }
 
@@ -48,6 +53,8 @@ mod uapi {
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
+    /// Other names of it, which udev sets.
+    pub(super) altnames: Vec<String>,
     pub(super) hardware_type: u16,
     pub(super) is_up: bool,
     pub(super) mtu_bytes: u32,
@@ -58,6 +65,8 @@ pub(super) struct Link {
     /// `lower` counts in another namespace.
     pub(super) lower_is_elsewhere: bool,
     pub(super) master: Option<u32>,
+    /// A bridge that keeps VLANs apart by itself.
+    pub(super) filters_vlans: bool,
     pub(super) rx_queues: u32,
     pub(super) tx_queues: u32,
     /// The bus and the name of the hardware device.
@@ -85,23 +94,51 @@ impl Link {
         let attributes = Attributes::read(rest);
         let flags = u32::from_ne_bytes(header[8..12].try_into().ok()?);
         let device = attributes.text(uapi::IFLA_PARENT_DEV_BUS_NAME);
+        let info = attributes.nest(uapi::IFLA_LINKINFO);
+        let kind = info.text(uapi::IFLA_INFO_KIND);
+        let data = info.nest(uapi::IFLA_INFO_DATA);
+        let is_bridge = kind.as_deref() == Some("bridge");
         Some(Self {
             index: u32::from_ne_bytes(header[4..8].try_into().ok()?),
             name: attributes.text(uapi::IFLA_IFNAME)?,
+            altnames: attributes
+                .nest(uapi::IFLA_PROP_LIST)
+                .texts(uapi::IFLA_ALT_IFNAME),
             hardware_type: u16::from_ne_bytes(header[2..4].try_into().ok()?),
             is_up: flags & uapi::IFF_UP != 0,
             mtu_bytes: attributes.u32(uapi::IFLA_MTU).unwrap_or_default(),
-            kind: attributes
-                .nest(uapi::IFLA_LINKINFO)
-                .text(uapi::IFLA_INFO_KIND),
+            kind,
             lower: attributes.u32(uapi::IFLA_LINK),
             lower_is_elsewhere: attributes.has(uapi::IFLA_LINK_NETNSID),
             master: attributes.u32(uapi::IFLA_MASTER),
+            filters_vlans: is_bridge && data.u8(uapi::IFLA_BR_VLAN_FILTERING) == Some(1),
             rx_queues: attributes.u32(uapi::IFLA_NUM_RX_QUEUES).unwrap_or(1),
             tx_queues: attributes.u32(uapi::IFLA_NUM_TX_QUEUES).unwrap_or(1),
             device: device.zip(attributes.text(uapi::IFLA_PARENT_DEV_NAME)),
             attached: attached(&attributes.nest(uapi::IFLA_XDP)),
         })
+    }
+
+    /// Whether this is one of its names.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.altnames.iter().any(|altname| altname == name)
+    }
+
+    /// Whether it is of one of these kinds.
+    pub(super) fn is_of(&self, kinds: &[&str]) -> bool {
+        self.kind
+            .as_deref()
+            .is_some_and(|kind| kinds.contains(&kind))
+    }
+
+    /// Whether it is one end of a connection over PPP.
+    pub(super) fn is_ppp(&self) -> bool {
+        self.hardware_type == uapi::ARPHRD_PPP
+    }
+
+    /// Whether it is the loopback interface.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.hardware_type == uapi::ARPHRD_LOOPBACK
     }
 
     /// Whether frames start with an Ethernet header, as they also do on the loopback interface.
@@ -165,6 +202,33 @@ mod tests {
             .map(|program| (program.id, program.mode))
             .collect();
         assert_eq!(modes, [(7, Mode::Native), (8, Mode::Skb)]);
+    }
+
+    #[test]
+    fn every_name_of_an_interface_and_what_its_bridge_does_is_read() {
+        let names = [
+            attribute(uapi::IFLA_ALT_IFNAME, b"enp1s0\0"),
+            attribute(uapi::IFLA_ALT_IFNAME, b"enx0a1b2c3d4e5f\0"),
+        ]
+        .concat();
+        let info = [
+            attribute(uapi::IFLA_INFO_KIND, b"bridge\0"),
+            attribute(
+                uapi::IFLA_INFO_DATA,
+                &attribute(uapi::IFLA_BR_VLAN_FILTERING, &[1]),
+            ),
+        ]
+        .concat();
+        let message = [
+            vec![0; IFINFOMSG_BYTES],
+            attribute(uapi::IFLA_IFNAME, b"br-lan\0"),
+            attribute(uapi::IFLA_PROP_LIST | 1 << 15, &names),
+            attribute(uapi::IFLA_LINKINFO, &info),
+        ]
+        .concat();
+        let link = Link::read(&message).unwrap();
+        assert!(link.filters_vlans && link.is_called("br-lan"));
+        assert!(link.is_called("enx0a1b2c3d4e5f") && !link.is_called("enp1s1"));
     }
 
     #[test]

@@ -4,27 +4,42 @@
 //! changes nothing. The names of attached programs are the only thing it cannot
 //! find out: whoever may ask the kernel about programs hands them in.
 
+mod address;
 mod advice;
+mod bindings;
 mod drivers;
 mod ethtool;
 mod generic;
 mod kernel;
 mod link;
 mod netlink;
+mod obstacle;
+mod on_link;
 mod render;
 mod route;
+mod stack;
 mod tags;
+mod traffic;
 mod xdp;
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use serde::Serialize;
 
-use self::{advice::advise, ethtool::Ethtool, link::Link};
+use self::{
+    advice::advise,
+    ethtool::Ethtool,
+    link::Link,
+    obstacle::{Machine, TAG_OFFLOADS, receivers},
+};
 pub use self::{
+    bindings::{Bindings, policy_names},
     kernel::Kernel,
+    obstacle::{Obstacle, ObstacleKind, Purpose, notes, obstacles},
+    on_link::{OnLink, on_link},
     route::other_ways,
     tags::untagged,
+    traffic::{Traffic, traffic},
     xdp::{AttachedProgram, Expectation, Mode, XdpAbility},
 };
 
@@ -46,6 +61,10 @@ pub struct Features {
     pub offloads: Vec<Offload>,
     /// Programs that own the hook already.
     pub attached: Vec<AttachedProgram>,
+    /// Networks whose addresses count as clients, each with the interface that it is on.
+    pub clients: OnLink,
+    /// What keeps the interface from being filtered in the expected mode.
+    pub obstacles: Vec<Obstacle>,
     /// What to do, in order; the last is the command to start.
     pub advice: Vec<String>,
 }
@@ -77,6 +96,8 @@ pub struct Interface {
     pub parent: Option<String>,
     /// Interfaces that are ports of this bridge or bond.
     pub ports: Vec<String>,
+    /// Devices of kind macvlan on this one, or beside it.
+    pub macvlans: Vec<String>,
     /// For one end of a veth pair: what is known of the other.
     pub peer: Option<Peer>,
 }
@@ -109,8 +130,8 @@ pub struct Offload {
     pub is_on: bool,
     /// What it does to the filter while it is on.
     pub harm: &'static str,
-    /// The command that switches it off.
-    pub remedy: String,
+    /// The command that switches it off, if that can be done.
+    pub remedy: Option<String>,
 }
 
 /// An interface and the XDP programs on it.
@@ -120,8 +141,17 @@ pub struct Hook {
     pub index: u32,
     /// Its name.
     pub name: String,
+    /// Its other names.
+    pub altnames: Vec<String>,
     /// The programs.
     pub attached: Vec<AttachedProgram>,
+}
+
+impl Hook {
+    /// Whether this is one of its names.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.altnames.iter().any(|altname| altname == name)
+    }
 }
 
 /// Why an interface could not be looked at.
@@ -155,6 +185,7 @@ pub fn hooks() -> Result<Vec<Hook>, Error> {
     let hook = |link: Link| Hook {
         index: link.index,
         name: link.name,
+        altnames: link.altnames,
         attached: link.attached,
     };
     Ok(links.into_iter().map(hook).collect())
@@ -172,12 +203,13 @@ pub fn inspect(
     program_name: impl Fn(u32) -> Option<String>,
 ) -> Result<Features, Error> {
     let links = link::all().map_err(failed("the interfaces"))?;
-    let Some(link) = links.iter().find(|link| link.name == interface) else {
+    let Some(link) = links.iter().find(|link| link.is_called(interface)) else {
         let existing = links.into_iter().map(|link| link.name).collect();
         let name = interface.to_owned();
         return Err(Error::NoSuchInterface { name, existing });
     };
     let mut ethtool = Ethtool::open().map_err(failed("the offloads"))?;
+    let expected_mode = |expected: &Expectation| expected.mode.unwrap_or(Mode::Skb);
     let xdp_bits = xdp::ability_bits(link.index).map_err(failed("the abilities of the driver"))?;
     let driver = drivers::driver_of(link);
     let mut attached = link.attached.clone();
@@ -188,11 +220,18 @@ pub fn inspect(
         version: FEATURES_VERSION,
         kernel: Kernel::running().map_err(failed("its release"))?,
         expected: Expectation::of(link, driver.as_deref(), xdp_bits),
-        offloads: offloads(link, &mut ethtool)?,
+        offloads: offloads(link, &links, &mut ethtool)?,
         interface: describe(link, &links, driver, xdp_bits, &mut ethtool)?,
         attached,
+        clients: on_link(&BTreeSet::from([link.index]))?,
+        obstacles: Vec::new(),
         advice: Vec::new(),
     };
+    let purpose = Purpose {
+        mode: expected_mode(&features.expected),
+        has_vlan_policies: false,
+    };
+    features.obstacles = Machine::look()?.obstacles(link.index, purpose)?;
     features.advice = advise(&features);
     Ok(features)
 }
@@ -224,6 +263,7 @@ fn describe(
         xdp_abilities: xdp_bits.map(XdpAbility::from_bits),
         parent: below.and_then(|index| name_of(index, links)),
         ports: ports(link, links),
+        macvlans: macvlans(link, links),
         peer: if is_veth {
             Some(peer(link, links, ethtool)?)
         } else {
@@ -244,19 +284,32 @@ fn ports(link: &Link, links: &[Link]) -> Vec<String> {
     ports.map(|port| port.name.clone()).collect()
 }
 
+/// Devices of kind macvlan on an interface, or beside it: frames between them pass by what is below.
+fn macvlans(link: &Link, links: &[Link]) -> Vec<String> {
+    let is_macvlan = |link: &Link| link.is_of(&["macvlan", "ipvlan"]);
+    let below = if is_macvlan(link) {
+        link.lower
+    } else {
+        Some(link.index)
+    };
+    let on = |other: &&Link| {
+        is_macvlan(other)
+            && other.index != link.index
+            && below.is_some_and(|below| stack::is_stacked_on(other, below))
+    };
+    let macvlans = links.iter().filter(on);
+    macvlans.map(|other| other.name.clone()).collect()
+}
+
 fn peer(link: &Link, links: &[Link], ethtool: &mut Ethtool) -> Result<Peer, Error> {
     let is_here = |other: &&Link| !link.lower_is_elsewhere && Some(other.index) == link.lower;
     let Some(other) = links.iter().find(is_here) else {
         return Ok(Peer::Elsewhere);
     };
-    let active = ethtool
-        .active_offloads(other.index)
+    let offloads = ethtool
+        .offloads(other.index)
         .map_err(failed("the offloads"))?;
-    let has = |wanted| {
-        active
-            .as_ref()
-            .map(|active| active.iter().any(|name| name == wanted))
-    };
+    let has = |wanted| offloads.as_ref().map(|offloads| offloads.has(wanted));
     Ok(Peer::Here {
         name: other.name.clone(),
         has_native_program: other
@@ -281,34 +334,43 @@ const HARMFUL_OFFLOADS: [(&str, &str, &str); 4] = [
         "merges packets before XDP; many drivers then refuse native mode",
     ),
     (
-        TAG_OFFLOADS[0],
-        "rxvlan",
+        TAG_OFFLOADS[0].0,
+        TAG_OFFLOADS[0].1,
         "takes the VLAN tag off before native XDP: answers leave untagged",
     ),
     (
-        TAG_OFFLOADS[1],
-        TAG_OFFLOADS[1],
+        TAG_OFFLOADS[1].0,
+        TAG_OFFLOADS[1].1,
         "takes the service tag off before native XDP: answers leave untagged",
     ),
 ];
 
-/// On a veth end these say nothing: whether tags are taken off is up to the other end.
-const TAG_OFFLOADS: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
+/// The offloads of the devices that receive an interface's frames.
+fn offloads(link: &Link, links: &[Link], ethtool: &mut Ethtool) -> Result<Vec<Offload>, Error> {
+    let mut found = Vec::new();
+    for index in receivers(link, links) {
+        if let Some(device) = stack::by_index(index, links) {
+            found.extend(offloads_of(device, ethtool)?);
+        }
+    }
+    Ok(found)
+}
 
-fn offloads(link: &Link, ethtool: &mut Ethtool) -> Result<Vec<Offload>, Error> {
-    let active = ethtool
-        .active_offloads(link.index)
+fn offloads_of(link: &Link, ethtool: &mut Ethtool) -> Result<Vec<Offload>, Error> {
+    let told = ethtool
+        .offloads(link.index)
         .map_err(failed("the offloads"))?;
-    let Some(active) = active else {
+    let Some(told) = told else {
         return Ok(Vec::new());
     };
-    let concerns =
-        |name: &str| link.kind.as_deref() != Some("veth") || !TAG_OFFLOADS.contains(&name);
+    // On a veth end they say nothing: whether tags are taken off is up to the other end.
+    let is_of_tags = |name: &str| TAG_OFFLOADS.iter().any(|(tag, _)| *tag == name);
+    let concerns = |name: &str| !link.is_of(&["veth"]) || !is_of_tags(name);
     let offload = |(name, short, harm)| Offload {
         name,
-        is_on: active.iter().any(|on| on == name),
+        is_on: told.has(name),
         harm,
-        remedy: format!("ethtool -K {} {short} off", link.name),
+        remedy: (!told.has_for_good(name)).then(|| format!("ethtool -K {} {short} off", link.name)),
     };
     let concerning = HARMFUL_OFFLOADS
         .into_iter()

@@ -138,8 +138,12 @@ impl Attributes {
     }
 
     pub(super) fn text(&self, kind: u16) -> Option<String> {
-        let bytes = self.bytes(kind)?.split(|byte| *byte == 0).next()?;
-        Some(String::from_utf8_lossy(bytes).into_owned())
+        self.bytes(kind).map(text)
+    }
+
+    /// The texts of all attributes of a type.
+    pub(super) fn texts(&self, kind: u16) -> Vec<String> {
+        self.each(kind).map(text).collect()
     }
 
     pub(super) fn u8(&self, kind: u16) -> Option<u8> {
@@ -157,6 +161,12 @@ impl Attributes {
     pub(super) fn u64(&self, kind: u16) -> Option<u64> {
         self.bytes(kind)?.try_into().ok().map(u64::from_ne_bytes)
     }
+}
+
+/// The text in front of the first zero.
+fn text(bytes: &[u8]) -> String {
+    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Writes one attribute, padded.

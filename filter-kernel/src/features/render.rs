@@ -21,6 +21,14 @@ impl Display for Features {
         )?;
         write_offloads(formatter, &self.offloads)?;
         write_attached(formatter, self)?;
+        row(formatter, "clients", "private addresses")?;
+        for (prefix, interface) in &self.clients {
+            row(
+                formatter,
+                "clients",
+                format_args!("{prefix} on {interface}"),
+            )?;
+        }
         writeln!(formatter, "\nwhat to do")?;
         for (number, step) in self.advice.iter().enumerate() {
             writeln!(formatter, "  {}. {step}", number + 1)?;

@@ -95,11 +95,18 @@ impl XdpAbility {
 
 impl Expectation {
     pub(super) fn of(link: &Link, driver: Option<&str>, xdp_bits: Option<u64>) -> Self {
+        let nothing = |because: &str| Self {
+            mode: None,
+            because: because.to_owned(),
+        };
+        if link.is_loopback() {
+            return nothing("answers do not come back on the loopback interface");
+        }
+        if link.kind.as_deref().is_some_and(drivers::is_blind) {
+            return nothing("no frames come by a device of its kind");
+        }
         if !link.is_ethernet() {
-            return Self {
-                mode: None,
-                because: "its frames have no Ethernet header".to_owned(),
-            };
+            return nothing("its frames have no Ethernet header");
         }
         let named = driver.map_or_else(
             || "its driver".to_owned(),
@@ -179,6 +186,23 @@ mod tests {
             Expectation::of(&tunnel, Some("wireguard"), Some(1)).mode,
             None
         );
+    }
+
+    #[test]
+    fn devices_that_see_nothing_are_not_for_the_filter_and_a_bond_is() {
+        for kind in ["dummy", "ifb", "nlmon", "vrf"] {
+            let link = Link {
+                kind: Some(kind.to_owned()),
+                ..ethernet()
+            };
+            assert_eq!(Expectation::of(&link, Some(kind), Some(1)).mode, None);
+        }
+        let loopback = Link {
+            hardware_type: 772,
+            ..Link::default()
+        };
+        assert_eq!(Expectation::of(&loopback, None, Some(0)).mode, None);
+        assert_eq!(mode("bond", None), Some(Mode::Native));
     }
 
     #[test]

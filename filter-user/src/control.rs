@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use filter_kernel::features::Obstacle;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -138,6 +140,9 @@ pub struct Status {
     /// Reloads since the start.
     #[serde(default)]
     pub reloads: Reloads,
+    /// Who counts as a client.
+    #[serde(default)]
+    pub clients: ClientsStatus,
     /// Policies and overrides.
     #[serde(default, flatten)]
     pub standing: Standing,
@@ -155,7 +160,7 @@ pub struct Reloads {
 }
 
 /// One interface in use.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 pub struct Attachment {
     /// Name of the interface.
     pub interface: String,
@@ -164,6 +169,23 @@ pub struct Attachment {
     /// Whether it is filtered.
     #[serde(default)]
     pub state: AttachmentState,
+    /// The name that the configuration has for it, where it has another one now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured_as: Option<String>,
+    /// What keeps it from being filtered as the configuration says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obstacles: Vec<Obstacle>,
+}
+
+/// Who counts as a client, beside private addresses.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct ClientsStatus {
+    /// Networks behind the filtered interfaces, each with the interface that it is on.
+    pub on_link: BTreeMap<IpNet, String>,
+    /// Prefixes of the configuration.
+    pub listed: Vec<IpNet>,
+    /// Blocked queries of others in the last minute.
+    pub strangers_last_minute: u64,
 }
 
 /// Whether an interface is filtered.
@@ -177,6 +199,8 @@ pub enum AttachmentState {
     Absent,
     /// There is one, and the program is not attached to it.
     Unfiltered,
+    /// The program is attached and does not see its frames.
+    Unseen,
 }
 
 /// What is in force of custom categories.

@@ -1,4 +1,4 @@
-//! An interface that takes VLAN tags off before the program sees them is not answered on.
+//! Where VLAN tags are taken off before the program sees them, nothing is answered, and nothing blocked passes.
 
 use std::{
     fs,
@@ -51,7 +51,7 @@ fn assert_soon(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn blocked_queries_pass_where_tags_are_taken_off_until_they_are_not() {
+fn blocked_queries_are_dropped_where_tags_are_taken_off_until_they_are_not() {
     let lab = Lab::new().unwrap();
     let router = lab.router();
     router
@@ -74,16 +74,22 @@ fn blocked_queries_pass_where_tags_are_taken_off_until_they_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("list.txt");
     fs::write(&list, "||blocked.example^\n").unwrap();
-    let arguments = ["--interface", NEAR, "--list", list.to_str().unwrap()];
+    let arguments = [
+        "--interface",
+        NEAR,
+        "--force",
+        "--list",
+        list.to_str().unwrap(),
+    ];
     let filter = Filter::start(&lab, folder.path(), &arguments).unwrap();
 
     let said = filter
         .process()
-        .wait_for_line(0, "takes VLAN tags off", SOON)
+        .wait_for_line(0, "VLAN tags are taken off", SOON)
         .unwrap();
     assert!(said.text.contains(&format!("ethtool -K {FAR} txvlan off")));
     assert!(!is_answered(&socket));
-    assert_eq!(filter.counter("pass_tag_offload").unwrap(), 1);
+    assert_eq!(filter.counter("drop_tag_offload").unwrap(), 1);
     assert_eq!(filter.counter("answer_nxdomain").unwrap(), 0);
 
     lab.switch_offload(router, FAR, "txvlan", false).unwrap();
@@ -91,5 +97,5 @@ fn blocked_queries_pass_where_tags_are_taken_off_until_they_are_not() {
     lab.switch_offload(router, FAR, "txvlan", true).unwrap();
     assert_soon(|| !is_answered(&socket));
     let err = filter.process().text(Stream::Err);
-    assert_eq!(err.matches("takes VLAN tags off").count(), 2, "{err}");
+    assert_eq!(err.matches("VLAN tags are taken off").count(), 2, "{err}");
 }

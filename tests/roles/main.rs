@@ -3,5 +3,7 @@
 
 mod clocks;
 mod interfaces;
+mod near;
+mod obstacles;
 mod role_overrides;
 mod roles;

@@ -1,14 +1,19 @@
 //! `nxdp check`.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
 
 use clap::Args;
+use filter_kernel::features::{self, Bindings, Obstacle, OnLink, Purpose};
 use filter_lists::list::Kind;
 use filter_user::{
-    config::{Config, ListConfig},
+    config::{ClientMatch, Config, ListConfig},
     pipeline::{Compiled, Guarding, ListOutcome, Request, Sources},
-    service::progress_bar,
+    service::{idle_policy, progress_bar},
 };
+use serde::Serialize;
 use serde_json::json;
 
 use super::{Failure, GivenLists, policies::PolicyTable, print_findings};
@@ -38,15 +43,88 @@ impl Arguments {
         if self.json {
             let mut account = account(&config, &compiled)?;
             account["policies"] = policies.json();
+            account["interfaces"] = serde_json::to_value(interfaces(&config)?)?;
             writeln!(out, "{account}")?;
         } else {
             print(&config, &compiled, &mut out)?;
             if !config.policies.is_empty() {
                 policies.print(&mut out)?;
             }
+            print_interfaces(&interfaces(&config)?, &mut out)?;
+            for name in idle_policies(&config)? {
+                writeln!(out, "policy: {}", idle_policy(&name))?;
+            }
         }
         compiled.admit().map_err(Failure::usage)
     }
+}
+
+/// An interface of the configuration that is on this machine.
+#[derive(Serialize)]
+struct Here {
+    name: String,
+    /// Networks whose addresses count as clients, each with the interface that it is on.
+    clients: OnLink,
+    obstacles: Vec<Obstacle>,
+}
+
+/// The interfaces of the configuration, as far as they are on this machine.
+fn interfaces(config: &Config) -> Result<Vec<Here>, features::Error> {
+    if config.interfaces.is_empty() {
+        return Ok(Vec::new());
+    }
+    let purpose = Purpose {
+        mode: config.mode.into(),
+        has_vlan_policies: config.has_vlan_policies(),
+    };
+    let mut bindings = Bindings::default();
+    let bound = bindings.resolve_all(config.interfaces.iter(), &features::hooks()?);
+    let here = bound.into_iter().map(|(name, index)| {
+        let index = BTreeSet::from([index]);
+        Ok(Here {
+            name,
+            clients: features::on_link(&index)?,
+            obstacles: features::obstacles(&index, purpose)?,
+        })
+    });
+    here.collect()
+}
+
+/// Interfaces of policies that nothing comes by, where an interface of the configuration is here at all.
+fn idle_policies(config: &Config) -> Result<Vec<String>, features::Error> {
+    let (mut bindings, hooks) = (Bindings::default(), features::hooks()?);
+    let bound = bindings.resolve_all(config.interfaces.iter(), &hooks);
+    let clients = config.policies.values().flat_map(|policy| &policy.clients);
+    let names = clients.filter_map(|client| match client {
+        ClientMatch::Interface(name) => Some(name),
+        _ => None,
+    });
+    let names: BTreeSet<&String> = names.collect();
+    if bound.is_empty() || names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named = bindings.resolve_all(names.iter().copied(), &hooks);
+    let used = features::policy_names(&named, &bound.into_values().collect())?;
+    let is_used = |name: &&String| used.values().any(|used| used == *name);
+    Ok(names
+        .into_iter()
+        .filter(|name| !is_used(name))
+        .cloned()
+        .collect())
+}
+
+fn print_interfaces(interfaces: &[Here], out: &mut dyn Write) -> io::Result<()> {
+    for interface in interfaces {
+        let name = &interface.name;
+        writeln!(out, "interface {name}: clients are private addresses")?;
+        for (prefix, on) in &interface.clients {
+            writeln!(out, "interface {name}: clients are {prefix} on {on}")?;
+        }
+        for obstacle in &interface.obstacles {
+            writeln!(out, "interface {obstacle}")?;
+        }
+    }
+    Ok(())
 }
 
 /// A list as it takes effect.

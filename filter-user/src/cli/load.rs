@@ -22,6 +22,9 @@ pub(super) struct InterfaceArguments {
     /// Where the program runs; there is no silent fall-back [default: native]
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeFlag>,
+    /// Attach in spite of what is known to keep an interface from being filtered
+    #[arg(long)]
+    force: bool,
 }
 
 impl InterfaceArguments {
@@ -37,6 +40,7 @@ impl InterfaceArguments {
         if let Some(mode) = self.mode {
             config.mode = mode.into();
         }
+        config.force |= self.force;
         if config.interfaces.is_empty() {
             return Err(Failure::usage(config::Error::NoInterface));
         }
@@ -103,7 +107,14 @@ pub(super) struct UnloadArguments {
 
 impl UnloadArguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        match service::unload(&self.pins.pins)? {
+        let unloaded = service::unload(&self.pins.pins)?;
+        for id in filter_kernel::unattached_programs() {
+            eprintln!(
+                "program {id} is called nxdp, too, and no attachment runs it: if no other nxdp is starting, a driver \
+                 did not let go of it and it may go on to answer; set the interface that it was on down and up"
+            );
+        }
+        match unloaded {
             Unloaded::Everything => eprintln!("unloaded: nothing is left"),
             Unloaded::ButForDaemon => eprintln!(
                 "unloaded: nothing is filtered, nothing is left but the maps that the running daemon has open; end it too"

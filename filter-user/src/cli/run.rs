@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     #[arg(long = "interface", short = 'i', value_name = "IF")]
     interfaces: Vec<String>,
     /// Prefix of clients with public addresses, such as 203.0.113.0/24; may be repeated.
-    /// Private addresses and the interface's own prefixes are always answered
+    /// Private addresses and the networks behind the interfaces are always answered
     #[arg(long = "client", value_name = "PREFIX")]
     clients: Vec<ipnet::IpNet>,
     #[command(flatten)]
@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     /// Where the program runs; there is no silent fall-back [default: native]
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeFlag>,
+    /// Attach in spite of what is known to keep an interface from being filtered
+    #[arg(long)]
+    force: bool,
     /// What a client gets for a blocked name [default: nxdomain]
     #[arg(long, value_name = "ANSWER", value_parser = answer_parser())]
     answer: Option<AnswerChoice>,
@@ -64,6 +67,7 @@ impl Arguments {
         if let Some(mode) = self.mode {
             config.mode = mode.into();
         }
+        config.force |= self.force;
         config.answer = self.answer.unwrap_or(config.answer);
         config.limit.answers_per_s = self.answers_per_s.unwrap_or(config.limit.answers_per_s);
         if let Some(queries) = self.log {

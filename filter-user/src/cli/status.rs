@@ -10,7 +10,10 @@ use clap::{Args, ValueEnum};
 use filter_common::reason::Reason;
 use filter_user::{
     config::LogQueries,
-    control::{self, AttachmentState, CustomStatus, PolicyStats, Response, Stats, Status, Verb},
+    control::{
+        self, AttachmentState, ClientsStatus, CustomStatus, PolicyStats, Response, Stats, Status,
+        Verb,
+    },
     querylog::LogStats,
     regime::PolicyStanding,
 };
@@ -160,6 +163,26 @@ fn print_custom(out: &mut impl io::Write, custom: &CustomStatus) -> io::Result<(
     Ok(())
 }
 
+/// Who counts as a client, and whether others ask.
+fn print_clients(out: &mut impl io::Write, clients: &ClientsStatus) -> io::Result<()> {
+    writeln!(out, "clients      private addresses")?;
+    for (prefix, interface) in &clients.on_link {
+        writeln!(out, "clients      {prefix} on {interface}")?;
+    }
+    for prefix in &clients.listed {
+        writeln!(out, "clients      {prefix} (listed)")?;
+    }
+    if clients.strangers_last_minute > 0 {
+        let count = clients.strangers_last_minute;
+        writeln!(
+            out,
+            "strangers    {count} blocked queries of other addresses in the last minute; if they are clients, list \
+             their prefixes with `clients`"
+        )?;
+    }
+    Ok(())
+}
+
 fn print_status(status: &Status) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
@@ -172,9 +195,21 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
             AttachmentState::Attached => attachment.mode.as_str(),
             AttachmentState::Absent => "not there",
             AttachmentState::Unfiltered => "NOT FILTERED; `nxdp attach`",
+            AttachmentState::Unseen => "NOT FILTERED: its frames do not reach the program",
         };
-        writeln!(out, "interface    {} ({state})", attachment.interface)?;
+        let configured = attachment.configured_as.as_ref();
+        let configured = configured.map(|name| format!(", {name} in the configuration"));
+        let configured = configured.unwrap_or_default();
+        writeln!(
+            out,
+            "interface    {} ({state}{configured})",
+            attachment.interface
+        )?;
+        for obstacle in &attachment.obstacles {
+            writeln!(out, "obstacle     {obstacle}")?;
+        }
     }
+    print_clients(&mut out, &status.clients)?;
     writeln!(
         out,
         "generation   {}: {} names, {} bytes of kernel memory ({:.1} a name), {} with room for the next",

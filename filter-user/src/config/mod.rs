@@ -60,6 +60,9 @@ pub struct Config {
     /// Where the program runs.
     #[serde(default)]
     pub mode: ModeChoice,
+    /// Whether interfaces are attached to in spite of a known obstacle.
+    #[serde(default)]
+    pub force: bool,
     /// What a client gets for a blocked name, unless its list says otherwise.
     #[serde(default)]
     pub answer: AnswerChoice,
@@ -190,6 +193,12 @@ impl ListConfig {
 }
 
 impl Config {
+    /// Whether some client of a policy is a VLAN.
+    pub fn has_vlan_policies(&self) -> bool {
+        let mut clients = self.policies.values().flat_map(|policy| &policy.clients);
+        clients.any(|client| matches!(client, ClientMatch::Vlan(_)))
+    }
+
     /// Reads a file; paths in it become relative to its folder.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = input::text(path).map_err(|source| Error::Read {

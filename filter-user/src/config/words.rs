@@ -16,6 +16,15 @@ pub enum ModeChoice {
     Skb,
 }
 
+impl From<ModeChoice> for filter_kernel::features::Mode {
+    fn from(mode: ModeChoice) -> Self {
+        match mode {
+            ModeChoice::Native => Self::Native,
+            ModeChoice::Skb => Self::Skb,
+        }
+    }
+}
+
 /// An answer in the configuration's words: every kind that says something without an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerChoice(AnswerKind);

@@ -48,7 +48,21 @@ impl Snapshot {
             (labels, is_attached.into())
         });
         let help = "1 for each interface that is filtered, 0 for one that should be";
-        families.gauges("interface_attached", help, interfaces)
+        families.gauges("interface_attached", help, interfaces)?;
+        let obstacles = self.status.interfaces.iter().flat_map(|attachment| {
+            attachment.obstacles.iter().map(|obstacle| {
+                let labels = vec![
+                    ("interface", attachment.interface.as_str()),
+                    ("kind", obstacle.kind.name()),
+                ];
+                (labels, 1)
+            })
+        });
+        let help = "1 for each thing that keeps an interface from being filtered as configured";
+        families.gauges("interface_obstacle", help, obstacles)?;
+        let help = "Networks behind the filtered interfaces, whose addresses count as clients";
+        let networks = self.status.clients.on_link.len() as u64;
+        families.gauge("client_networks", help, networks)
     }
 
     fn policies(&self, families: &mut Families<'_>) -> fmt::Result {

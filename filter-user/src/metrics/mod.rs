@@ -43,6 +43,8 @@ pub fn encode(status: Status, stats: Stats, lists: Accounts) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use filter_kernel::features::{Obstacle, ObstacleKind};
+
     use super::*;
     use crate::{
         config::LogQueries,
@@ -59,6 +61,13 @@ mod tests {
                 interface: "lan0".to_owned(),
                 mode: "native".to_owned(),
                 state: AttachmentState::Attached,
+                obstacles: vec![Obstacle {
+                    interface: "lan0".to_owned(),
+                    kind: ObstacleKind::Merging,
+                    says: "words".to_owned(),
+                    remedy: None,
+                }],
+                ..Attachment::default()
             }],
             generation: 7,
             names: 1000,
@@ -148,6 +157,8 @@ mod tests {
             "nxdp_list_last_fetch_failed{list=\"odd \\\"list\\\"\"} 1",
             "nxdp_category_blocked_total{category=\"ads\"} 4",
             "nxdp_interface_attached{interface=\"lan0\",mode=\"native\"} 1",
+            "nxdp_interface_obstacle{interface=\"lan0\",kind=\"merging\"} 1",
+            "nxdp_client_networks 0",
             "nxdp_reloads_total{result=\"failed\"} 1",
             "nxdp_log_lost_total 2",
             "nxdp_dnstap_lost_total{target=\"/run/tap\"} 3",

@@ -39,12 +39,12 @@ impl Staged {
 /// What depends on the machine's interfaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
-    /// Prefixes that may be answered, besides those of policies.
+    /// Listed prefixes that may be answered, besides those of policies.
     pub answered: BTreeSet<Prefix>,
-    /// Indexes of interfaces by name.
-    pub indexes: BTreeMap<String, u32>,
-    /// Interfaces on which answers would leave without their VLAN tag, and the way out of that.
-    pub untagged: BTreeMap<u32, String>,
+    /// By the index of an interface that frames come by, the name that policies have for it.
+    pub names: BTreeMap<u32, String>,
+    /// Interfaces on which answers would leave without their VLAN tag.
+    pub untagged: BTreeSet<u32>,
 }
 
 impl Plan {
@@ -80,12 +80,12 @@ pub(super) fn assignments(plan: &Plan, links: &Links) -> Result<Arc<Assignments>
         let count = prefixes.len();
         return Err(Error::PrefixesFull { count, max });
     }
-    let untagged = links.untagged.keys();
+    let untagged = links.untagged.iter();
     let mut interfaces: BTreeMap<u32, InterfaceRecord> = untagged
         .map(|index| (*index, InterfaceRecord(INTERFACE_UNTAGGED)))
         .collect();
-    for (name, policy) in &clients.interfaces {
-        if let Some(index) = links.indexes.get(name) {
+    for (index, name) in &links.names {
+        if let Some(policy) = clients.interfaces.get(name) {
             interfaces.entry(*index).or_default().0 |= policy;
         }
     }

@@ -6,7 +6,7 @@ use filter_common::layout::RECORD_BYTES;
 use jiff::Timestamp;
 
 use super::{
-    Cause, Service, error_chain,
+    Cause, Service, clients, error_chain,
     socket::{Asked, Socket},
 };
 use crate::{
@@ -109,6 +109,7 @@ fn status(service: &Service) -> Status {
         pid: std::process::id(),
         uptime_s: service.started.elapsed().as_secs(),
         interfaces: service.interfaces.attachments(),
+        clients: clients::status(&service.config, &service.near, &service.strangers),
         generation: header.map_or(0, |header| header.generation),
         names,
         generation_bytes,

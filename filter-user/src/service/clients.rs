@@ -1,74 +1,149 @@
-//! Who may be answered, besides private addresses: the prefixes of the
-//! configuration, and those that the attached interfaces are in themselves.
+//! Who is who by the machine's interfaces: which policy an interface means, and whose addresses
+//! may be answered besides private ones.
 //!
-//! The latter change when a provider renumbers; they are read again every second.
+//! Both change with the machine: a provider renumbers, a port joins a bridge, an interface gets
+//! another name. They are read again at each change that the kernel tells of, and every second.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use filter_kernel::{
+    Prefix,
+    features::{self, Bindings, OnLink},
 };
 
-use filter_kernel::{Prefix, features};
-use ipnet::IpNet;
-use nix::{
-    ifaddrs::{InterfaceAddress, getifaddrs},
-    net::if_::if_nametoindex,
-    sys::socket::SockaddrStorage,
-};
-
+use super::{display::Display, interfaces::Interfaces};
 use crate::{
     config::{Config, ModeChoice},
+    control::ClientsStatus,
     policy::Policies,
     regime::Links,
 };
 
-/// What clients depend on: interfaces as they are now.
-pub(super) fn links(config: &Config, policies: &Policies) -> Links {
+/// So many looks are a minute.
+const MINUTE_LOOKS: usize = 60;
+/// Every so many looks the map is compared, also if nothing changed: others write it too.
+const COMPARE_LOOKS: u32 = 16;
+
+/// What policies depend on: interfaces as they are now.
+pub(super) fn links(
+    config: &Config,
+    policies: &Policies,
+    interfaces: &Interfaces,
+    bindings: &mut Bindings,
+) -> Result<Links, features::Error> {
     let names = policies.clients().interfaces.keys();
-    // One that is not there yet may come.
-    let indexes = names.filter_map(|name| {
-        let index = if_nametoindex(name.as_str()).ok()?;
-        Some((name.clone(), index))
-    });
-    Links {
-        answered: answered(config),
-        indexes: indexes.collect(),
-        untagged: untagged(config),
+    let mut named = BTreeMap::new();
+    if names.len() > 0 {
+        // One that is not there yet may come.
+        named = bindings.resolve_all(names, &features::hooks()?);
     }
-}
-
-/// Interfaces on which answers would leave without their VLAN tag; generic mode sees every tag.
-fn untagged(config: &Config) -> BTreeMap<u32, String> {
-    match config.mode {
-        // A kernel that tells nothing of its interfaces is told of where they are looked at.
-        ModeChoice::Native => features::untagged(&config.interfaces).unwrap_or_default(),
-        ModeChoice::Skb => BTreeMap::new(),
-    }
-}
-
-/// Every prefix whose addresses may be answered, those of policies apart.
-fn answered(config: &Config) -> BTreeSet<Prefix> {
     let listed = config.clients.iter().copied().map(Prefix::from);
-    // Without addresses there are no prefixes on the link; the next look may find some.
-    let addresses = getifaddrs().into_iter().flatten();
-    let on_link = addresses
-        .filter(|address| config.interfaces.contains(&address.interface_name))
-        .filter_map(|address| on_link_prefix(&address))
-        .map(Prefix::from);
-    listed.chain(on_link).collect()
+    Ok(Links {
+        answered: listed.collect(),
+        names: features::policy_names(&named, &interfaces.indexes())?,
+        untagged: untagged(config, interfaces)?,
+    })
 }
 
-fn on_link_prefix(address: &InterfaceAddress) -> Option<IpNet> {
-    let ip = ip_of(address.address.as_ref()?)?;
-    let mask = ip_of(address.netmask.as_ref()?)?;
-    let prefix = IpNet::with_netmask(ip, mask).ok()?.trunc();
-    // A default route as an address says nothing about who is near.
-    (prefix.prefix_len() > 0).then_some(prefix)
+/// Names of interfaces in policies that nothing filtered comes by.
+pub(super) fn idle(policies: &Policies, links: &Links) -> BTreeSet<String> {
+    let names = policies.clients().interfaces.keys();
+    let is_used = |name: &&String| links.names.values().any(|used| used == *name);
+    names.filter(|name| !is_used(name)).cloned().collect()
 }
 
-fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
-    if let Some(address) = address.as_sockaddr_in() {
-        return Some(SocketAddr::from((address.ip(), 0)).ip());
+/// Interfaces on which answers would leave without their VLAN tag; generic mode sends the tag back.
+fn untagged(config: &Config, interfaces: &Interfaces) -> Result<BTreeSet<u32>, features::Error> {
+    match config.mode {
+        ModeChoice::Native => features::untagged(&interfaces.indexes()),
+        ModeChoice::Skb => Ok(BTreeSet::new()),
     }
-    address.as_sockaddr_in6().map(|address| address.ip().into())
+}
+
+/// The prefixes of networks, as the kernel has them.
+pub(super) fn prefixes(on_link: &OnLink) -> BTreeSet<Prefix> {
+    on_link.keys().copied().map(Prefix::from).collect()
+}
+
+/// The networks behind the filtered interfaces, kept up in the kernel.
+#[derive(Debug, Default)]
+pub(super) struct Near {
+    on_link: Option<OnLink>,
+    looks: u32,
+}
+
+impl Near {
+    /// Looks which networks there are, and lets `put` write them where it may be necessary.
+    pub(super) fn keep<E: From<features::Error> + From<filter_kernel::Error>>(
+        &mut self,
+        interfaces: &Interfaces,
+        display: &Display,
+        put: impl FnOnce(&BTreeSet<Prefix>) -> Result<bool, filter_kernel::Error>,
+    ) -> Result<(), E> {
+        let on_link = features::on_link(&interfaces.indexes())?;
+        let is_new = self.on_link.as_ref() != Some(&on_link);
+        self.looks = self.looks.wrapping_add(1);
+        if is_new || self.looks.is_multiple_of(COMPARE_LOOKS) {
+            let is_changed = put(&prefixes(&on_link))?;
+            if is_new && (is_changed || self.on_link.is_none()) {
+                display.clients(&on_link);
+            }
+            self.on_link = Some(on_link);
+        }
+        Ok(())
+    }
+
+    /// Writes them anew at the next look: the maps are others.
+    pub(super) fn forget(&mut self) {
+        self.on_link = None;
+    }
+}
+
+/// How many blocked queries came from nobody's address, lately.
+#[derive(Debug, Default)]
+pub(super) struct Strangers(VecDeque<u64>);
+
+impl Strangers {
+    /// Takes the count of this second.
+    pub(super) fn note(&mut self, count: u64) {
+        self.0.push_back(count);
+        while self.0.len() > MINUTE_LOOKS + 1 {
+            self.0.pop_front();
+        }
+    }
+
+    /// Those of the last minute.
+    fn last_minute(&self) -> u64 {
+        let first = self.0.front().copied().unwrap_or_default();
+        let last = self.0.back().copied().unwrap_or_default();
+        last.saturating_sub(first)
+    }
+}
+
+/// What is told of who counts as a client.
+pub(super) fn status(config: &Config, near: &Near, strangers: &Strangers) -> ClientsStatus {
+    ClientsStatus {
+        on_link: near.on_link.clone().unwrap_or_default(),
+        listed: config.clients.clone(),
+        strangers_last_minute: strangers.last_minute(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_of_more_than_a_minute_ago_are_not_lately() {
+        let mut strangers = Strangers::default();
+        assert_eq!(strangers.last_minute(), 0);
+        strangers.note(5);
+        assert_eq!(strangers.last_minute(), 0, "they came before this process");
+        strangers.note(8);
+        assert_eq!(strangers.last_minute(), 3);
+        for _ in 0..MINUTE_LOOKS {
+            strangers.note(8);
+        }
+        assert_eq!(strangers.last_minute(), 0);
+    }
 }

@@ -89,5 +89,5 @@ fn go_on(
 ) -> Result<Regime, Error> {
     let numbers = regime::numbers_in(&pinned.maps, config)?;
     let plan = Plan::of(config, categories, &numbers).map_err(PrepareError::Config)?;
-    Ok(pinned.change(|maps| furnish(config, plan, journal, maps))?)
+    pinned.change(|maps| furnish(config, plan, journal, maps))
 }

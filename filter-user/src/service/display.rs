@@ -4,7 +4,7 @@
 //! are plain lines, written when something changed.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     io::{IsTerminal as _, Write as _},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use filter_common::{
     reason::{Action, Reason},
 };
 
-use filter_kernel::Counters;
+use filter_kernel::{Counters, features::OnLink};
 use ipnet::IpNet;
 
 use crate::{
@@ -36,8 +36,8 @@ pub struct Display {
     shown: Option<Counters>,
     /// Counters are asked for, not shown.
     is_daemon: bool,
-    /// Interfaces that take VLAN tags off, as it was told.
-    untagged: BTreeMap<u32, String>,
+    /// Interfaces of policies that nothing filtered comes by, as it was told.
+    idle: BTreeSet<String>,
 }
 
 impl Display {
@@ -115,17 +115,23 @@ impl Display {
         eprintln!("loaded over {maps}: {names} names are active");
     }
 
-    /// Tells, once, which interfaces take VLAN tags off.
-    pub(super) fn untagged(&mut self, remedies: &BTreeMap<u32, String>) {
-        for (index, remedy) in remedies {
-            if !self.untagged.contains_key(index) {
-                self.trouble(&format!(
-                    "the interface with index {index} takes VLAN tags off: answers could leave in another VLAN, so \
-                     blocked queries pass there (pass_tag_offload) until `{remedy}`"
-                ));
-            }
+    /// Tells, once, which policies are for interfaces that nothing filtered comes by.
+    pub(super) fn idle_policies(&mut self, names: BTreeSet<String>) {
+        for name in names.difference(&self.idle) {
+            self.trouble(&format!("policy: {}", idle_policy(name)));
         }
-        self.untagged.clone_from(remedies);
+        self.idle = names;
+    }
+
+    /// Tells which networks count as clients.
+    pub(super) fn clients(&self, on_link: &OnLink) {
+        let networks = on_link
+            .iter()
+            .map(|(prefix, interface)| format!(", {prefix} on {interface}"));
+        self.trouble(&format!(
+            "clients are private addresses{}, and who is listed",
+            networks.collect::<String>()
+        ));
     }
 
     /// Tells which clients are sent answers by another way than other packets.
@@ -239,6 +245,14 @@ impl Display {
         }
         eprintln!("detached");
     }
+}
+
+/// What is wrong with a policy for an interface.
+pub fn idle_policy(name: &str) -> String {
+    format!(
+        "nothing that is filtered comes by interface:{name}: it is neither attached nor has a port that is; a VLAN is \
+         written vlan:ID"
+    )
 }
 
 /// A heading and the reasons that are summed below it.

@@ -2,24 +2,29 @@
 
 use std::path::PathBuf;
 
-use filter_kernel::{Pins, hold_pinned};
+use filter_kernel::{Hold, Pins, hold_pinned};
 use tokio::time::MissedTickBehavior;
 
 use super::{
-    Display, Error, Interfaces, Monitor, Order, Signals, WATCH_INTERVAL, error_chain, mode,
+    Display, Error, Interfaces, Monitor, Near, Order, Signals, WATCH_INTERVAL, error_chain,
 };
 use crate::config::Config;
 
-/// Attaches what is missing; with `watch`, stays and does so whenever an interface appears,
-/// until SIGINT or SIGTERM. Attachments stay in either case.
+/// Attaches what is missing, and lets the kernel know the networks behind; with `watch`, stays and does so
+/// whenever an interface or an address comes or goes, until SIGINT or SIGTERM. Attachments stay in either case.
 pub async fn attach(config: &Config, pins: PathBuf, watch: bool) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(Error::Signals)?;
     // Subscribed before the first look, so that nothing falls in between.
     let mut monitor = Monitor::open().map_err(Error::Monitor)?;
     let pins = Pins::at(pins);
-    let mut interfaces = Interfaces::new(&config.interfaces, mode(config));
+    let mut interfaces = Interfaces::of(config);
     let display = Display::of_daemon();
-    hold_pinned(&pins, |hold| interfaces.mend(hold, &display))??;
+    let mut near = Near::default();
+    let mut keep = |hold: &mut Hold<'_>| {
+        interfaces.mend(hold, &display)?;
+        near.keep(&interfaces, &display, |prefixes| hold.put_on_link(prefixes))
+    };
+    hold_pinned(&pins, &mut keep)??;
     if !watch {
         return interfaces.complete();
     }
@@ -34,8 +39,8 @@ pub async fn attach(config: &Config, pins: PathBuf, watch: bool) -> Result<(), E
             () = monitor.changed() => {}
             _ = tick.tick() => {}
         }
-        let mended = hold_pinned(&pins, |hold| interfaces.mend(hold, &display));
-        let error = mended.map_err(Error::from).and_then(|mended| mended).err();
+        let kept = hold_pinned(&pins, &mut keep);
+        let error = kept.map_err(Error::from).and_then(|kept| kept).err();
         let error = error.map(|error| error_chain(&error));
         if error != trouble {
             error.iter().for_each(|text| display.trouble(text));

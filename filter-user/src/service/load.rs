@@ -6,6 +6,7 @@
 //! Lists are never read here: whoever compiles them is the service user.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::{
         fs::{PermissionsExt as _, chown},
@@ -13,20 +14,33 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use filter_common::layout::Record;
-use filter_kernel::{Change, Load, Maps, Owner, Pins, features};
+use filter_kernel::{
+    Change, Counters, Filter, Load, Maps, Owner, Pins,
+    features::{self, Hook, Obstacle, Traffic},
+};
 use filter_lists::image::{Image, ImageError, ListInfo};
 use nix::unistd::User;
 
-use super::{capacity, display::Display, error_chain, furnish, mode, state::State};
+use super::{
+    Interfaces, Near, capacity, display::Display, error_chain, furnish, mode, state::State,
+    unseen::Unseen,
+};
 use crate::{
     config::{self, Config},
     overrides::Journal,
     policy::Categories,
     regime::{self, Plan},
 };
+
+/// How long the first frames after an attachment are waited for.
+const FIRST_FRAMES: Duration = Duration::from_millis(200);
+/// How long frames may come that the program does not see before that is told.
+const TRAFFIC_PATIENCE: Duration = Duration::from_secs(6);
 
 /// What `nxdp load` is to do, besides what the configuration says.
 #[derive(Clone, Debug)]
@@ -182,7 +196,7 @@ fn start_with(
         display.trouble(&error_chain(&error));
         Journal::unread(path)
     });
-    let mut regime = furnish(config, plan, journal, maps)?;
+    let mut regime = furnish::<LoadError>(config, plan, journal, maps)?;
     let is_right = |_: &[Record]| true;
     let custom = match &images.custom {
         Some(custom) => Change::To(custom.records(), &is_right),
@@ -211,20 +225,30 @@ fn attach(
     // What cannot be found out stands in nobody's way.
     let ways = features::other_ways(&config.interfaces, &config.clients);
     display.other_ways(&ways.unwrap_or_default());
+    let mut interfaces = Interfaces::of(config);
+    interfaces.resolve()?;
+    Near::default().keep::<LoadError>(&interfaces, display, |on_link| {
+        load.filter.maps.put_on_link(on_link)
+    })?;
     let mut failed = Vec::new();
+    let mut attached = BTreeSet::new();
     for interface in &config.interfaces {
-        match load.filter.attach_once(interface, mode(config)) {
-            Ok(true) => display.attached(interface, &mode(config).to_string()),
+        match attach_once(&mut load.filter, &interfaces, interface) {
+            Ok(true) => {
+                attached.extend(interfaces.bound().get(interface));
+                display.attached(interface, &mode(config).to_string());
+            }
             Ok(false) => {}
             Err(error) => {
                 display.trouble(&super::error_chain(&error));
-                let is_absent = matches!(error, filter_kernel::Error::NoInterface(_));
+                let is_absent = !interfaces.bound().contains_key(interface);
                 if !(is_absent && options.absent_ok) {
                     failed.push(interface.clone());
                 }
             }
         }
     }
+    tell_obstacles(&interfaces, &attached, &load.filter.maps, display)?;
     tell_other_modes(config, load.filter.hold()?.program_id()?, display)?;
     if failed.is_empty() {
         Ok(())
@@ -233,11 +257,73 @@ fn attach(
     }
 }
 
+/// Tells what is in the way, and whether frames that came meanwhile reach the program.
+///
+/// Without frames there is nothing to compare, and the daemon does when there are.
+fn tell_obstacles(
+    interfaces: &Interfaces,
+    attached: &BTreeSet<u32>,
+    maps: &Maps,
+    display: &Display,
+) -> Result<(), LoadError> {
+    let tell = |obstacles: Vec<Obstacle>| {
+        let texts = obstacles.iter().map(ToString::to_string);
+        texts.for_each(|text| display.trouble(&text));
+    };
+    tell(interfaces.obstacles_on(attached)?);
+    interfaces.tell_notes(attached, display)?;
+    let mut unseen = Unseen::default();
+    let before = features::traffic(attached)?;
+    let begun = Instant::now();
+    thread::sleep(FIRST_FRAMES);
+    while begun.elapsed() < TRAFFIC_PATIENCE {
+        let (traffic, counters) = (features::traffic(attached)?, maps.counters()?);
+        if !has_unseen_frames(&before, &traffic, &counters) {
+            return Ok(());
+        }
+        unseen.note(traffic, |index| counters.arrivals(index), Instant::now());
+        thread::sleep(FIRST_FRAMES);
+    }
+    tell(unseen.obstacles());
+    Ok(())
+}
+
+/// Whether some device received frames of which the program saw none.
+fn has_unseen_frames(
+    before: &BTreeMap<u32, Traffic>,
+    now: &BTreeMap<u32, Traffic>,
+    counters: &Counters,
+) -> bool {
+    let is_unseen = |(index, now): (&u32, &Traffic)| {
+        let has_grown = before
+            .get(index)
+            .is_some_and(|before| before.received < now.received);
+        has_grown && now.by.iter().all(|index| counters.arrivals(*index) == 0)
+    };
+    now.iter().any(is_unseen)
+}
+
+/// Attaches to an interface unless it has the program already; says whether it did.
+fn attach_once(
+    filter: &mut Filter,
+    interfaces: &Interfaces,
+    name: &str,
+) -> Result<bool, super::Error> {
+    let index = interfaces.bound().get(name);
+    let index = *index.ok_or_else(|| filter_kernel::Error::NoInterface(name.to_owned()))?;
+    let is_missing = !filter.is_attached(index);
+    if is_missing {
+        interfaces.attach(index, name, &mut filter.hold()?)?;
+    }
+    Ok(is_missing)
+}
+
 /// An attachment keeps its mode: there is no step from one to another without a gap.
 fn tell_other_modes(config: &Config, program: u32, display: &Display) -> Result<(), LoadError> {
     let wanted = mode(config).to_string();
     let hooks = features::hooks()?.into_iter();
-    for hook in hooks.filter(|hook| config.interfaces.contains(&hook.name)) {
+    let is_wanted = |hook: &Hook| config.interfaces.iter().any(|name| hook.is_called(name));
+    for hook in hooks.filter(is_wanted) {
         let ours = hook.attached.iter().find(|found| found.id == program);
         if let Some(mode) = ours.map(|found| found.mode.to_string())
             && mode != wanted

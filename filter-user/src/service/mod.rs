@@ -27,6 +27,7 @@ mod socket;
 mod state;
 mod supervisor;
 mod unload;
+mod unseen;
 mod update;
 mod watch;
 
@@ -35,12 +36,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use filter_common::layout::{Header, Record};
-use filter_kernel::{Change, Filter, Maps, Mode, features};
+use filter_common::{
+    layout::{Header, Record},
+    reason::Reason,
+};
+use filter_kernel::{
+    Change, Filter, Maps, Mode,
+    features::{self, Bindings},
+};
 use filter_lists::image::{Image, ImageError};
 use tokio::time::MissedTickBehavior;
 
 use self::{
+    clients::{Near, Strangers},
     custom::CustomState,
     display::Display,
     interfaces::{Interfaces, Monitor},
@@ -51,11 +59,12 @@ use self::{
     signals::{Order, Signals},
     socket::Socket,
     state::{Keeping, State},
+    unseen::Unseen,
     watch::Watch,
 };
 pub use self::{
     daemon::{DaemonOptions, daemon},
-    display::{human_bytes, progress_bar},
+    display::{human_bytes, idle_policy, progress_bar},
     keep::attach,
     load::{LoadError, LoadOptions, Room, load},
     reload::{PrepareError, Reread},
@@ -115,6 +124,11 @@ pub enum Error {
     /// The last image cannot be kept.
     #[error("keep the active lists for the next start; they stay in force")]
     State(#[from] ImageError),
+    /// Something stands in the way of filtering.
+    #[error(
+        "attach to {0}; `--force`, or `force = true` in the configuration, attaches all the same"
+    )]
+    Obstacle(features::Obstacle),
     /// Some interfaces are not filtered.
     #[error("attach to {}: not filtered", .0.join(", "))]
     NotAttached(Vec<String>),
@@ -130,9 +144,7 @@ pub enum Error {
 ///
 /// SIGHUP takes the configuration from `reread`, and all that it names, if all of it is right.
 pub async fn run(config: Config, reread: Arc<Reread>) -> Result<(), Error> {
-    for interface in &config.interfaces {
-        filter_kernel::interface_index(interface)?;
-    }
+    Interfaces::of(&config).must_be_there()?;
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let mut socket = Socket::open(&config)?;
     let mut service = tokio::select! {
@@ -159,6 +171,11 @@ struct Service {
     /// Everything that the configuration says was in force once; not yet where a start failed.
     is_whole: bool,
     interfaces: Interfaces,
+    /// What names of interfaces in policies mean.
+    bindings: Bindings,
+    near: Near,
+    strangers: Strangers,
+    unseen: Unseen,
     refresh: Refresh,
     reload: Option<Preparing>,
     /// SIGHUP came while something was being prepared.
@@ -210,7 +227,7 @@ impl Service {
         let custom = custom.map_or(0, |custom| custom.image.records().len());
         let mut filter = Filter::load(capacity::for_generations(records, custom))?;
         let journal = Journal::open(config.overrides()).map_err(regime::Error::Journal)?;
-        let regime = furnish(&config, plan, journal, &mut filter.maps)?;
+        let regime = furnish::<Error>(&config, plan, journal, &mut filter.maps)?;
         let side = Side::Own(Box::new(filter));
         let mut service = Self::new(config, reread, side, regime, refresh, observer, display);
         (service.sources, service.watch) = (sources, watch);
@@ -234,7 +251,11 @@ impl Service {
             watch: Watch::new(config.files()),
             custom: CustomState::new(Watch::new(config.custom_files())),
             is_whole: false,
-            interfaces: Interfaces::new(&config.interfaces, mode(&config)),
+            interfaces: Interfaces::of(&config),
+            bindings: Bindings::default(),
+            near: Near::default(),
+            strangers: Strangers::default(),
+            unseen: Unseen::default(),
             config,
             reread,
             sources: Arc::default(),
@@ -256,15 +277,17 @@ impl Service {
     }
 
     fn attach(&mut self) -> Result<(), Error> {
-        let mode = mode(&self.config);
         let ways = features::other_ways(&self.config.interfaces, &self.config.clients)?;
         self.display.other_ways(&ways);
+        self.interfaces.resolve()?;
         if let Side::Own(filter) = &mut self.side {
-            for interface in &self.config.interfaces {
-                filter.attach(interface, mode)?;
+            for (name, index) in self.interfaces.bound() {
+                self.interfaces.attach(*index, name, &mut filter.hold()?)?;
             }
         }
-        self.look_at_interfaces()
+        self.look_at_interfaces()?;
+        let live = self.interfaces.live();
+        Ok(self.interfaces.tell_notes(&live, &self.display)?)
     }
 
     async fn serve(&mut self, signals: &mut Signals, socket: &mut Socket) -> Result<(), Error> {
@@ -294,6 +317,7 @@ impl Service {
                     }
                 }
                 () = monitor.changed() => {
+                    self.interfaces.hurry();
                     let looked = self.look_at_interfaces();
                     self.note(looked);
                 }
@@ -311,16 +335,18 @@ impl Service {
     }
 
     /// Lets policies and overrides follow time and interfaces.
-    fn keep_regime(&mut self) -> Result<(), regime::Error> {
-        let links = clients::links(&self.config, self.regime.policies());
+    fn keep_regime(&mut self) -> Result<(), Error> {
+        let policies = self.regime.policies();
+        let links = clients::links(&self.config, policies, &self.interfaces, &mut self.bindings)?;
+        self.display.idle_policies(clients::idle(policies, &links));
         if self.side.is_replaced() {
+            self.near.forget();
             self.side.change(|maps| self.regime.install(maps))?;
         }
         // The first reload may fail, and schedules go on.
         if !self.regime.is_settled() && self.is_in_force() {
             self.side.change(|maps| self.regime.settle(maps))?;
         }
-        self.display.untagged(&links.untagged);
         if self.regime.is_due(&links) {
             // What is in force stays where this fails; the next second tries again.
             self.side.change(|maps| self.regime.keep(links, maps))?;
@@ -359,14 +385,28 @@ impl Service {
         self.keep_regime()?;
         self.observe()?;
         self.look_at_interfaces()?;
+        self.watch_traffic()?;
         Ok(self.regime.tidy_journal()?)
+    }
+
+    /// Compares what came with what the program saw.
+    fn watch_traffic(&mut self) -> Result<(), Error> {
+        let traffic = features::traffic(&self.interfaces.live())?;
+        let counters = self.side.maps().counters()?;
+        self.strangers.note(counters.of(Reason::NotClient));
+        let seen_of = |index| counters.arrivals(index);
+        self.unseen.note(traffic, seen_of, Instant::now());
+        let unseen = self.unseen.obstacles();
+        self.interfaces.keep_obstacles(unseen, &self.display)
     }
 
     fn look_at_interfaces(&mut self) -> Result<(), Error> {
         match &mut self.side {
             Side::Own(filter) => self.interfaces.mend(&mut filter.hold()?, &self.display),
             Side::Pinned(pinned) => self.interfaces.watch(pinned.program_id(), &self.display),
-        }
+        }?;
+        let put = |prefixes: &_| self.side.change(|maps| maps.put_on_link(prefixes));
+        self.near.keep(&self.interfaces, &self.display, put)
     }
 
     /// Tells what went wrong beside reloads, once.
@@ -465,15 +505,23 @@ impl Service {
 }
 
 /// Puts in force what the maps hold besides the lists.
-fn furnish(
+fn furnish<E>(
     config: &Config,
     plan: Plan,
     journal: (Journal, Book),
     maps: &mut Maps,
-) -> Result<Regime, regime::Error> {
-    let links = clients::links(config, plan.policies());
+) -> Result<Regime, E>
+where
+    E: From<features::Error> + From<filter_kernel::Error> + From<regime::Error>,
+{
+    let mut interfaces = Interfaces::of(config);
+    interfaces.resolve()?;
+    let bindings = &mut Bindings::default();
+    let links = clients::links(config, plan.policies(), &interfaces, bindings)?;
+    let on_link = features::on_link(&interfaces.indexes())?;
+    maps.put_on_link(&clients::prefixes(&on_link))?;
     maps.set_limit(config.limit.answers_per_s, config.limit.burst);
-    Regime::start(plan, links, journal, maps)
+    Ok(Regime::start(plan, links, journal, maps)?)
 }
 
 fn mode(config: &Config) -> Mode {

@@ -227,7 +227,9 @@ impl Service {
     }
 
     fn put_in_force(&mut self, prepared: Prepared) -> Result<(), Error> {
-        let links = clients::links(&prepared.config, prepared.plan.policies());
+        let policies = prepared.plan.policies();
+        let bindings = &mut self.bindings;
+        let links = clients::links(&prepared.config, policies, &self.interfaces, bindings)?;
         // Numbers may mean something else afterwards.
         self.book()?;
         let staged = (self.side).change(|maps| self.regime.stage(prepared.plan, links, maps))?;

@@ -1,12 +1,16 @@
 //! `nxdp unload`: the way back, and proof that it was gone.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use filter_kernel::{Pins, Removed, features};
+use filter_kernel::{
+    Pins, Removed,
+    features::{self, Obstacle, ObstacleKind, Purpose},
+};
 
 /// How long what was removed may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(5);
@@ -18,6 +22,9 @@ pub enum Error {
     /// The pins cannot be removed.
     #[error(transparent)]
     Kernel(#[from] filter_kernel::Error),
+    /// The kernel would let the program run on.
+    #[error("unload: {0}; then unload again, nothing was changed")]
+    LargePackets(Obstacle),
     /// The interfaces cannot be listed.
     #[error(transparent)]
     Interfaces(#[from] features::Error),
@@ -47,6 +54,7 @@ pub fn unload(pins: &Path) -> Result<Unloaded, Error> {
     if !pins.exist() {
         return Ok(Unloaded::Everything);
     }
+    stop_at_large_packets(&pins)?;
     let removed = pins.remove()?;
     wait_for_programs(&removed)?;
     let unloaded = wait_for_maps(&removed)?;
@@ -56,6 +64,27 @@ pub fn unload(pins: &Path) -> Result<Unloaded, Error> {
             way_out: format!("look into {}", pins.root().display()),
         }),
         false => Ok(unloaded),
+    }
+}
+
+/// A driver that finds packets too large for a program also refuses to let go of one: Linux 6.1 then
+/// counts it as detached, and it goes on to answer.
+fn stop_at_large_packets(pins: &Pins) -> Result<(), Error> {
+    let native = Purpose {
+        mode: features::Mode::Native,
+        has_vlan_policies: false,
+    };
+    let is_native = |hook: &features::Hook| {
+        let mut attached = hook.attached.iter();
+        attached.any(|program| program.mode == features::Mode::Native)
+    };
+    let hooks = features::hooks()?.into_iter().filter(is_native);
+    let natives: BTreeSet<u32> = hooks.map(|hook| hook.index).collect();
+    let ours = pins.attached()?.intersection(&natives).copied().collect();
+    let mut obstacles = features::obstacles(&ours, native)?.into_iter();
+    match obstacles.find(|obstacle| obstacle.kind == ObstacleKind::LargePackets) {
+        Some(obstacle) => Err(Error::LargePackets(obstacle)),
+        None => Ok(()),
     }
 }
 

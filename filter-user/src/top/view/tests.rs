@@ -40,6 +40,7 @@ fn filled(mut sample: Sample) -> Sample {
         interface: "lan0".to_owned(),
         mode: "native".to_owned(),
         state: AttachmentState::Attached,
+        ..Attachment::default()
     }];
     sample.stats.log.queries = LogQueries::All;
     sample

@@ -1,0 +1,186 @@
+//! Interfaces on which a filter would be attached and silent: refused with words, or told.
+#![allow(clippy::unwrap_used)]
+
+use std::{process::Command, time::Duration};
+
+use nxdp_lab::{
+    filter::binary,
+    lab::{LAN_INTERFACE, Lab},
+    namespace::Namespace,
+    process::Process,
+    raw_socket::RawSocket,
+    roles::{Roles, wait_for},
+};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Starts the filter on one interface.
+fn start(namespace: &Namespace, folder: &std::path::Path, arguments: &[&str]) -> Process {
+    std::fs::write(folder.join("list.txt"), "||blocked.example^\n").unwrap();
+    let mut command = Command::new(binary().unwrap());
+    command.arg("run").args(arguments);
+    command.arg("--list").arg(folder.join("list.txt"));
+    command.arg("--socket").arg(folder.join("control.sock"));
+    namespace.spawn(command).unwrap()
+}
+
+fn refused(namespace: &Namespace, arguments: &[&str], says: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = start(namespace, folder.path(), arguments);
+    let status = process.wait(SOON).unwrap().expect("it ends");
+    let text = process.text(nxdp_lab::process::Stream::Err);
+    assert!(!status.success(), "{text}");
+    for part in says.iter().chain(&["--force"]) {
+        assert!(text.contains(part), "{arguments:?}: {text} lacks {part}");
+    }
+}
+
+fn status(folder: &std::path::Path) -> Value {
+    let mut command = Command::new(binary().unwrap());
+    command
+        .args(["status", "--json", "--socket"])
+        .arg(folder.join("control.sock"));
+    serde_json::from_slice(&command.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn interfaces_that_cannot_be_filtered_are_refused_with_the_reason() {
+    let namespace = Namespace::new("obstacles").unwrap();
+    namespace
+        .output("ip", &["tuntap", "add", "dev", "tun0", "mode", "tun"])
+        .unwrap();
+    namespace
+        .ip_batch("link add ifb0 type ifb\nlink set lo up\nlink set tun0 up\n")
+        .unwrap();
+    for mode in ["native", "skb"] {
+        let on = |interface| ["-i", interface, "--mode", mode];
+        refused(
+            &namespace,
+            &on("lo"),
+            &["lo: answers do not come back on the loopback"],
+        );
+        refused(
+            &namespace,
+            &on("tun0"),
+            &["tun0: its frames have no Ethernet header"],
+        );
+        refused(
+            &namespace,
+            &on("ifb0"),
+            &["ifb0: no frames come by a device of kind ifb"],
+        );
+    }
+}
+
+#[test]
+fn queries_that_a_port_puts_together_are_told_before_a_generic_program_is_attached() {
+    let namespace = Namespace::new("merging").unwrap();
+    namespace
+        .ip_batch(
+            "link add br0 type bridge\nlink add lan1 type veth peer name far1\n\
+             link set lan1 master br0\nlink set lan1 up\nlink set far1 up\nlink set br0 up\n",
+        )
+        .unwrap();
+    for offload in ["rx-gro-list", "rx-udp-gro-forwarding"] {
+        let switch = |state| {
+            namespace
+                .output("ethtool", &["-K", "lan1", "gro", "on", offload, state])
+                .unwrap();
+        };
+        switch("on");
+        let remedy = format!("ethtool -K lan1 {offload} off");
+        refused(
+            &namespace,
+            &["-i", "br0", "--mode", "skb"],
+            &["several queries", &remedy],
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let forced = start(
+            &namespace,
+            folder.path(),
+            &["-i", "br0", "--mode", "skb", "--force"],
+        );
+        forced.wait_for_line(0, &remedy, SOON).unwrap();
+        let found = || status(folder.path())["interfaces"][0]["obstacles"][0]["kind"].clone();
+        assert_eq!(found(), json!("merging"));
+        switch("off");
+        wait_for("the obstacle to go", || Ok(found().is_null())).unwrap();
+    }
+}
+
+#[test]
+fn frames_that_the_program_does_not_see_are_told_within_seconds() {
+    let namespace = Namespace::new("unseen").unwrap();
+    // Such a device counts what is sent to it as received, and hands nothing up.
+    namespace
+        .ip_batch("link add ifb0 type ifb\nlink set ifb0 up\n")
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = start(
+        &namespace,
+        folder.path(),
+        &["-i", "ifb0", "--mode", "skb", "--force"],
+    );
+    run.wait_for_line(0, "attached to", SOON).unwrap();
+    let socket = RawSocket::open(&namespace, "ifb0").unwrap();
+    let begun = std::time::Instant::now();
+    wait_for("the count to be compared", || {
+        socket.send(&[0xff; 60]).unwrap();
+        Ok(status(folder.path())["interfaces"][0]["state"] == json!("unseen"))
+    })
+    .unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    run.wait_for_line(0, "the program saw none of them", SOON)
+        .unwrap();
+    let mut metrics = Command::new(binary().unwrap());
+    metrics
+        .args(["metrics", "--socket"])
+        .arg(folder.path().join("control.sock"));
+    let metrics = String::from_utf8(metrics.output().unwrap().stdout).unwrap();
+    for line in [
+        "nxdp_interface_attached{interface=\"ifb0\",mode=\"skb\"} 0",
+        "nxdp_interface_obstacle{interface=\"ifb0\",kind=\"unseen\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{metrics} lacks {line}");
+    }
+}
+
+#[test]
+fn a_pair_whose_other_end_has_no_program_is_told_by_run_and_load() {
+    let namespace = Namespace::new("peer").unwrap();
+    namespace
+        .ip_batch("link add lan0 type veth peer name far0\nlink set lan0 up\nlink set far0 up\n")
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = start(&namespace, folder.path(), &["-i", "lan0"]);
+    let said = "lan0: its other end far0 has no XDP program: answers get stuck";
+    run.wait_for_line(0, said, SOON).unwrap();
+    assert_eq!(
+        status(folder.path())["interfaces"][0]["obstacles"][0]["kind"],
+        json!("peer")
+    );
+}
+
+#[test]
+fn load_leaves_out_what_it_refuses_and_attaches_the_rest() {
+    let lab = Lab::new().unwrap();
+    let roles = Roles::new(&lab, "").unwrap();
+    roles.write_list("||blocked.example^\n").unwrap();
+    let arguments = ["-i", LAN_INTERFACE, "-i", "lo"];
+    let (code, text) = roles
+        .run("load", &[&arguments[..], &["--user", "nobody"]].concat())
+        .unwrap();
+    assert_eq!(code, 1, "{text}");
+    for part in [
+        "attached to lan0",
+        "attach to lo: answers do not come back",
+        "attach to lo: not filtered",
+    ] {
+        assert!(text.contains(part), "{text} lacks {part}");
+    }
+}

@@ -1,4 +1,5 @@
 //! The list parsers against golden lines, whole files and junk.
+// tidy: long because golden lines, whole files and junk are held to one account.
 
 use std::str::FromStr as _;
 
@@ -295,6 +296,111 @@ fn a_policy_zone_keeps_its_name_serial_and_line_numbers() {
     );
 }
 
+/// The rules of a zone, and how many of its lines are of a kind.
+fn zone(text: &str, kind: Kind) -> (Vec<String>, u64) {
+    let (report, rules) = read(text.as_bytes(), &options(Format::Rpz)).expect("a zone");
+    let rules = rules.into_iter().map(|(_, rule)| rule).collect();
+    (rules, report.by_kind.of(kind))
+}
+
+#[test]
+fn a_zone_without_soa_begins_at_its_first_origin() {
+    let text = "$TTL 60\n$ORIGIN rpz.example.\nbad.example CNAME .\n\
+        evil.example.rpz.example. CNAME .\nother.example. CNAME .\n";
+    let both = [
+        "block=nxdomain exact bad.example",
+        "block=nxdomain exact evil.example",
+    ];
+    assert_eq!(
+        zone(text, Kind::Invalid),
+        (both.map(str::to_owned).to_vec(), 1)
+    );
+}
+
+#[test]
+fn relative_owners_of_a_zone_whose_soa_alone_is_absolute_are_completed_by_it() {
+    let text = "rpz.example. 60 IN SOA ns.rpz.example. root.rpz.example. 1 2 3 4 5\n\
+        bad.example CNAME .\n*.bad.example CNAME .\n";
+    let both = [
+        "block=nxdomain exact bad.example",
+        "block=nxdomain subs bad.example",
+    ];
+    assert_eq!(
+        zone(text, Kind::Invalid),
+        (both.map(str::to_owned).to_vec(), 0)
+    );
+}
+
+#[test]
+fn absolute_owners_of_a_zone_that_does_not_say_its_name_give_no_rule_and_say_why() {
+    let text = "@ 60 IN SOA ns. root. 1 2 3 4 5\nbad.example.rpz.example. CNAME .\n\
+        \x20 A 192.0.2.1\nfine.example CNAME .\n";
+    let fine = vec!["block=nxdomain exact fine.example".to_owned()];
+    assert_eq!(zone(text, Kind::Unsupported), (fine, 2));
+    let (report, _) = read(text.as_bytes(), &options(Format::Rpz)).unwrap();
+    let sample = report.samples.iter().find(|s| s.kind == Kind::Unsupported);
+    assert!(sample.unwrap().reason.contains("`$ORIGIN`"));
+    // Where nobody names a zone, the names are what is meant.
+    let (rules, _) = zone("bad.example. CNAME .\n", Kind::Unsupported);
+    assert_eq!(rules, ["block=nxdomain exact bad.example"]);
+}
+
+#[test]
+fn a_list_that_may_only_block_gives_no_rule_that_answers_with_an_address() {
+    for (format, text) in [
+        (
+            Format::Hosts,
+            "203.0.113.66 a.example b.example\n0.0.0.0 c.example\n",
+        ),
+        (
+            Format::Adguard,
+            "||a.example^$dnsrewrite=203.0.113.66\n||c.example^$dnsrewrite=0.0.0.0\n",
+        ),
+        (
+            Format::Adguard,
+            "||a.example^$dnsrewrite=NOERROR;AAAA;2001:db8::1\n||c.example^$dnsrewrite=NXDOMAIN\n",
+        ),
+        (
+            Format::Dnsmasq,
+            "address=/a.example/203.0.113.66\naddress=/c.example/#\n",
+        ),
+        (
+            Format::Unbound,
+            "local-data: \"a.example A 203.0.113.66\"\nlocal-data: \"c.example A 0.0.0.0\"\n",
+        ),
+        (
+            Format::Rpz,
+            "a.example A 203.0.113.66\nc.example A 0.0.0.0\n",
+        ),
+        (
+            Format::Rpz,
+            "32.1.2.0.192.rpz-client-ip A 203.0.113.66\nc.example CNAME .\n",
+        ),
+    ] {
+        let only_blocks = Options {
+            only_blocks: true,
+            ..options(format)
+        };
+        let (report, rules) = read(text.as_bytes(), &only_blocks).unwrap();
+        assert_eq!(report.by_kind.of(Kind::Unsupported), 1, "{text}");
+        assert!(
+            report.samples[0].reason.contains("rewrites = true"),
+            "{text}"
+        );
+        assert_eq!(rules.len(), 1, "{text}: {rules:?}");
+        assert!(rules[0].1.ends_with("c.example") || rules[0].1.ends_with("c.example host"));
+        let (_, rules) = read(text.as_bytes(), &options(format)).unwrap();
+        assert!(rules.len() > 1, "{text}: {rules:?}");
+    }
+    // Deleting somebody's rewrite leads nobody anywhere.
+    let only_blocks = Options {
+        only_blocks: true,
+        ..options(Format::Adguard)
+    };
+    let text = b"||a.example^$dnsrewrite=203.0.113.66,badfilter\n";
+    assert_eq!(read(text, &only_blocks).unwrap().1.len(), 1);
+}
+
 #[test]
 fn a_parenthesis_left_open_loses_only_what_it_holds() {
     let mut text = b"a.example CNAME .\nb.example CNAME (\n".to_vec();
@@ -443,7 +549,7 @@ proptest! {
         format in prop::sample::select(Format::ALL.map(Some).into_iter().chain([None]).collect::<Vec<_>>()),
         scope in prop::sample::select(vec![ScopePolicy::AsFormat, ScopePolicy::Exact, ScopePolicy::Suffix]),
     ) {
-        let options = Options { format, scope, file_name: None };
+        let options = Options { format, scope, ..Options::default() };
         let text: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
         if let Ok((report, _)) = read(&text, &options) {
             let bare = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);

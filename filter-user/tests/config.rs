@@ -182,7 +182,7 @@ fn effective(toml: &str) -> String {
 }
 
 /// Defaults in words: nothing is there, or something else says it.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 14] = [
     "none",
     "",
     "the service's own group",
@@ -196,6 +196,7 @@ const WORDS: [&str; 13] = [
     "the machine's",
     "every day",
     "as above",
+    "a file may, an address may not",
 ];
 
 #[test]

@@ -4,7 +4,10 @@
 //! against the name alone; `^` matches a separator or the end. What that
 //! leaves of each form is a scope, or something the table cannot hold.
 
-use filter_common::{name::Name, rule::Scope};
+use filter_common::{
+    name::Name,
+    rule::{AnswerKind, Scope},
+};
 
 use super::{
     Format, Sink,
@@ -35,7 +38,14 @@ pub(super) fn rule<S: Sink>(line: &[u8], format: Format, output: &mut Output<'_,
         Ok(modifiers) => modifiers,
         Err((kind, part, reason)) => return Judgement::on(kind, line, part, reason),
     };
-    match meaning(pattern, format) {
+    if modifiers.redirects() && output.refuses_redirects() {
+        return Judgement::on(Kind::Unsupported, line, options, Reason::Redirect);
+    }
+    let meaning = match pattern {
+        b"" if modifiers.restrict() => Meaning::Everything,
+        _ => meaning(pattern, format, is_allow),
+    };
+    match meaning {
         Meaning::Names(name, scope) => {
             output.rule(modifiers.into_rule(name, scope, is_allow));
             Judgement::RULE
@@ -67,6 +77,12 @@ fn every_name<S: Sink>(
 }
 
 impl Modifiers {
+    /// Whether the rule would lead clients to an address of its author's choice.
+    fn redirects(&self) -> bool {
+        let rewrite = self.rewrite.as_ref();
+        !self.is_badfilter && rewrite.is_some_and(|answer| answer.kind == AnswerKind::Address)
+    }
+
     fn into_rule(self, name: Name, scope: Scope, is_allow: bool) -> Rule {
         let effect = match self.rewrite {
             Some(_) if is_allow => Effect::CancelRewrite,
@@ -121,7 +137,7 @@ impl Meaning {
     }
 }
 
-fn meaning(pattern: &[u8], format: Format) -> Meaning {
+fn meaning(pattern: &[u8], format: Format, is_allow: bool) -> Meaning {
     if pattern.is_empty() {
         return Meaning::None(Kind::Invalid, 0, Reason::EmptyPattern);
     }
@@ -143,7 +159,7 @@ fn meaning(pattern: &[u8], format: Format) -> Meaning {
         return below_any_scheme(rest, end, 2);
     }
     if let Some(rest) = body.strip_prefix(b"|") {
-        return from_start(rest, end);
+        return from_start(rest, end, is_allow);
     }
     if let Some(rest) = body
         .strip_prefix(b"://")
@@ -151,6 +167,7 @@ fn meaning(pattern: &[u8], format: Format) -> Meaning {
     {
         return match (end, name::parse(rest)) {
             (End::Closed, Ok(name)) => Meaning::Names(name, Scope::Exact),
+            (End::Open, Ok(name)) if is_allow => narrowed(name, rest, Scope::Exact),
             _ if rest.contains(&b'/') => Meaning::None(Kind::Ignored, 0, Reason::PathOrPort),
             _ => Meaning::slow(Reason::Pattern),
         };
@@ -158,7 +175,7 @@ fn meaning(pattern: &[u8], format: Format) -> Meaning {
     if let Some(rest) = body.strip_prefix(b"*.").or_else(|| body.strip_prefix(b".")) {
         return below(rest, end, body.len() - rest.len());
     }
-    anywhere(body, format)
+    anywhere(body, end, format, is_allow)
 }
 
 /// How a pattern ends.
@@ -191,14 +208,13 @@ fn below_any_scheme(rest: &[u8], end: End, start: usize) -> Meaning {
         // `||ads.`: no label ends behind the dot.
         _ if rest.ends_with(b".") => Meaning::slow(Reason::Pattern),
         (Ok(name), End::Closed) => Meaning::Names(name, Scope::Suffix),
-        (Ok(_), End::Open) if !rest.contains(&b'.') => Meaning::slow(Reason::Pattern),
-        (Ok(name), End::Open) => Meaning::Narrowed(name, Scope::Suffix, Reason::OpenEnd),
+        (Ok(name), End::Open) => narrowed(name, rest, Scope::Suffix),
         (Err((at, reason)), _) => no_name(rest, at, start, reason),
     }
 }
 
 /// `|rest`: `rest` at the start of the name.
-fn from_start(rest: &[u8], end: End) -> Meaning {
+fn from_start(rest: &[u8], end: End, is_allow: bool) -> Meaning {
     if let Some(rest) = rest.strip_prefix(b"*.") {
         return below(rest, end, 3);
     }
@@ -209,8 +225,10 @@ fn from_start(rest: &[u8], end: End) -> Meaning {
         return Meaning::None(Kind::Ignored, 0, Reason::UrlPattern);
     }
     match (name::parse(rest), end) {
-        (Ok(name), End::Closed) if !rest.ends_with(b".") => Meaning::Names(name, Scope::Exact),
-        (Ok(_), _) => Meaning::slow(Reason::Pattern),
+        _ if rest.ends_with(b".") => Meaning::slow(Reason::Pattern),
+        (Ok(name), End::Closed) => Meaning::Names(name, Scope::Exact),
+        (Ok(name), End::Open) if is_allow => narrowed(name, rest, Scope::Exact),
+        (Ok(_), End::Open) => Meaning::slow(Reason::Pattern),
         (Err((at, reason)), _) => no_name(rest, at, 1, reason),
     }
 }
@@ -220,15 +238,40 @@ fn below(rest: &[u8], end: End, start: usize) -> Meaning {
     match (name::parse(rest), end) {
         _ if rest.ends_with(b".") => Meaning::slow(Reason::Pattern),
         (Ok(name), End::Closed) => Meaning::Names(name, Scope::Subs),
-        (Ok(_), End::Open) if !rest.contains(&b'.') => Meaning::slow(Reason::Pattern),
-        (Ok(name), End::Open) => Meaning::Narrowed(name, Scope::Subs, Reason::OpenEndSubs),
+        (Ok(name), End::Open) => narrowed(name, rest, Scope::Subs),
         (Err((at, reason)), _) => no_name(rest, at, start, reason),
     }
 }
 
-/// A pattern without an anchor.
-fn anywhere(body: &[u8], format: Format) -> Meaning {
+/// What is left of a pattern without an end: the part that surely is meant. Nothing is where the
+/// pattern ends inside the last label, or what it spells is no whole name.
+fn narrowed(name: Name, text: &[u8], scope: Scope) -> Meaning {
+    if !text.contains(&b'.') || !name::can_end(text) {
+        return Meaning::slow(Reason::Pattern);
+    }
+    let reason = match scope {
+        Scope::Exact => Reason::OpenEndExact,
+        Scope::Subs => Reason::OpenEndSubs,
+        Scope::Suffix => Reason::OpenEnd,
+    };
+    Meaning::Narrowed(name, scope, reason)
+}
+
+/// A pattern without an anchor: it also matches inside labels. An exception may say less than its
+/// author meant, a block may not say more.
+fn anywhere(body: &[u8], end: End, format: Format, is_allow: bool) -> Meaning {
+    if name::address(body).is_some() {
+        return Meaning::None(Kind::BareIp, 0, Reason::BareIp);
+    }
     match name::parse(body) {
+        _ if body.ends_with(b".") => Meaning::slow(Reason::Pattern),
+        Ok(name) if is_allow && body.contains(&b'.') => match end {
+            End::Closed => Meaning::Narrowed(name, Scope::Suffix, Reason::OpenStart),
+            End::Open if name::can_end(body) => {
+                Meaning::Narrowed(name, Scope::Suffix, Reason::OpenStart)
+            }
+            End::Open => Meaning::slow(Reason::Pattern),
+        },
         Ok(_) => Meaning::slow(Reason::Pattern),
         Err((at, reason)) if body.starts_with(b"/") || format == Format::Adguard => {
             no_name(body, at, 0, reason)

@@ -1,6 +1,6 @@
 //! What format a list is in, by its first lines.
 
-use super::{Format, adguard, name, unbound};
+use super::{Format, adguard, dnsmasq, name, unbound};
 
 /// Lines with content that are looked at.
 const LINES_LOOKED_AT: usize = 200;
@@ -60,6 +60,9 @@ fn certain(line: &[u8]) -> Option<Format> {
     if *first == b'$' && (line.starts_with(b"$TTL") || line.starts_with(b"$ORIGIN")) {
         return Some(Format::Rpz);
     }
+    if line == b"server:" {
+        return Some(Format::Unbound);
+    }
     let is_comment = matches!(first, b'#' | b'!' | b';');
     (!is_comment && has_word(line, b"SOA")).then_some(Format::Rpz)
 }
@@ -73,29 +76,24 @@ fn vote(line: &[u8]) -> Option<Format> {
         .split(u8::is_ascii_whitespace)
         .next()
         .unwrap_or_default();
-    Some(
-        if [&b"address=/"[..], b"server=/", b"local=/"]
-            .iter()
-            .any(|start| line.starts_with(start))
-        {
-            Format::Dnsmasq
-        } else if unbound::is_setting(line) {
-            Format::Unbound
-        } else if has_word(line, b"CNAME") {
-            Format::Rpz
-        } else if adguard::is_pattern(line)
-            || memchr::memmem::find(line, b"##")
-                .is_some_and(|at| at > 0 && !line[at - 1].is_ascii_whitespace())
-        {
-            Format::Adguard
-        } else if token.len() < line.len() && name::address(token).is_some() {
-            Format::Hosts
-        } else if line.starts_with(b"*.") || line.starts_with(b".") {
-            Format::Wildcard
-        } else {
-            Format::Domains
-        },
-    )
+    Some(if dnsmasq::is_setting(line) {
+        Format::Dnsmasq
+    } else if unbound::is_setting(line) {
+        Format::Unbound
+    } else if has_word(line, b"CNAME") {
+        Format::Rpz
+    } else if adguard::is_pattern(line)
+        || memchr::memmem::find(line, b"##")
+            .is_some_and(|at| at > 0 && !line[at - 1].is_ascii_whitespace())
+    {
+        Format::Adguard
+    } else if token.len() < line.len() && name::address(token).is_some() {
+        Format::Hosts
+    } else if line.starts_with(b"*.") || line.starts_with(b".") {
+        Format::Wildcard
+    } else {
+        Format::Domains
+    })
 }
 
 /// Whether a word stands in a line in front of its comment.
@@ -146,6 +144,18 @@ mod tests {
                 Format::Unbound,
             ),
             ("local-zone: ads.example static\n", Format::Unbound),
+            (
+                "verbosity: 1\ninterface: 0.0.0.0\nlocal-zone: \"ads.example\" static\n",
+                Format::Unbound,
+            ),
+            (
+                "no-resolv\ncache-size=1000\nport=5353\nlocal=/ads.example/\n",
+                Format::Dnsmasq,
+            ),
+            (
+                "a=1.example\n-ad-1=x\nads.example\nads2.example\n",
+                Format::Domains,
+            ),
             (
                 "$TTL 60\n@ IN SOA localhost. root. (1 2 3 4 5)\n",
                 Format::Rpz,

@@ -20,16 +20,44 @@ pub(super) fn line<S: Sink>(line: &[u8], format: Format, output: &mut Output<'_,
     match line.first() {
         None => Judgement::plain(Kind::Blank),
         Some(b'0'..=b'9' | b':') => numeric(line, format, output),
-        Some(b'!' | b';') => Judgement::plain(Kind::Comment),
+        Some(b'!') => comment_or_directive(line),
+        Some(b';') => Judgement::plain(Kind::Comment),
         Some(b'#') => comment_or_cosmetic(line),
         Some(b'|' | b'@') => adguard_line(line, format, output),
         Some(_) => match filter_common::name::Name::from_text(line) {
-            Ok(name) if !name::is_local(line) => {
+            Ok(name) if is_plain(line, format) => {
                 output.host(name, Scope::Exact);
                 Judgement::RULE
             }
             _ => other(line, format, output),
         },
+    }
+}
+
+/// Whether a name alone means itself, and nothing else, in a list of this format.
+#[inline]
+fn is_plain(text: &[u8], format: Format) -> bool {
+    !name::is_local(text)
+        && name::numeric_end(text).is_none()
+        && (format != Format::Adguard || name::is_host(text))
+}
+
+/// `! text`, or a directive of the preprocessor that browsers' lists go through.
+fn comment_or_directive(line: &[u8]) -> Judgement {
+    let Some(directive) = line.strip_prefix(b"!#") else {
+        return Judgement::plain(Kind::Comment);
+    };
+    let is = |word: &[u8]| {
+        let rest = directive.strip_prefix(word);
+        rest.is_some_and(|rest| !rest.first().is_some_and(u8::is_ascii_alphanumeric))
+    };
+    if is(b"include") {
+        return Judgement::at(Kind::Unsupported, 0, Reason::Include);
+    }
+    let conditions: [&[u8]; 4] = [b"if", b"else", b"endif", b"safari_cb_affinity"];
+    match conditions.into_iter().any(is) {
+        true => Judgement::at(Kind::Unsupported, 0, Reason::Preprocessor),
+        false => Judgement::plain(Kind::Comment),
     }
 }
 
@@ -89,17 +117,19 @@ fn host<S: Sink>(
         return Judgement::plain(Kind::LocalName);
     }
     let name = match name::parse(text) {
-        Ok(name) if ends_in_digit(text) && name::address(text).is_some() => {
-            let _ = name;
+        Ok(name) => name,
+        Err((_, Reason::NumericEnd)) if name::address(text).is_some() => {
             return Judgement::on(Kind::BareIp, line, text, Reason::BareIp);
         }
-        Ok(name) => name,
         Err((at, reason)) => {
             return Judgement::at(Kind::Invalid, position(line, text) + at, reason);
         }
     };
     match address {
         Address::Sink => output.host(name, Scope::Exact),
+        Address::Other(_) if output.refuses_redirects() => {
+            return Judgement::on(Kind::Unsupported, line, line, Reason::Redirect);
+        }
         Address::Other(address) => {
             if !output.address(name, Scope::Exact, address, true) {
                 return Judgement::on(Kind::Unsupported, line, line, Reason::SecondAddress);
@@ -107,10 +137,6 @@ fn host<S: Sink>(
         }
     }
     Judgement::RULE
-}
-
-fn ends_in_digit(text: &[u8]) -> bool {
-    text.last().is_some_and(u8::is_ascii_digit)
 }
 
 /// A line that begins with `#`.
@@ -139,7 +165,7 @@ fn other<S: Sink>(line: &[u8], format: Format, output: &mut Output<'_, S>) -> Ju
         return hosts(line, token_end, address, output);
     }
     if dnsmasq::is_block_setting(line) {
-        return dnsmasq::line(line, output);
+        return dnsmasq::single(line, output);
     }
     if adguard::is_pattern(line) {
         return adguard::rule(line, format, output);
@@ -186,7 +212,19 @@ fn plain<S: Sink>(text: &[u8], format: Format, output: &mut Output<'_, S>) -> Ju
         Some(rest) => (rest, Scope::Suffix),
         None => (text, Scope::Exact),
     };
+    let is_pattern = format == Format::Adguard && bare.is_ascii();
     match name::parse(bare) {
+        // No name that is asked for ends in a dot there.
+        Ok(_) if is_pattern && bare.ends_with(b".") => {
+            Judgement::at(Kind::Unsupported, text.len() - 1, Reason::Pattern)
+        }
+        Ok(name) if is_pattern && scope == Scope::Exact && !name::is_host(bare) => {
+            output.host(name, scope);
+            Judgement::at(Kind::Narrowed, 0, Reason::NotAHost)
+        }
+        Ok(_) if scope == Scope::Subs && !name::can_end(bare) => {
+            Judgement::at(Kind::Unsupported, 0, Reason::Pattern)
+        }
         Ok(name) if scope == Scope::Subs => {
             // To AdGuard it is a pattern, so that `$badfilter` deletes it as one.
             output.block(name, scope, false);

@@ -7,13 +7,15 @@
 //!
 //! It knows one list at a time: duplicates, conflicts and guards belong to
 //! the compiler. Nothing here allocates per line on the common forms (hosts
-//! lines, plain names, `||d^`), and no list is held in memory.
+//! lines, plain names, `||d^`), and no list is held in memory but the names of
+//! resolvers' configurations, where what a line means may stand far below it.
 
 mod adguard;
 mod config_text;
 mod detect;
 mod dnsmasq;
 mod dnsrewrite;
+mod held;
 mod lines;
 mod mixed;
 mod modifiers;
@@ -31,7 +33,7 @@ use std::{fmt, io::Read, str::FromStr};
 pub use detect::detect;
 use filter_common::{listed, name::Name};
 pub use lines::LINE_MAX_BYTES;
-pub use names::names;
+pub use names::{line, names};
 pub use output::Sink;
 pub use report::{Counts, Kind, Report, SAMPLES_PER_KIND, Sample, Zone};
 pub use source::{DECODED_MAX_BYTES, RATIO_MAX};
@@ -114,6 +116,9 @@ pub struct Options {
     pub format: Option<Format>,
     /// What becomes of scopes.
     pub scope: ScopePolicy,
+    /// Whether lines that answer with an address of their own give no rule. The null addresses
+    /// lead nowhere and are blocks.
+    pub only_blocks: bool,
     /// The list's file name, which decides where the content leaves a doubt.
     pub file_name: Option<String>,
 }
@@ -178,7 +183,8 @@ pub fn qtype(text: &str) -> Option<u16> {
 ///
 /// Gzip and zstd are unpacked on the way. The sink sees rules in the order of
 /// the lines, but for answers with an IPv4 and an IPv6 address that a list
-/// gives in two lines: such a rule comes with its last line or at the end.
+/// gives in two lines: such a rule comes with its last line or at the end. Those of
+/// configurations of resolvers come at the end, exceptions last.
 ///
 /// # Errors
 ///
@@ -199,20 +205,26 @@ pub fn parse<R: Read, S: Sink>(
         .format
         .unwrap_or_else(|| detect(head, options.file_name.as_deref()));
     let mut report = Report::new(format);
-    let mut output = Output::new(sink, options.scope);
+    let mut output = Output::new(sink, options);
     match format {
         Format::Hosts | Format::Domains | Format::Wildcard | Format::Adguard => {
             each_line(&mut lines, &mut output, &mut report, |line, output| {
                 mixed::line(line, format, output)
             })?;
         }
-        Format::Dnsmasq => each_line(&mut lines, &mut output, &mut report, dnsmasq::line)?,
+        Format::Dnsmasq => {
+            let mut settings = dnsmasq::Settings::default();
+            each_line(&mut lines, &mut output, &mut report, |line, output| {
+                dnsmasq::line(line, &mut settings, output)
+            })?;
+            settings.flush(&mut output, &mut report);
+        }
         Format::Unbound => {
             let mut zones = unbound::Zones::default();
             each_line(&mut lines, &mut output, &mut report, |line, output| {
                 unbound::line(line, &mut zones, output)
             })?;
-            zones.flush(&mut output);
+            zones.flush(&mut output, &mut report);
         }
         Format::Rpz => rpz::zone(&mut lines, &mut output, &mut report)?,
     }
@@ -229,14 +241,14 @@ fn each_line<R: Read, S: Sink>(
 ) -> Result<(), Error> {
     while let Some(line) = lines.next_line()? {
         output.line = line.number;
-        let rules_before = output.rules();
+        let given_before = output.given();
         let judgement = if line.is_whole {
             judge(line.text.trim_ascii(), output)
         } else {
             Judgement::at(Kind::Invalid, 0, report::Reason::LineTooLong)
         };
         report.count(line.number, line.text, judgement);
-        if judgement.kind != Kind::Rule && output.rules() != rules_before {
+        if judgement.kind != Kind::Rule && output.given() != given_before {
             report.note_rules_of(line.number);
         }
     }

@@ -20,27 +20,26 @@ pub(super) struct Modifiers {
     pub(super) except: Vec<Name>,
     pub(super) clients: Vec<Client>,
     pub(super) rewrite: Option<Answer>,
+    /// Whether the rule is for pages as a whole.
+    is_page: bool,
 }
 
 /// What is wrong, and with which part.
 type Trouble<'t> = (Kind, &'t [u8], Reason);
 
-/// For pages and connections as a whole: without them the rule means the same to DNS.
-const STRIPPED: [&str; 9] = [
-    "all",
-    "popup",
-    "document",
-    "doc",
-    "network",
-    "third-party",
-    "3p",
-    "noop",
-    "_",
-];
+/// For pages as a whole: a resolver that reads this syntax (Technitium) blocks the name for them.
+const PAGE: [&str; 3] = ["all", "document", "doc"];
+
+/// Says nothing.
+const NOTHING: [&str; 1] = ["noop"];
+
+/// For windows that pages open: says nothing beside one for pages, and by itself is for browsers.
+const POPUP: &str = "popup";
 
 /// For requests that a resolver cannot tell apart: the rule is never for DNS.
-const WEB: [&str; 71] = [
+const WEB: [&str; 74] = [
     "1p",
+    "3p",
     "app",
     "background",
     "beacon",
@@ -73,6 +72,7 @@ const WEB: [&str; 71] = [
     "media",
     "method",
     "mp4",
+    "network",
     "object",
     "object-subrequest",
     "other",
@@ -100,6 +100,7 @@ const WEB: [&str; 71] = [
     "strict3p",
     "stylesheet",
     "subdocument",
+    "third-party",
     "to",
     "trustedjsonprune",
     "uritransform",
@@ -113,16 +114,16 @@ const WEB: [&str; 71] = [
     "xmlhttprequest",
 ];
 
-/// Modifiers for web requests that may be negated, and the stripped ones when they are.
+/// Modifiers for web requests that may be negated, and those for pages when they are.
 fn is_web(word: &str) -> bool {
     match word.strip_prefix('~') {
-        Some(word) => WEB.contains(&word) || STRIPPED.contains(&word),
+        Some(word) => WEB.contains(&word) || PAGE.contains(&word) || word == POPUP,
         None => WEB.contains(&word) || word == "xmlprune",
     }
 }
 
 /// Reads all that stands behind the `$`.
-pub(super) fn parse(options: &[u8], is_allow: bool) -> Result<Modifiers, Trouble<'_>> {
+pub(super) fn parse<'t>(options: &'t [u8], is_allow: bool) -> Result<Modifiers, Trouble<'t>> {
     let mut modifiers = Modifiers {
         is_important: false,
         is_badfilter: false,
@@ -130,19 +131,31 @@ pub(super) fn parse(options: &[u8], is_allow: bool) -> Result<Modifiers, Trouble
         except: Vec::new(),
         clients: Vec::new(),
         rewrite: None,
+        is_page: false,
     };
     // One invalid modifier makes the rule invalid; one for the web outweighs
     // what is merely not supported.
-    let mut trouble: Option<Trouble<'_>> = None;
+    let mut trouble: Option<Trouble<'t>> = None;
     if options.is_empty() {
         return Ok(modifiers);
     }
-    for part in split_escaped(options, b',') {
-        if let Err(found) = modifiers.add(part, is_allow)
-            && trouble.is_none_or(|(kind, ..)| weight(found.0) > weight(kind))
-        {
+    let mut note = |found: Trouble<'t>| {
+        if trouble.is_none_or(|(kind, ..)| weight(found.0) > weight(kind)) {
             trouble = Some(found);
         }
+    };
+    let mut popup = None;
+    for part in split_escaped(options, b',') {
+        match modifiers.add(part, is_allow) {
+            _ if part == POPUP.as_bytes() => popup = Some(part),
+            Ok(()) => {}
+            Err(found) => note(found),
+        }
+    }
+    if let Some(part) = popup
+        && !modifiers.is_page
+    {
+        note((Kind::Ignored, part, Reason::WebModifier));
     }
     trouble.map_or(Ok(modifiers), Err)
 }
@@ -156,6 +169,11 @@ const fn weight(kind: Kind) -> u8 {
 }
 
 impl Modifiers {
+    /// Whether they leave something out, so that a rule for every name makes sense.
+    pub(super) fn restrict(&self) -> bool {
+        !self.clients.is_empty() || !self.except.is_empty() || self.qtypes != QtypeSet::ALL
+    }
+
     fn add<'t>(&mut self, part: &'t [u8], is_allow: bool) -> Result<(), Trouble<'t>> {
         let (word, value) = match part.iter().position(|&byte| byte == b'=') {
             Some(at) if at > 0 => (&part[..at], &part[at + 1..]),
@@ -181,7 +199,9 @@ impl Modifiers {
                 }
                 found => self.rewrite = Some(found.map_err(here)?),
             },
-            _ if STRIPPED.contains(&word) || is_noop(word) => {}
+            "respgeo" => return fail(Kind::Unsupported, Reason::AnswerTrigger),
+            _ if PAGE.contains(&word) => self.is_page = true,
+            _ if NOTHING.contains(&word) || is_noop(word) => {}
             _ if is_web(word) => return fail(Kind::Ignored, Reason::WebModifier),
             _ => return fail(Kind::Invalid, Reason::UnknownModifier),
         }
@@ -312,7 +332,7 @@ mod tests {
     fn lists_of_words_have_no_doubles() {
         for (i, word) in WEB.iter().enumerate() {
             assert!(
-                !WEB[i + 1..].contains(word) && !STRIPPED.contains(word),
+                !WEB[i + 1..].contains(word) && !PAGE.contains(word) && *word != POPUP,
                 "{word}"
             );
         }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use filter_common::name::{Name, NameError};
+use memchr::memrchr;
 
 use super::report::Reason;
 
@@ -10,9 +11,47 @@ use super::report::Reason;
 #[inline]
 pub(super) fn parse(text: &[u8]) -> Result<Name, (usize, Reason)> {
     match Name::from_text(text) {
-        Ok(name) => Ok(name),
+        Ok(name) => match numeric_end(text) {
+            None => Ok(name),
+            Some(at) => Err((at, Reason::NumericEnd)),
+        },
         Err(error) => parse_other(text, error),
     }
+}
+
+/// Where the last label begins, if it is a number.
+///
+/// RFC 3696 §2: no top-level domain is all-numeric. Such a text is an address, or two lines run
+/// into one.
+#[inline]
+pub(super) fn numeric_end(text: &[u8]) -> Option<usize> {
+    let bare = text.strip_suffix(b".").unwrap_or(text);
+    if !bare.last()?.is_ascii_digit() {
+        return None;
+    }
+    let start = memrchr(b'.', bare).map_or(0, |dot| dot + 1);
+    bare[start..]
+        .iter()
+        .all(u8::is_ascii_digit)
+        .then_some(start)
+}
+
+/// Whether the last label may be that of a whole name: letters, or punycode.
+pub(super) fn can_end(text: &[u8]) -> bool {
+    let last = &text[memrchr(b'.', text).map_or(0, |dot| dot + 1)..];
+    let is_punycode = last.len() > 4 && last[..4].eq_ignore_ascii_case(b"xn--");
+    let is_word = last.len() >= 2 && last.iter().all(u8::is_ascii_alphabetic);
+    is_punycode || is_word || !last.is_ascii()
+}
+
+/// Whether AdGuard takes a line with nothing else for a host: two labels or more of letters,
+/// digits and inner hyphens. Everything else is a pattern there.
+pub(super) fn is_host(text: &[u8]) -> bool {
+    let is_label = |label: &[u8]| {
+        let inner = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        label.iter().all(inner) && !label.starts_with(b"-") && !label.ends_with(b"-")
+    };
+    text.contains(&b'.') && can_end(text) && text.split(|&byte| byte == b'.').all(is_label)
 }
 
 #[cold]
@@ -29,7 +68,11 @@ fn parse_other(text: &[u8], error: NameError) -> Result<Name, (usize, Reason)> {
         return Err((at, NameError::BadByte(text[at]).into()));
     }
     let ascii = idna::domain_to_ascii(unicode).map_err(|_| (0, Reason::Idna))?;
-    Name::from_text(ascii.as_bytes()).map_err(|error| (0, error.into()))
+    let name = Name::from_text(ascii.as_bytes()).map_err(|error| (0, error.into()))?;
+    match numeric_end(ascii.as_bytes()) {
+        None => Ok(name),
+        Some(_) => Err((0, Reason::NumericEnd)),
+    }
 }
 
 fn in_names(byte: u8) -> bool {
@@ -195,6 +238,40 @@ mod tests {
         }
         for text in ["", "ads.example", "1.2.3", "1.2.3.4.5", "cafe", "fe80::1::"] {
             assert_eq!(address(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_ends_in_a_number_cannot_exist() {
+        for (text, at) in [
+            ("first.bid0.0.0.0", 15),
+            ("ads.1", 4),
+            ("1.2.3.4.", 6),
+            ("123", 0),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert_eq!(error, (at, Reason::NumericEnd), "{text}");
+        }
+        for text in ["ads.1a", "1.example", "4.3.2.1.in-addr.arpa"] {
+            assert!(parse(text.as_bytes()).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_adguard_have_two_labels_of_letters_digits_and_inner_hyphens() {
+        for text in ["example.org", "a-b.example", "1.example", "x.xn--p1ai"] {
+            assert!(is_host(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "bad_name.example",
+            "ads",
+            "-a.example",
+            "a-.example",
+            "a.x",
+            "a.example.",
+            "a.1b",
+        ] {
+            assert!(!is_host(text.as_bytes()), "{text}");
         }
     }
 

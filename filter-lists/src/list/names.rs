@@ -1,4 +1,5 @@
-//! Files of names that are no blocklists: popular names, names that must or must not be blocked.
+//! Files of names that are no blocklists (popular names, names that must or must not be blocked), and
+//! single lines of lists.
 
 use std::io::Read;
 
@@ -40,9 +41,38 @@ pub fn names<R: Read>(
     Ok(())
 }
 
+/// The text of one line of a list, counted from 1; unpacks gzip and zstd.
+///
+/// # Errors
+///
+/// When the reader fails or gives no text.
+pub fn line<R: Read>(reader: R, number: u32) -> Result<Option<String>, Error> {
+    let mut lines =
+        Lines::new(source::open(reader, Bounds::default()).map_err(|source| Error::of(source, 0))?);
+    lines.head()?;
+    while let Some(line) = lines.next_line()? {
+        if line.number == number {
+            let text = String::from_utf8_lossy(line.text.trim_ascii());
+            let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+            return Ok(Some(shown.collect()));
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_found_by_its_number() {
+        let text = "\u{feff}a.example\n  ||b.example^\t\nc\u{1b}d\n";
+        let found = |number| line(text.as_bytes(), number).ok().flatten();
+        assert_eq!(found(1).as_deref(), Some("a.example"));
+        assert_eq!(found(2).as_deref(), Some("||b.example^"));
+        assert_eq!(found(3).as_deref(), Some("c d"));
+        assert_eq!((found(4), found(0)), (None, None));
+    }
 
     #[test]
     fn ranks_comments_and_blank_lines_are_not_names() {

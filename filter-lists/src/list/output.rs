@@ -7,7 +7,7 @@ use filter_common::{
     rule::{AnswerKind, Scope},
 };
 
-use super::ScopePolicy;
+use super::{Options, ScopePolicy};
 use crate::rule::{Answer, Effect, Rule, Shape};
 
 /// Takes the rules of a list.
@@ -26,9 +26,12 @@ impl<F: FnMut(u32, &Rule)> Sink for F {
 pub(super) struct Output<'s, S> {
     sink: &'s mut S,
     scope: ScopePolicy,
+    only_blocks: bool,
     /// The line that rules belong to.
     pub(super) line: u32,
     rules: u64,
+    /// Statements that become rules when all are known.
+    held: u64,
     /// A plain block rule; only its name, scope and `host_rule` change.
     plain: Rule,
     /// A rule with an address that the next lines may complete.
@@ -36,15 +39,22 @@ pub(super) struct Output<'s, S> {
 }
 
 impl<'s, S: Sink> Output<'s, S> {
-    pub(super) fn new(sink: &'s mut S, scope: ScopePolicy) -> Self {
+    pub(super) fn new(sink: &'s mut S, options: &Options) -> Self {
         Self {
             sink,
-            scope,
+            scope: options.scope,
+            only_blocks: options.only_blocks,
             line: 0,
             rules: 0,
+            held: 0,
             plain: Rule::block(Name::ROOT, Scope::Exact),
             addressed: None,
         }
+    }
+
+    /// Whether lines that answer with an address of their own give no rule.
+    pub(super) const fn refuses_redirects(&self) -> bool {
+        self.only_blocks
     }
 
     /// A block rule of a hosts or plain line.
@@ -61,18 +71,6 @@ impl<'s, S: Sink> Output<'s, S> {
         self.plain.shape.host_rule = host_rule;
         self.rules += 1;
         self.sink.rule(self.line, &self.plain);
-    }
-
-    /// A block rule with an answer of its own.
-    pub(super) fn answer(&mut self, name: Name, scope: Scope, kind: AnswerKind) {
-        let effect = Effect::Block(Some(Answer::of(kind)));
-        self.rule(
-            Shape {
-                effect,
-                ..Shape::block(scope)
-            }
-            .of(name),
-        );
     }
 
     /// An exception.
@@ -144,9 +142,15 @@ impl<'s, S: Sink> Output<'s, S> {
         true
     }
 
-    /// Rules handed out so far.
-    pub(super) const fn rules(&self) -> u64 {
-        self.rules
+    /// Notes that the line says something of a name, and hands back its number.
+    pub(super) const fn hold(&mut self) -> u32 {
+        self.held += 1;
+        self.line
+    }
+
+    /// What lines gave so far: rules, and what becomes rules at the end.
+    pub(super) const fn given(&self) -> u64 {
+        self.rules + self.held
     }
 
     /// Hands out what is left and says how many rules there were.

@@ -173,6 +173,19 @@ impl Report {
         self.samples.push(sample);
     }
 
+    /// Accounts anew for a line that was taken for a rule, by what stands elsewhere in the file.
+    pub(super) fn reconsider(&mut self, line: u32, text: &[u8], judgement: Judgement) {
+        // A line is counted by the worst of its names.
+        let Err(at) = self.other_kinds.binary_search(&line) else {
+            return;
+        };
+        self.other_kinds.insert(at, line);
+        self.move_rules(judgement.kind, 1);
+        if let Some((at, reason)) = judgement.why {
+            self.sample(line, text, judgement.kind, at, reason);
+        }
+    }
+
     /// Notes that a line gave rules although it is none.
     pub(super) fn note_rules_of(&mut self, line: u32) {
         self.other_kinds.push(line);
@@ -260,6 +273,8 @@ pub(super) enum Reason {
     Name(#[from] filter_common::name::NameError),
     #[error("not a valid internationalized name (UTS 46)")]
     Idna,
+    #[error("last label is a number: no such name exists")]
+    NumericEnd,
     #[error("not UTF-8")]
     NotUtf8,
     #[error("blank inside a rule: one name a line, or an address before the names")]
@@ -284,12 +299,27 @@ pub(super) enum Reason {
     OpenEnd,
     #[error("pattern without '^' at its end: taken as the subdomains")]
     OpenEndSubs,
+    #[error("pattern without '^' at its end: taken as the name")]
+    OpenEndExact,
+    #[error("pattern without '||' at its start: taken as the name and its subdomains")]
+    OpenStart,
+    #[error(
+        "no host for AdGuard, but a pattern that also matches inside other names: taken as the name"
+    )]
+    NotAHost,
     #[error("rule for every name")]
     EveryName,
     #[error("rule without a pattern")]
     EmptyPattern,
     #[error("modifier for web requests: the rule never applies to DNS")]
     WebModifier,
+    #[error("condition for browsers: what is between is read, whatever it says")]
+    Preprocessor,
+    #[error(
+        "answer with an address, which a list with a `url` gives only where the configuration says \
+         `rewrites = true`"
+    )]
+    Redirect,
     #[error("unknown modifier")]
     UnknownModifier,
     #[error("modifier value missing or wrong")]
@@ -308,6 +338,17 @@ pub(super) enum Reason {
     CancelOneRewrite,
     #[error("name forwarded to another server")]
     Forwarded,
+    #[error("another line for the same name goes before it")]
+    Hidden,
+    #[error(
+        "name that resolves, with more than {} in it that are blocked",
+        super::held::SKIPPED_MAX
+    )]
+    TooManySkipped,
+    #[error("for some clients only: in a view, or a zone with a tag or an override")]
+    SomeClients,
+    #[error("reverse names of private addresses")]
+    PrivateReverse,
     #[error("setting that blocks nothing")]
     OtherSetting,
     #[error("not a setting of this program")]
@@ -336,11 +377,13 @@ pub(super) enum Reason {
     ClientTrigger,
     #[error("owner outside the zone")]
     OutsideZone,
+    #[error("absolute owner in a zone that does not say its name: write `$ORIGIN` before its SOA")]
+    UnnamedZone,
     #[error("record of the zone itself")]
     ZoneRecord,
     #[error("record not understood")]
     Record,
-    #[error("file inclusion")]
+    #[error("file inclusion: what stands there is not read")]
     Include,
     #[error("quote or parenthesis left open")]
     Unclosed,

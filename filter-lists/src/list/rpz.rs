@@ -26,7 +26,7 @@ pub(super) fn zone<R: Read, S: Sink>(
     report: &mut Report,
 ) -> Result<(), Error> {
     let mut records = Records::new();
-    let mut apex = Name::ROOT;
+    let mut zone = Apex::default();
     while let Some(line) = lines.next_line()? {
         if !line.is_whole {
             // An open record ends here; its lines are lost with it.
@@ -36,12 +36,50 @@ pub(super) fn zone<R: Read, S: Sink>(
         } else if records.push(line.number, line.text) {
             output.line = records.pending().1;
             let entry = records.read();
-            let judgement = judge(entry, &mut apex, output, report);
+            let judgement = judge(entry, &mut zone, output, report);
             account(&mut records, report, judgement);
+            zone.agree(&mut records);
         }
     }
     account(&mut records, report, unclosed());
     Ok(())
+}
+
+/// Where the zone begins.
+#[derive(Default)]
+struct Apex {
+    name: Option<Name>,
+    has_soa: bool,
+    /// Whether names are known to be completed by it.
+    is_settled: bool,
+}
+
+impl Apex {
+    fn name(&self) -> Name {
+        self.name.unwrap_or(Name::ROOT)
+    }
+
+    /// Whether nobody says what absolute names are to be compared with.
+    fn is_unnamed(&self) -> bool {
+        self.has_soa && !self.is_settled && self.name() == Name::ROOT
+    }
+
+    /// Takes the first `$ORIGIN` for the apex of a zone without SOA, and the owner of the SOA for
+    /// the origin of a zone without `$ORIGIN`, as a server does that is told the name of the zone.
+    fn agree(&mut self, records: &mut Records) {
+        if self.is_settled {
+            return;
+        }
+        match (records.origin(), self.name) {
+            (Some(origin), None) => self.name = Some(*origin),
+            (Some(_), Some(_)) => self.is_settled = true,
+            (None, Some(apex)) if apex != Name::ROOT => {
+                records.set_origin(&apex);
+                self.is_settled = true;
+            }
+            (None, _) => {}
+        }
+    }
 }
 
 const fn unclosed() -> Judgement {
@@ -58,7 +96,7 @@ fn account(records: &mut Records, report: &mut Report, judgement: Judgement) {
 
 fn judge<S: Sink>(
     entry: Entry<'_>,
-    apex: &mut Name,
+    zone: &mut Apex,
     output: &mut Output<'_, S>,
     report: &mut Report,
 ) -> Judgement {
@@ -70,9 +108,14 @@ fn judge<S: Sink>(
         Entry::Include => because(Kind::Unsupported, Reason::Include),
         Entry::Wrong => because(Kind::Invalid, Reason::Record),
         Entry::Unclosed => unclosed(),
-        Entry::Record { owner, data } => match data {
+        Entry::Record {
+            owner,
+            is_absolute,
+            data,
+        } => match data {
             Data::Soa { serial } => {
-                *apex = *owner;
+                zone.name = Some(*owner);
+                zone.has_soa = true;
                 report.zone = Some(Zone {
                     name: owner.to_string(),
                     serial,
@@ -80,8 +123,13 @@ fn judge<S: Sink>(
                 because(Kind::Ignored, Reason::ZoneRecord)
             }
             Data::OfZone => because(Kind::Ignored, Reason::ZoneRecord),
+            _ if is_absolute && zone.is_unnamed() => {
+                because(Kind::Unsupported, Reason::UnnamedZone)
+            }
             data => {
-                match trigger(owner, apex).and_then(|trigger| policy(&trigger, &data, output)) {
+                match trigger(owner, &zone.name())
+                    .and_then(|trigger| policy(&trigger, &data, output))
+                {
                     Ok(()) => Judgement::RULE,
                     Err((kind, reason)) => because(kind, reason),
                 }
@@ -127,6 +175,10 @@ fn trigger(owner: &Name, apex: &Name) -> Result<Trigger, (Kind, Reason)> {
         Some(rest) => (rest, Scope::Subs),
         None => (relative, Scope::Exact),
     };
+    let last = last_label(bare);
+    if !last.is_empty() && last.iter().all(u8::is_ascii_digit) {
+        return Err((Kind::Invalid, Reason::NumericEnd));
+    }
     let mut wire = [0; filter_common::name::NAME_MAX_BYTES];
     wire[..bare.len()].copy_from_slice(bare);
     let name =
@@ -235,6 +287,9 @@ fn local_data<S: Sink>(
     address: IpAddr,
     output: &mut Output<'_, S>,
 ) -> Result<(), (Kind, Reason)> {
+    if output.refuses_redirects() && !address.is_unspecified() {
+        return Err((Kind::Unsupported, Reason::Redirect));
+    }
     if let Some(client) = &trigger.client {
         let mut answer = Answer::of(AnswerKind::Address);
         answer.add(address);

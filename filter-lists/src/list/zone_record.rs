@@ -31,6 +31,10 @@ pub(super) struct Records {
     open_parentheses: u32,
     /// The owner of the record before, for records that begin with a blank.
     owner: Name,
+    /// Whether that owner was written with the dot at its end.
+    is_absolute: bool,
+    /// What the first `$ORIGIN` says.
+    origin: Option<Name>,
     /// Whether the scanner knows no owner yet.
     is_fresh: bool,
     prepared: Vec<u8>,
@@ -52,6 +56,8 @@ pub(super) enum Entry<'r> {
     Record {
         /// What stands on the left, completed by the origin.
         owner: &'r Name,
+        /// Whether it was written with the dot at its end.
+        is_absolute: bool,
         /// What stands on the right.
         data: Data<'r>,
     },
@@ -83,6 +89,8 @@ impl Records {
             first_line: 0,
             open_parentheses: 0,
             owner: Name::ROOT,
+            is_absolute: false,
+            origin: None,
             is_fresh: true,
             prepared: Vec::new(),
             wire: Vec::new(),
@@ -132,13 +140,37 @@ impl Records {
         match self.scanner.next_entry() {
             Ok(Some(ZoneEntry::Record(record))) => self.record(&record),
             Ok(Some(ZoneEntry::Include { .. })) => Entry::Include,
-            Ok(None) => Entry::Directive,
+            Ok(None) => {
+                self.note_origin();
+                Entry::Directive
+            }
             Err(_) => {
                 // The scanner cannot go on after an error.
                 self.scanner = scanner(self.scanner.origin().ok());
                 self.is_fresh = true;
                 Entry::Wrong
             }
+        }
+    }
+
+    /// What the first `$ORIGIN` says, if there was one.
+    pub(super) fn origin(&self) -> Option<&Name> {
+        self.origin.as_ref()
+    }
+
+    /// Completes relative names by `origin` from here on.
+    pub(super) fn set_origin(&mut self, origin: &Name) {
+        if let Ok(origin) = WireName::from_octets(bytes::Bytes::copy_from_slice(origin.as_wire())) {
+            self.scanner.set_origin(origin);
+        }
+    }
+
+    fn note_origin(&mut self) {
+        let word = self.text.get(..b"$ORIGIN".len());
+        if self.origin.is_none() && word.is_some_and(|word| word.eq_ignore_ascii_case(b"$ORIGIN")) {
+            let said = self.scanner.origin().ok();
+            self.origin =
+                said.and_then(|said| Name::from_wire(to_wire(&said, &mut self.wire)?).ok());
         }
     }
 
@@ -173,6 +205,10 @@ impl Records {
         };
         self.owner = owner;
         self.is_fresh = false;
+        let written = self.text.split(u8::is_ascii_whitespace).next();
+        if let Some(written) = written.filter(|written| !written.is_empty()) {
+            self.is_absolute = written.ends_with(b".");
+        }
         let data = match record.data() {
             ZoneRecordData::Cname(data) => match to_wire(data.cname(), &mut self.wire) {
                 Some(target) => Data::Cname(target),
@@ -194,6 +230,7 @@ impl Records {
         };
         Entry::Record {
             owner: &self.owner,
+            is_absolute: self.is_absolute,
             data,
         }
     }

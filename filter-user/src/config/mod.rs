@@ -136,6 +136,9 @@ pub struct ListConfig {
     pub scope: Option<ScopePolicy>,
     /// Category, by which policies choose lists; a list without one belongs to every category.
     pub category: Option<String>,
+    /// Whether lines may answer with an address of their own; by default those of files may, those
+    /// of lists with an address may not.
+    pub rewrites: Option<bool>,
     /// Answer of all blocks of this list, whatever its lines say; what they say by default.
     pub answer: Option<AnswerChoice>,
     /// Seconds for which an answer may be cached; the configuration's by default.
@@ -157,6 +160,7 @@ impl ListConfig {
             format: None,
             scope: None,
             category: None,
+            rewrites: None,
             answer: None,
             ttl_s: None,
             ede: None,
@@ -180,6 +184,13 @@ impl ListConfig {
         self.url.as_ref().map_or_else(file, ListUrl::to_string)
     }
 
+    /// Whether lines may answer with an address of their own.
+    ///
+    /// Where the operator chose the answer, no line leads anybody anywhere.
+    fn takes_rewrites(&self) -> bool {
+        self.answer.is_some() || self.rewrites.unwrap_or(self.url.is_none())
+    }
+
     /// How the list is to be parsed.
     pub fn parse_options(&self) -> list::Options {
         let of_file = || Some(self.path.file_name()?.to_string_lossy().into_owned());
@@ -187,6 +198,7 @@ impl ListConfig {
         list::Options {
             format: self.format,
             scope: self.scope.unwrap_or_default(),
+            only_blocks: !self.takes_rewrites(),
             file_name: self.url.as_ref().map_or_else(of_file, of_url),
         }
     }

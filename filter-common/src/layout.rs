@@ -26,7 +26,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::{address::Address, checksum::folded, hash::HashKey};
 
 /// Version of everything in this module; an image or a pinned map of another version is refused.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// Bytes of a [`Record`], one cache line.
 pub const RECORD_BYTES: usize = 64;

@@ -26,20 +26,29 @@ impl Scope {
 listed! {
     /// Rank of a rule: a higher one wins however specific the lower one is.
     pub enum Priority: u8 {
+        /// A block that only counts. It ranks below all others, so that it changes no verdict.
+        Observe = 1, "observe";
         /// A plain block.
-        Block = 1, "block";
+        Block = 2, "block";
         /// An exception to plain blocks.
-        Allow = 2, "allow";
+        Allow = 3, "allow";
         /// A block that exceptions do not lift (`$important`).
-        ImportantBlock = 3, "important-block";
+        ImportantBlock = 4, "important-block";
         /// An exception to every block of a list.
-        ImportantAllow = 4, "important-allow";
+        ImportantAllow = 5, "important-allow";
         /// An answer of its own (`$dnsrewrite`), above everything else in lists.
-        Rewrite = 5, "rewrite";
+        Rewrite = 6, "rewrite";
+        /// A response code of its own: of several rewrites such a one wins.
+        RewriteCode = 7, "rewrite-code";
     }
 }
 
 impl Priority {
+    /// Whether the rule is a rewrite, which an exception to rewrites lifts.
+    pub const fn is_rewrite(self) -> bool {
+        matches!(self, Self::Rewrite | Self::RewriteCode)
+    }
+
     /// Whether the rule lets a name through.
     pub const fn is_allow(self) -> bool {
         matches!(self, Self::Allow | Self::ImportantAllow)

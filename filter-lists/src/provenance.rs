@@ -40,6 +40,9 @@ listed! {
         Unsupported = 5, "unsupported";
         /// It only acts on other rules while lists are compiled.
         Directive = 6, "directive";
+        /// It does not fit: its name, or its list, has more rules of different effect than there is
+        /// room for.
+        NoRoom = 7, "no-room";
     }
 }
 

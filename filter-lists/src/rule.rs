@@ -77,6 +77,7 @@ impl Shape {
             (Effect::Block(_), true) => Some(Priority::ImportantBlock),
             (Effect::Allow, false) => Some(Priority::Allow),
             (Effect::Allow, true) => Some(Priority::ImportantAllow),
+            (Effect::Rewrite(answer), _) if answer.is_code() => Some(Priority::RewriteCode),
             (Effect::Rewrite(_), _) => Some(Priority::Rewrite),
             (Effect::CancelRewrite | Effect::Delete(_), _) => None,
         }
@@ -111,6 +112,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether it is a response code other than NOERROR.
+    pub const fn is_code(&self) -> bool {
+        matches!(self.kind, AnswerKind::NxDomain | AnswerKind::Refused)
+    }
+
     /// An answer that needs no addresses.
     pub const fn of(kind: AnswerKind) -> Self {
         Self {

@@ -83,15 +83,20 @@ fn reference(lists: &[List], name: &Name, qtype: u16, mask: u64) -> Seen {
     let applies = |list: &List, rule: &Rule| {
         matches(rule, name) && rule.shape.qtypes.contains(qtype) && list.categories & mask != 0
     };
-    let lifted = all().any(|(list, rule)| {
-        rule.shape.effect == Effect::CancelRewrite
-            && !is_deleted(lists, rule)
-            && applies(list, rule)
-    });
+    // An exception to rewrites lifts important ones only if it is important itself.
+    let is_lifted = |rewrite: &Rule| {
+        all().any(|(list, rule)| {
+            rule.shape.effect == Effect::CancelRewrite
+                && (rule.shape.important || !rewrite.shape.important)
+                && !is_observing(list)
+                && !is_deleted(lists, rule)
+                && applies(list, rule)
+        })
+    };
     let candidates = all()
         .filter(|(list, rule)| !is_deleted(lists, rule) && applies(list, rule))
-        .filter_map(|(list, rule)| Some((rank(rule)?, list, rule)))
-        .filter(|(rank, ..)| !lifted || rank.0 != Priority::Rewrite);
+        .filter_map(|(list, rule)| Some((rank(list, rule)?, list, rule)))
+        .filter(|(rank, _, rule)| !rank.0.is_rewrite() || !is_lifted(rule));
     let mut best: Option<((Priority, usize, bool), Seen)> = None;
     for (rank, list, rule) in candidates {
         if best.as_ref().is_none_or(|(best, _)| rank > *best) {
@@ -130,9 +135,21 @@ fn matches(rule: &Rule, name: &Name) -> bool {
             .any(|except| name.is_at_or_below(except))
 }
 
-/// Priority, then the most specific name, then network rules before host rules.
-fn rank(rule: &Rule) -> Option<(Priority, usize, bool)> {
+fn is_observing(list: &List) -> bool {
+    list.answer == Some(AnswerKind::Observe)
+}
+
+/// Priority, then the most specific name, then network rules before host rules, and of rewrites
+/// those with data before those without.
+fn rank(list: &List, rule: &Rule) -> Option<(Priority, usize, bool)> {
     let priority = match (&rule.shape.effect, rule.shape.important) {
+        (Effect::Block(_) | Effect::Rewrite(_), _) if is_observing(list) => Priority::Observe,
+        _ if is_observing(list) => return None,
+        (Effect::Rewrite(answer), _)
+            if [AnswerKind::NxDomain, AnswerKind::Refused].contains(&answer.kind) =>
+        {
+            Priority::RewriteCode
+        }
         (Effect::Block(_), false) => Priority::Block,
         (Effect::Block(_), true) => Priority::ImportantBlock,
         (Effect::Allow, false) => Priority::Allow,
@@ -140,11 +157,14 @@ fn rank(rule: &Rule) -> Option<(Priority, usize, bool)> {
         (Effect::Rewrite(_), _) => Priority::Rewrite,
         (Effect::CancelRewrite | Effect::Delete(_), _) => return None,
     };
-    Some((priority, rule.name.label_count(), !rule.shape.host_rule))
+    let is_empty = matches!(outcome(list, rule), Seen::Answered(2, ..)) && priority.is_rewrite();
+    let is_weak = rule.shape.host_rule || is_empty;
+    Some((priority, rule.name.label_count(), !is_weak))
 }
 
 fn is_deleted(lists: &[List], rule: &Rule) -> bool {
-    lists.iter().flat_map(|list| &list.rules).any(|by| {
+    let acting = lists.iter().filter(|list| !is_observing(list));
+    acting.flat_map(|list| &list.rules).any(|by| {
         let Effect::Delete(effect) = &by.shape.effect else {
             return false;
         };
@@ -170,6 +190,7 @@ fn answers() -> impl Strategy<Value = Answer> {
     prop_oneof![
         Just(Answer::of(AnswerKind::Null)),
         Just(Answer::of(AnswerKind::Refused)),
+        Just(Answer::of(AnswerKind::NoData)),
         Just(Answer {
             kind: AnswerKind::Address,
             ipv4: Some([1, 2, 3, 4].into()),
@@ -228,12 +249,6 @@ fn rules() -> impl Strategy<Value = Rule> {
                     rule.shape.qtypes = QtypeSet::ALL;
                     rule.shape.except.clear();
                 }
-                if matches!(
-                    rule.shape.effect,
-                    Effect::Rewrite(_) | Effect::CancelRewrite
-                ) {
-                    rule.shape.important = false;
-                }
                 if below {
                     // Exceptions of real rules are below the rule's name.
                     let joined = rule
@@ -262,7 +277,11 @@ fn rules() -> impl Strategy<Value = Rule> {
 fn lists() -> impl Strategy<Value = Vec<List>> {
     let categories =
         prop_oneof![4 => Just(u64::MAX), 1 => Just(1u64), 1 => Just(2u64), 1 => Just(3u64)];
-    let answer = prop_oneof![3 => Just(None), 1 => Just(Some(AnswerKind::NoData))];
+    let answer = prop_oneof![
+        6 => Just(None),
+        2 => Just(Some(AnswerKind::NoData)),
+        1 => Just(Some(AnswerKind::Observe)),
+    ];
     let list = (categories, answer, proptest::collection::vec(rules(), 0..8));
     let list = list.prop_map(|(categories, answer, rules)| List {
         categories,
@@ -331,11 +350,11 @@ proptest! {
                 let found = seen(hit.map(|hit| hit.rule));
                 prop_assert_eq!(found, expected, "{} type {} mask {}", name, qtype, mask);
                 let winner = image.query(&name, qtype, mask).winner;
-                let rule = winner.map(|w| lists[w.list].rules[w.line as usize - 1].clone());
+                let rule = winner.map(|w| (w.list, lists[w.list].rules[w.line as usize - 1].clone()));
                 prop_assert_eq!(rule.is_some(), hit.is_some());
-                if let Some(rule) = rule {
+                if let Some((list, rule)) = rule {
                     prop_assert!(matches(&rule, &name) && !is_deleted(&lists, &rule));
-                    prop_assert_eq!(rank(&rule).map(|r| r.0 as u8), hit.map(|hit| hit.rule.priority));
+                    prop_assert_eq!(rank(&lists[list], &rule).map(|r| r.0 as u8), hit.map(|hit| hit.rule.priority));
                 }
             }
         }

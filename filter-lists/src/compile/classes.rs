@@ -22,6 +22,8 @@ pub(super) struct Classes {
     single: Vec<[u16; 2]>,
     node: u16,
     pub(super) longest_chain: usize,
+    /// Classes of one rule, by all of its record but the categories and the list, and by these.
+    by_categories: FxHashMap<(RuleRecord, u64), u16>,
 }
 
 impl Classes {
@@ -32,6 +34,7 @@ impl Classes {
             single: Vec::new(),
             node: 0,
             longest_chain: 0,
+            by_categories: FxHashMap::default(),
         }
     }
 
@@ -60,7 +63,50 @@ impl Classes {
         self.records
     }
 
-    fn node_class(&mut self) -> Result<u16, TooMany> {
+    /// Numbers of records by the list that their rules are of.
+    pub(super) fn used(&self, first_list: u32) -> FxHashMap<usize, usize> {
+        let mut used = FxHashMap::default();
+        for record in &self.records[1..] {
+            *used
+                .entry((record.list - first_list.min(record.list)) as usize)
+                .or_insert(0) += 1;
+        }
+        used
+    }
+
+    /// The class of a rule that is this one for fewer categories, and these: where there is no room
+    /// for another class.
+    pub(super) fn narrower(
+        &mut self,
+        record: &RuleRecord,
+        has_descendants: bool,
+    ) -> Option<(u16, u64)> {
+        if self.by_categories.is_empty() {
+            let numbered = self.records.iter().enumerate().skip(1);
+            let single = numbered.filter(|(_, record)| record.next == 0);
+            let keys =
+                single.map(|(class, record)| ((bare(record), record.categories), class as u16));
+            self.by_categories = keys.collect();
+        }
+        let mut wanted = bare(record);
+        if has_descendants {
+            wanted.flags |= RULE_HAS_DESCENDANTS;
+        }
+        let all = record.categories;
+        let bits = || {
+            (0..u64::BITS)
+                .map(|bit| 1u64 << bit)
+                .filter(move |bit| all & bit != 0)
+        };
+        let without_one = bits().map(|bit| all & !bit);
+        let masks = std::iter::once(all).chain(without_one).chain(bits());
+        masks
+            .filter(|mask| *mask != 0)
+            .find_map(|mask| Some((*self.by_categories.get(&(wanted, mask))?, mask)))
+    }
+
+    /// The class of a name that only leads to others.
+    pub(super) fn node_class(&mut self) -> Result<u16, TooMany> {
         if self.node == 0 {
             self.node = self.push(RuleRecord {
                 flags: RULE_IS_NODE | RULE_HAS_DESCENDANTS,
@@ -118,5 +164,15 @@ impl Classes {
         }
         self.records.push(record);
         Ok((self.records.len() - 1) as u16)
+    }
+}
+
+/// A record without what tells who it is for and where it comes from.
+fn bare(record: &RuleRecord) -> RuleRecord {
+    RuleRecord {
+        categories: 0,
+        list: 0,
+        next: 0,
+        ..*record
     }
 }

@@ -5,12 +5,15 @@
 //! record that forgets what shorter names said. `resolve` puts behind it what
 //! shorter names say there all the same.
 
-use filter_common::rule::Scope;
+use std::ops::Range;
+
+use filter_common::{rule::Scope, verdict::CHAIN_MAX};
+use rustc_hash::FxHashMap;
 
 use super::{
     partition::{Input, Partition, without_root},
     template::{Action, Templates, conditions_cover, is_below, qtypes_overlap, reset_of},
-    tree::{Collision, HAS_RESETS},
+    tree::{Collision, HAS_RESETS, NONE},
 };
 use crate::{
     image::Unsupported,
@@ -29,6 +32,37 @@ enum Relation {
     Partial,
 }
 
+/// From where on exceptions at a name lift rewrites of shorter names: scopes as bits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lift {
+    plain: u8,
+    important: u8,
+}
+
+impl Lift {
+    /// The scope in which a rewrite of a shorter name does not hold.
+    pub(super) const fn scope_of(self, is_important: bool) -> u8 {
+        match is_important {
+            true => self.important,
+            false => self.plain,
+        }
+    }
+
+    /// Adds what exceptions at a shorter name lift at all names below it.
+    pub(super) const fn extend(&mut self, above: Self) {
+        if above.plain & Scope::BELOW_BIT != 0 {
+            self.plain = Scope::Suffix as u8;
+        }
+        if above.important & Scope::BELOW_BIT != 0 {
+            self.important = Scope::Suffix as u8;
+        }
+    }
+}
+
+/// Comparisons of exceptions with rewrites in one image. Real lists need a few; more are the work
+/// of somebody who wants to keep the compiler busy, and are left out.
+const COMPARISONS_MAX: usize = 20_000_000;
+
 impl<'a> Partition<'a> {
     pub(super) fn apply_directives(
         &mut self,
@@ -38,61 +72,139 @@ impl<'a> Partition<'a> {
     ) -> Result<(), Collision> {
         self.apply_deletes(templates);
         self.apply_cancels(templates);
-        self.apply_exceptions(number, input, templates)
+        self.apply_exceptions(number, input, templates)?;
+        self.resets.sort_unstable();
+        self.resets.dedup();
+        Ok(())
     }
 
+    /// Deletes all that the names of directives have of what these delete, name by name.
     fn apply_deletes(&mut self, templates: &Templates) {
-        for i in 0..self.directives.len() {
-            let directive = self.tree.rules[self.directives[i] as usize];
-            let Action::Delete(target) = templates.binding(directive.binding).action else {
-                continue;
-            };
-            let mut at = self.tree.nodes[directive.node as usize].first_rule;
+        let mut deletes = Vec::new();
+        for &number in &self.directives {
+            let directive = &mut self.tree.rules[number as usize];
+            if let Action::Delete(target) = templates.binding(directive.binding).action {
+                directive.fate = Fate::Directive;
+                deletes.push((directive.node, target));
+            }
+        }
+        deletes.sort_unstable();
+        deletes.dedup();
+        for of_node in deletes.chunk_by(|a, b| a.0 == b.0) {
+            let mut at = self.tree.nodes[of_node[0].0 as usize].first_rule;
             while let Some(rule) = self.tree.rules.get_mut(at as usize) {
-                if templates.binding(rule.binding).shape == target {
+                let target = (rule.node, templates.binding(rule.binding).shape);
+                if of_node.binary_search(&target).is_ok() {
                     rule.fate = Fate::Deleted;
                 }
                 at = rule.next;
             }
-            self.tree.rules[self.directives[i] as usize].fate = Fate::Directive;
         }
     }
 
     fn apply_cancels(&mut self, templates: &mut Templates) {
+        let mut cancels: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
         for i in 0..self.directives.len() {
-            let rule = &mut self.tree.rules[self.directives[i] as usize];
+            let number = self.directives[i];
+            let rule = &mut self.tree.rules[number as usize];
             let Action::Cancel(cancel) = templates.binding(rule.binding).action else {
                 continue;
             };
-            if rule.fate == Fate::InTable {
-                rule.fate = Fate::Directive;
-                let node = rule.node;
-                self.apply_cancel(node, cancel, templates);
+            if rule.fate != Fate::InTable {
+                continue;
+            }
+            rule.fate = Fate::Directive;
+            let here = cancels.entry(rule.node).or_default();
+            if here.contains(&cancel) {
+                continue;
+            }
+            match here.len() {
+                // As many of different effect as rules of a name that are in the table.
+                CHAIN_MAX => self.leave_out(number),
+                _ => here.push(cancel),
+            }
+        }
+        if !cancels.is_empty() {
+            self.lift_covered(&cancels, templates);
+            self.lift_inside(&cancels, templates);
+        }
+    }
+
+    /// Deletes the rewrites that an exception at their name or above lifts.
+    fn lift_covered(&mut self, cancels: &FxHashMap<u32, Vec<u32>>, templates: &Templates) {
+        for i in 0..self.rewrites.len() {
+            let number = self.rewrites[i];
+            let rule = self.tree.rules[number as usize];
+            if rule.fate != Fate::InTable {
+                continue;
+            }
+            let (mut at, mut is_covered, mut is_partial) = (rule.node, false, false);
+            while at != NONE && !is_covered {
+                for &cancel in cancels.get(&at).map_or(&[][..], Vec::as_slice) {
+                    match self.relation(at, cancel, number, templates) {
+                        Relation::Covered => is_covered = true,
+                        Relation::Partial => is_partial = true,
+                        Relation::Apart | Relation::Inside => {}
+                    }
+                }
+                at = self.tree.nodes[at as usize].parent;
+            }
+            if is_covered {
+                self.tree.rules[number as usize].fate = Fate::Deleted;
+            } else if is_partial {
+                self.reject(number, Unsupported::PartlyCancelled);
             }
         }
     }
 
-    fn apply_cancel(&mut self, node: u32, cancel: u32, templates: &mut Templates) {
-        let mut inside = false;
-        for i in 0..self.rewrites.len() {
-            let number = self.rewrites[i];
-            if self.tree.rules[number as usize].fate != Fate::InTable {
-                continue;
-            }
-            match self.relation(node, cancel, number, templates) {
-                Relation::Apart => {}
-                Relation::Covered => self.tree.rules[number as usize].fate = Fate::Deleted,
-                Relation::Inside => inside = true,
-                Relation::Partial => self.reject(number, Unsupported::PartlyCancelled),
+    /// Puts resets at the names from which on an exception lifts the rewrite of a shorter name.
+    fn lift_inside(&mut self, cancels: &FxHashMap<u32, Vec<u32>>, templates: &mut Templates) {
+        let mut rewrites: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
+        for &number in &self.rewrites {
+            let rule = self.tree.rules[number as usize];
+            if rule.fate == Fate::InTable {
+                rewrites.entry(rule.node).or_default().push(number);
             }
         }
-        if inside {
-            let record = templates.record(cancel);
-            let reset = reset_of(record, record.scope);
-            let reset = templates.derive(cancel, reset);
-            self.add_reset(node, reset);
-            self.cancels.push((node, cancel));
+        let mut nodes: Vec<_> = cancels.keys().copied().collect();
+        nodes.sort_unstable();
+        for node in nodes {
+            for &cancel in &cancels[&node] {
+                if self.is_inside(node, cancel, &rewrites, templates) {
+                    let record = templates.record(cancel);
+                    let scope = record.scope;
+                    let reset = templates.derive(cancel, reset_of(record, scope));
+                    self.add_reset(node, reset);
+                    let is_important = templates.is_important(cancel);
+                    let lift = self.cancels.entry(node).or_default();
+                    lift.plain |= scope;
+                    lift.important |= if is_important { scope } else { 0 };
+                }
+            }
         }
+    }
+
+    fn is_inside(
+        &mut self,
+        node: u32,
+        cancel: u32,
+        rewrites: &FxHashMap<u32, Vec<u32>>,
+        templates: &Templates,
+    ) -> bool {
+        let mut at = self.tree.nodes[node as usize].parent;
+        while at != NONE {
+            for &rewrite in rewrites.get(&at).map_or(&[][..], Vec::as_slice) {
+                self.comparisons += 1;
+                if self.comparisons > COMPARISONS_MAX {
+                    return false;
+                }
+                if let Relation::Inside = self.relation(node, cancel, rewrite, templates) {
+                    return true;
+                }
+            }
+            at = self.tree.nodes[at as usize].parent;
+        }
+        false
     }
 
     fn relation(&self, node: u32, cancel: u32, rewrite: u32, templates: &Templates) -> Relation {
@@ -103,7 +215,10 @@ impl<'a> Partition<'a> {
         let (cancel, rewrite) = (templates.template(cancel), templates.template(template));
         let (by, of) = (&cancel.record, &rewrite.record);
         let qtypes = |template: u32| templates.shape(template).qtypes;
-        if !qtypes_overlap(&qtypes(cancel.shape), &qtypes(rewrite.shape)) {
+        let important = |template: u32| templates.shape(template).important;
+        if !qtypes_overlap(&qtypes(cancel.shape), &qtypes(rewrite.shape))
+            || important(rewrite.shape) && !important(cancel.shape)
+        {
             return Relation::Apart;
         }
         let names_covered = if node == rule.node {
@@ -150,7 +265,7 @@ impl<'a> Partition<'a> {
             if rule.fate != Fate::InTable || !is_below(&record) || number == TOP {
                 continue;
             }
-            let reset = templates.derive(template, reset_of(&record, Scope::Suffix as u8));
+            let reset = templates.forget();
             for skipped in labels.filter(|skipped| is_at_or_below(skipped, name)) {
                 if partition_of(skipped) == number {
                     let node = self.tree.insert(skipped, &input.key)?;
@@ -163,9 +278,14 @@ impl<'a> Partition<'a> {
 
     fn add_reset(&mut self, node: u32, reset: u32) {
         self.tree.nodes[node as usize].flags |= HAS_RESETS;
-        if !self.resets.contains(&(node, reset)) {
-            self.resets.push((node, reset));
-        }
+        self.resets.push((node, reset));
+    }
+
+    /// Where the resets of a node are.
+    pub(super) fn resets_of(&self, node: u32) -> Range<usize> {
+        let start = self.resets.partition_point(|(at, _)| *at < node);
+        let len = self.resets[start..].partition_point(|(at, _)| *at == node);
+        start..start + len
     }
 }
 

@@ -3,9 +3,6 @@
 use filter_common::layout::TEXT_MAX_BYTES;
 use thiserror::Error;
 
-use super::classes::CHAIN_MAX;
-use crate::provenance::SHAPE_MAX;
-
 /// Why lists cannot be compiled.
 #[derive(Debug, Error)]
 pub enum CompileError {
@@ -16,34 +13,6 @@ pub enum CompileError {
         count: usize,
         /// How many there can be.
         max: usize,
-    },
-    /// More kinds of rules than an image can number.
-    #[error(
-        "compile rules: they differ in {count} combinations of options (scope, types, answer, \
-         exceptions), at most {} fit into one image; rules with many different $denyallow, \
-         $dnsrewrite or answers are the usual reason",
-        SHAPE_MAX + 1
-    )]
-    TooManyShapes {
-        /// Number of distinct combinations.
-        count: usize,
-    },
-    /// More kinds of chains than class numbers.
-    #[error(
-        "compile rules: names have more than 65535 different combinations of rules; give lists \
-         the same category and answer where they need not differ"
-    )]
-    TooManyClasses,
-    /// A name has too many rules.
-    #[error(
-        "compile rules for {name}: {count} rules of different effect meet there, at most {CHAIN_MAX} can; \
-         give lists the same category and answer where they need not differ"
-    )]
-    ChainTooLong {
-        /// The name.
-        name: String,
-        /// Number of its rules.
-        count: usize,
     },
     /// The text of a list is too long for an answer.
     #[error(

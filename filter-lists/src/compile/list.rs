@@ -28,6 +28,29 @@ pub struct ListBuilder {
     shapes: Shapes,
     partitions: Vec<Vec<u8>>,
     rule_count: usize,
+    skipped_names: usize,
+}
+
+/// Kinds of rules (scope, types, answer, exceptions) that one list may have.
+pub const LIST_SHAPES_MAX: usize = 1 << 16;
+/// Names that the rules of one list may skip (`$denyallow`), over all rules.
+pub const LIST_SKIPPED_MAX: usize = 1 << 18;
+
+/// Why a list is more work than a list may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Excess {
+    /// Too many kinds of rules.
+    #[error(
+        "its rules differ in more than {LIST_SHAPES_MAX} combinations of options (scope, types, \
+         answer, exceptions): leave the list out, or split it"
+    )]
+    Shapes,
+    /// Too many names that are skipped.
+    #[error(
+        "its rules skip more than {LIST_SKIPPED_MAX} names (`$denyallow`): leave the list out, or \
+         split it"
+    )]
+    Skipped,
 }
 
 impl ListBuilder {
@@ -38,11 +61,18 @@ impl ListBuilder {
             shapes: Shapes::default(),
             partitions: vec![Vec::new(); PARTITIONS + 1],
             rule_count: 0,
+            skipped_names: 0,
         }
     }
 
     /// Adds the rule found in `line`, counted from 1.
+    ///
+    /// Once the list is too much work, see [`Self::excess`], rules are no longer kept.
     pub fn rule(&mut self, line: u32, rule: &Rule) {
+        self.skipped_names += rule.shape.except.len();
+        if self.excess().is_some() {
+            return;
+        }
         let shape = self.shapes.intern(rule);
         let wire = rule.name.as_wire();
         let labels = &wire[..wire.len() - 1];
@@ -53,6 +83,14 @@ impl ListBuilder {
         rows.extend_from_slice(&line.to_le_bytes());
         push_varint(rows, shape);
         self.rule_count += 1;
+    }
+
+    /// Why the list must be refused, if it must: compiling it would take too long, or too much memory.
+    pub fn excess(&self) -> Option<Excess> {
+        if self.shapes.as_slice().len() > LIST_SHAPES_MAX {
+            return Some(Excess::Shapes);
+        }
+        (self.skipped_names > LIST_SKIPPED_MAX).then_some(Excess::Skipped)
     }
 
     /// What is true of every rule of the list.

@@ -1,7 +1,11 @@
 //! The way of all partitions through one key, and of keys until one fits.
 
-use filter_common::{hash::HashKey, layout::HEADER_SINGLE_LABEL_RULES, name::Name};
-use rustc_hash::FxHashSet;
+use filter_common::{
+    hash::HashKey,
+    layout::{HEADER_SINGLE_LABEL_RULES, RuleRecord},
+    name::Name,
+};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     CompileError, Options,
@@ -9,10 +13,11 @@ use super::{
     classes::{Classes, TooMany},
     key::Keys,
     list::ListBuilder,
-    partition::{Input, Partition, Stop},
+    partition::{Input, Partition},
     place::{order, place},
     records::Parts,
-    template::Templates,
+    room::Limits,
+    template::{Action, Templates, stands_for},
     tree::{Collision, HAS_DESCENDANTS, Node, ROOT},
 };
 use crate::{
@@ -34,18 +39,19 @@ fn compile_with(
     options: &Options,
     mut draw: impl FnMut() -> Result<HashKey, CompileError>,
 ) -> Result<Image, CompileError> {
-    let mut combine = false;
+    let mut limits = Limits::of(lists);
     for drawn in 1..=KEYS_MAX {
         let key = draw()?;
-        match Merge::new(lists, options, key, combine)?.run() {
-            Ok(mut image) => {
-                image.report.keys_drawn = drawn;
-                return Ok(image);
+        loop {
+            match Merge::new(lists, options, key, &limits)?.run() {
+                Ok(mut image) => {
+                    image.report.keys_drawn = drawn;
+                    return Ok(image);
+                }
+                Err(Failure::TooManyClasses(used)) if limits.tighten(&used) => {}
+                Err(Failure::Collision | Failure::TooManyClasses(_)) => break,
+                Err(Failure::Other(error)) => return Err(error),
             }
-            Err(Failure::Collision) => {}
-            Err(Failure::TooManyClasses) if !combine => combine = true,
-            Err(Failure::TooManyClasses) => return Err(CompileError::TooManyClasses),
-            Err(Failure::Other(error)) => return Err(error),
         }
     }
     Err(CompileError::KeysExhausted { drawn: KEYS_MAX })
@@ -54,7 +60,8 @@ fn compile_with(
 /// Why a key, or everything, came to nothing.
 enum Failure {
     Collision,
-    TooManyClasses,
+    /// There are no more class numbers; how many each list has used.
+    TooManyClasses(FxHashMap<usize, usize>),
     Other(CompileError),
 }
 
@@ -64,19 +71,13 @@ impl From<Collision> for Failure {
     }
 }
 
-impl From<TooMany> for Failure {
-    fn from(_: TooMany) -> Self {
-        Self::TooManyClasses
-    }
-}
-
 /// One attempt under one key.
 struct Merge<'a> {
     options: &'a Options<'a>,
     input: Input<'a>,
     templates: Templates,
     classes: Classes,
-    combine: bool,
+    limits: &'a Limits,
     hashes: Vec<u64>,
     hash_classes: Vec<u16>,
     checks: Checks<'a>,
@@ -92,16 +93,21 @@ impl<'a> Merge<'a> {
         lists: &'a [&'a ListBuilder],
         options: &'a Options<'a>,
         key: HashKey,
-        combine: bool,
+        limits: &'a Limits,
     ) -> Result<Self, CompileError> {
-        let templates = Templates::of(lists, options.kind)?;
+        let templates = Templates::of(lists, options.kind, limits)?;
         let rule_count = lists.iter().map(|l| l.rule_count()).sum();
+        let mut classes = Classes::new();
+        if limits.cut {
+            // Names that lose all their rules still lead to others.
+            let _ = classes.node_class();
+        }
         Ok(Self {
             options,
             input: Input::of(lists, key, &templates),
             templates,
-            classes: Classes::new(),
-            combine,
+            classes,
+            limits,
             hashes: Vec::with_capacity(rule_count),
             hash_classes: Vec::with_capacity(rule_count),
             checks: Checks::of(options.check_names),
@@ -119,10 +125,11 @@ impl<'a> Merge<'a> {
     }
 
     fn run(mut self) -> Result<Image, Failure> {
-        let mut partition = Partition::new(self.combine);
+        let mut partition = Partition::new(self.limits.combine);
         for number in 0..=TOP {
             self.run_partition(number, &mut partition)?;
         }
+        self.report.left_out_below = partition.left_out_below;
         let end = self.provenance.rows.len() as u32;
         self.provenance.starts.push(end);
         self.build()
@@ -133,12 +140,14 @@ impl<'a> Merge<'a> {
         number: usize,
         partition: &mut Partition<'a>,
     ) -> Result<(), Failure> {
-        let merged = partition.merge(number, &self.input, &mut self.templates);
-        merged.map_err(|stop| failure_of(&stop, partition))?;
+        partition.merge(number, &self.input, &mut self.templates)?;
         if number == TOP {
             self.join_top(partition)?;
         }
-        self.emit(number, partition)?;
+        if let Err(TooMany) = self.emit(number, partition) {
+            let used = self.classes.used(self.options.kind.first_list());
+            return Err(Failure::TooManyClasses(used));
+        }
         let key = self.input.key;
         if number < TOP {
             self.checks.note(number, partition, &key)?;
@@ -182,7 +191,12 @@ impl<'a> Merge<'a> {
             let chain = partition.chain(at);
             let class = self
                 .classes
-                .class_of(chain, has_descendants, &self.templates)?;
+                .class_of(chain, has_descendants, &self.templates);
+            let class = match class {
+                Err(TooMany) if self.limits.cut => self.cut(at, has_descendants, partition),
+                class => Some(class?),
+            };
+            let Some(class) = class else { continue };
             partition.tree.nodes[at as usize].class = class;
             self.hashes.push(node.hash);
             self.hash_classes.push(class);
@@ -193,6 +207,55 @@ impl<'a> Merge<'a> {
             }) += 1;
         }
         Ok(())
+    }
+
+    /// The class of a name with fewer of its rules, where there is no room for one with all: as
+    /// many of the strongest ones as there is a class for, or the strongest for fewer categories, or
+    /// none.
+    fn cut(
+        &mut self,
+        at: u32,
+        has_descendants: bool,
+        partition: &mut Partition<'a>,
+    ) -> Option<u16> {
+        let chain = partition.chain(at).to_vec();
+        let templates = &self.templates;
+        let mut fewer = (1..chain.len()).rev().filter_map(|len| {
+            let kept = &chain[..len];
+            let class = self.classes.class_of(kept, has_descendants, templates);
+            Some((
+                class.ok()?,
+                kept.iter().map(|t| *templates.record(*t)).collect(),
+            ))
+        });
+        let fewer = fewer.next();
+        let narrower = || {
+            let record = templates.record(*chain.first()?);
+            let (class, categories) = self.classes.narrower(record, has_descendants)?;
+            let kept = vec![RuleRecord {
+                categories,
+                ..*record
+            }];
+            Some((class, kept))
+        };
+        let (class, kept) = match fewer.or_else(narrower) {
+            Some((class, kept)) => (Some(class), kept),
+            None if has_descendants => (self.classes.node_class().ok(), Vec::new()),
+            None => (None, Vec::new()),
+        };
+        let numbers: Vec<_> = partition.tree.rules_of(at).collect();
+        for number in numbers {
+            let rule = partition.tree.rules[number as usize];
+            let Action::Rule(template) = templates.binding(rule.binding).action else {
+                continue;
+            };
+            let record = templates.record(template);
+            let is_kept = kept.iter().any(|by| stands_for(by, record));
+            if rule.fate == Fate::InTable && !is_kept {
+                partition.leave_out(number);
+            }
+        }
+        class
     }
 
     fn note_top_domain(&mut self, node: &Node<'a>) {
@@ -236,7 +299,8 @@ impl<'a> Merge<'a> {
                 .filter(|s| s.reason == reason)
                 .count();
             let rule = &partition.tree.rules[number as usize];
-            if kept >= SAMPLES_PER_REASON || rule.fate != Fate::Unsupported {
+            let is_out = matches!(rule.fate, Fate::Unsupported | Fate::NoRoom);
+            if kept >= SAMPLES_PER_REASON || !is_out {
                 continue;
             }
             let binding = self.templates.binding(rule.binding);
@@ -284,16 +348,6 @@ impl<'a> Merge<'a> {
             provenance: self.provenance,
             report: self.report,
         })
-    }
-}
-
-fn failure_of(stop: &Stop, partition: &Partition) -> Failure {
-    match *stop {
-        Stop::Collision => Failure::Collision,
-        Stop::ChainTooLong(node, count) => Failure::Other(CompileError::ChainTooLong {
-            name: name_of(partition.tree.nodes[node as usize].name).to_string(),
-            count,
-        }),
     }
 }
 
@@ -391,21 +445,5 @@ mod tests {
         let blocked = |bit: u32| image.query(&name("a.example"), 1, 1 << bit).decision;
         assert!((0..40).all(|bit| blocked(bit) == Decision::Block));
         assert_eq!(blocked(40), Decision::None);
-    }
-
-    #[test]
-    fn rules_that_cannot_share_a_chain_are_an_error_with_the_name() {
-        let lists: Vec<_> = (0..20u8)
-            .map(|i| {
-                let mut info = ListInfo::new(&format!("l{i}"), "");
-                info.categories = 1 << i;
-                info.ttl_s = u32::from(i) + 1;
-                let mut list = list(&["a.example"]);
-                list.set_info(info);
-                list
-            })
-            .collect();
-        let error = compile(&lists.iter().collect::<Vec<_>>(), &Options::default()).unwrap_err();
-        assert!(error.to_string().contains("a.example: 20 rules"), "{error}");
     }
 }

@@ -21,6 +21,7 @@ mod partition;
 mod place;
 mod records;
 mod resolve;
+mod room;
 mod shapes;
 mod template;
 mod tree;
@@ -29,7 +30,7 @@ use filter_common::{layout::Settings, name::Name, rule::AnswerKind};
 
 pub use classes::CHAIN_MAX;
 pub use error::CompileError;
-pub use list::{CATEGORY_MAX, ListBuilder};
+pub use list::{CATEGORY_MAX, Excess, LIST_SHAPES_MAX, LIST_SKIPPED_MAX, ListBuilder};
 
 use crate::image::{Image, Kind};
 

@@ -5,16 +5,16 @@
 //! to other names in `directive`.
 
 use filter_common::hash::HashKey;
+use rustc_hash::FxHashMap;
 
 use super::{
     list::ListBuilder,
-    template::{Action, Templates},
+    template::{Action, Templates, is_rewrite},
     tree::{Collision, HAS_DESCENDANTS, ROOT, Tree},
 };
 use crate::{
     image::Unsupported,
     provenance::{Fate, PARTITIONS, TOP, partition_of},
-    rule::Effect,
 };
 
 /// The lists and what all partitions must know of them.
@@ -77,26 +77,16 @@ pub(super) struct Partition<'a> {
     /// Rules that skip names.
     pub(super) with_except: Vec<u32>,
     pub(super) rewrites: Vec<u32>,
-    /// Lifted rewrites in force: node and template.
-    pub(super) cancels: Vec<(u32, u32)>,
+    /// What exceptions to rewrites lift, by their nodes.
+    pub(super) cancels: FxHashMap<u32, super::directive::Lift>,
+    /// Comparisons of exceptions with rewrites so far, over all partitions.
+    pub(super) comparisons: usize,
+    /// Rules of shorter names that names with exceptions had no room for, over all partitions.
+    pub(super) left_out_below: u64,
     pub(super) scratch: super::resolve::Scratch,
     pub(super) unsupported: Vec<(u32, Unsupported)>,
     /// Rules of equal effect in several lists become one, for lack of room in the kernel.
     pub(super) combine: bool,
-}
-
-/// Why a partition could not be merged.
-pub(super) enum Stop {
-    /// Another key is needed.
-    Collision,
-    /// A name, as a node, has more rules than a chain can hold.
-    ChainTooLong(u32, usize),
-}
-
-impl From<Collision> for Stop {
-    fn from(_: Collision) -> Self {
-        Self::Collision
-    }
 }
 
 impl<'a> Partition<'a> {
@@ -108,7 +98,9 @@ impl<'a> Partition<'a> {
             directives: Vec::new(),
             with_except: Vec::new(),
             rewrites: Vec::new(),
-            cancels: Vec::new(),
+            cancels: FxHashMap::default(),
+            comparisons: 0,
+            left_out_below: 0,
             scratch: super::resolve::Scratch::default(),
             unsupported: Vec::new(),
             combine,
@@ -121,7 +113,7 @@ impl<'a> Partition<'a> {
         number: usize,
         input: &Input<'a>,
         templates: &mut Templates,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Collision> {
         self.clear(number, input);
         self.add_rows(number, input, templates)?;
         if number < PARTITIONS && !input.guests.is_empty() {
@@ -129,7 +121,7 @@ impl<'a> Partition<'a> {
         }
         self.apply_directives(number, input, templates)?;
         for node in ROOT + 1..self.tree.nodes.len() as u32 {
-            self.resolve(node, templates)?;
+            self.resolve(node, templates);
         }
         self.mark_descendants();
         Ok(())
@@ -184,7 +176,7 @@ impl<'a> Partition<'a> {
                 if templates.template(template).has_except {
                     self.with_except.push(rule);
                 }
-                if matches!(templates.shape(binding.shape).effect, Effect::Rewrite(_)) {
+                if is_rewrite(templates.record(template)) {
                     self.rewrites.push(rule);
                 }
             }
@@ -195,6 +187,9 @@ impl<'a> Partition<'a> {
 
     pub(super) fn reject(&mut self, rule: u32, reason: Unsupported) {
         let tree_rule = &mut self.tree.rules[rule as usize];
+        if reason == Unsupported::NoRoom {
+            return self.leave_out(rule);
+        }
         tree_rule.fate = Fate::Unsupported;
         // A guest is counted where it is at home.
         if !tree_rule.is_guest {

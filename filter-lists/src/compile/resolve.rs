@@ -8,17 +8,21 @@
 
 use filter_common::{
     layout::RuleRecord,
-    rule::{Priority, Scope},
+    rule::{AnswerKind, QtypeSet, Scope},
+    verdict::CHAIN_MAX,
 };
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    classes::CHAIN_MAX,
-    directive::is_at_or_below,
-    partition::{Partition, Stop, without_root},
-    template::{Action, Template, Templates, conditions_cover, is_below, is_reset, same_answer},
+    directive::{Lift, is_at_or_below},
+    partition::{Partition, without_root},
+    room::{WEIGHED_MAX, shares},
+    template::{
+        Action, Template, Templates, conditions_cover, is_below, is_reset, is_rewrite, same_answer,
+    },
     tree::{HAS_RESETS, NONE},
 };
-use crate::provenance::Fate;
+use crate::{image::Unsupported, provenance::Fate};
 
 /// A rule on its way into the chain of a node.
 #[derive(Clone, Copy, Debug)]
@@ -35,19 +39,21 @@ pub(super) struct Scratch {
     candidates: Vec<Candidate>,
     /// Rules that became part of another rule's record: the rule and the other one.
     joined: Vec<(u32, u32)>,
+    /// Templates that the name has already.
+    seen: FxHashSet<u32>,
+    /// Rules of each list that were kept.
+    kept: FxHashMap<u32, usize>,
 }
-
-const REWRITE: u8 = Priority::Rewrite as u8;
 
 impl Partition<'_> {
     /// Decides the chain of `node`; its parents' chains are decided.
-    pub(super) fn resolve(&mut self, node: u32, templates: &mut Templates) -> Result<(), Stop> {
+    pub(super) fn resolve(&mut self, node: u32, templates: &mut Templates) {
         let this = self.tree.nodes[node as usize];
         let parent_cover = self.tree.nodes[this.parent as usize].cover;
         let has_resets = this.flags & HAS_RESETS != 0;
         if this.first_rule == NONE && !has_resets {
             self.tree.nodes[node as usize].cover = parent_cover;
-            return Ok(());
+            return;
         }
         let mut candidates = std::mem::take(&mut self.scratch.candidates);
         candidates.clear();
@@ -62,9 +68,10 @@ impl Partition<'_> {
         if parent_cover != NONE && !has_resets {
             self.drop_covered(parent_cover, &mut candidates, templates);
         }
-        let done = self.store(node, parent_cover, &candidates, templates);
+        self.fit(node, &mut candidates, templates);
+        self.settle_joined();
+        self.store(node, parent_cover, &candidates, templates);
         self.scratch.candidates = candidates;
-        done
     }
 
     fn collect_own(&self, node: u32, templates: &Templates, out: &mut Vec<Candidate>) {
@@ -75,10 +82,13 @@ impl Partition<'_> {
                 let Template {
                     record, host_rule, ..
                 } = templates.template(template);
+                // Of two rewrites of a name the one with data answers.
+                let is_weak =
+                    *host_rule || is_rewrite(record) && record.answer == AnswerKind::NoData as u8;
                 let rank = (
                     u8::MAX - record.priority,
                     0,
-                    *host_rule,
+                    is_weak,
                     record.list,
                     rule.line,
                 );
@@ -94,7 +104,7 @@ impl Partition<'_> {
     /// Collects the rules of shorter names that hold at `node` in spite of its resets.
     fn collect_inherited(&self, node: u32, templates: &mut Templates, out: &mut Vec<Candidate>) {
         let name = self.tree.nodes[node as usize].name;
-        let mut lifted = self.lifted_at(node, templates);
+        let mut lifted = self.lifted_at(node);
         let mut at = self.tree.nodes[node as usize].parent;
         let mut distance = 1;
         while at != NONE {
@@ -103,10 +113,9 @@ impl Partition<'_> {
                 if !is_below(&record) || is_reset(&record) || skips(number, name, templates) {
                     continue;
                 }
-                let lifted = if record.priority == REWRITE {
-                    lifted
-                } else {
-                    0
+                let lifted = match is_rewrite(&record) {
+                    true => lifted.scope_of(templates.is_important(number)),
+                    false => 0,
                 };
                 record.scope = Scope::Suffix as u8 & !lifted;
                 if record.scope != 0 {
@@ -119,31 +128,31 @@ impl Partition<'_> {
                     });
                 }
             }
-            if self.lifted_at(at, templates) & Scope::BELOW_BIT != 0 {
-                lifted = Scope::Suffix as u8;
-            }
+            lifted.extend(self.lifted_at(at));
             at = self.tree.nodes[at as usize].parent;
             distance += 1;
         }
     }
 
-    /// The scope from which exceptions at `node` lift the rewrites of shorter names.
-    fn lifted_at(&self, node: u32, templates: &Templates) -> u8 {
-        let here = self.cancels.iter().filter(|(at, _)| *at == node);
-        here.fold(0, |scope, (_, cancel)| {
-            scope | templates.record(*cancel).scope
-        })
+    /// The scopes from which exceptions at `node` lift the rewrites of shorter names.
+    fn lifted_at(&self, node: u32) -> Lift {
+        self.cancels.get(&node).copied().unwrap_or_default()
     }
 
     /// Orders the rules of one name and drops what the others make superfluous.
     fn thin_out(&mut self, candidates: &mut Vec<Candidate>, templates: &mut Templates) {
         candidates.sort_unstable_by_key(|c| c.rank);
+        self.drop_doubles(candidates);
         join_addresses(candidates, &mut self.scratch.joined, templates);
+        if candidates.len() > CHAIN_MAX {
+            widest_first(candidates, templates);
+        }
+        self.drop_dominated(candidates, templates);
         let mut i = 0;
         while i < candidates.len() {
-            match self.superfluous(candidates, i, templates) {
-                Some(fate) => self.drop_candidate(candidates, i, fate),
-                None => i += 1,
+            match is_superfluous(candidates, i, templates) {
+                true => self.drop_candidate(candidates, i, Fate::Redundant),
+                false => i += 1,
             }
         }
         if self.combine || candidates.len() > CHAIN_MAX {
@@ -151,26 +160,78 @@ impl Partition<'_> {
         }
     }
 
-    fn superfluous(&self, all: &[Candidate], i: usize, templates: &Templates) -> Option<Fate> {
-        let this = all[i].template;
-        let stronger = all[..i]
-            .iter()
-            .find(|c| dominates(c.template, this, templates));
-        if let Some(by) = stronger {
-            return Some(fate_under(
-                templates.record(by.template),
-                templates.record(this),
-            ));
+    /// Drops all but the first rule of each template.
+    fn drop_doubles(&mut self, candidates: &mut Vec<Candidate>) {
+        let Self { scratch, tree, .. } = self;
+        scratch.seen.clear();
+        candidates.retain(|candidate| {
+            let is_first = scratch.seen.insert(candidate.template);
+            if !is_first && let Some(rule) = tree.rules.get_mut(candidate.rule as usize) {
+                rule.fate = Fate::Duplicate;
+            }
+            is_first
+        });
+    }
+
+    /// Drops rules that a stronger one covers. No list keeps more than a chain holds, so that the
+    /// work does not grow with the square of its rules.
+    fn drop_dominated(&mut self, candidates: &mut Vec<Candidate>, templates: &Templates) {
+        let mut kept: Vec<Candidate> = Vec::with_capacity(candidates.len().min(WEIGHED_MAX));
+        self.scratch.kept.clear();
+        for candidate in std::mem::take(candidates) {
+            let record = templates.record(candidate.template);
+            let stronger = kept
+                .iter()
+                .find(|c| dominates(c.template, candidate.template, templates));
+            if let Some(by) = stronger {
+                let fate = fate_under(templates.record(by.template), record);
+                self.set_fate(candidate.rule, fate);
+                continue;
+            }
+            let of_list = self.scratch.kept.entry(record.list).or_insert(0);
+            if *of_list == CHAIN_MAX || kept.len() == WEIGHED_MAX {
+                self.leave_out(candidate.rule);
+                continue;
+            }
+            *of_list += 1;
+            kept.push(candidate);
         }
-        // A wider rule behind, with nothing between that a client could tell apart.
-        let of = templates.record(this);
-        all[i + 1..]
-            .iter()
-            .take_while(|c| is_alike(templates.record(c.template), of))
-            .any(|c| {
-                dominates(c.template, this, templates) && !dominates(this, c.template, templates)
-            })
-            .then_some(Fate::Redundant)
+        *candidates = kept;
+    }
+
+    /// Leaves out what a chain has no room for.
+    fn fit(&mut self, node: u32, candidates: &mut Vec<Candidate>, templates: &Templates) {
+        let resets = self.resets_of(node).len();
+        let room = CHAIN_MAX.saturating_sub(resets);
+        if candidates.len() <= room {
+            return;
+        }
+        let list = |c: &Candidate| templates.record(c.template).list;
+        let lists: Vec<_> = candidates.iter().map(list).collect();
+        let mut shares = shares(&lists, room);
+        candidates.retain(|candidate| match shares.get_mut(&list(candidate)) {
+            Some(share) if *share > 0 => {
+                *share -= 1;
+                true
+            }
+            _ => {
+                self.leave_out(candidate.rule);
+                false
+            }
+        });
+    }
+
+    /// Notes that there is no room for a rule.
+    pub(super) fn leave_out(&mut self, rule: u32) {
+        match self.tree.rules.get_mut(rule as usize) {
+            Some(tree_rule) => {
+                tree_rule.fate = Fate::NoRoom;
+                if !tree_rule.is_guest {
+                    self.unsupported.push((rule, Unsupported::NoRoom));
+                }
+            }
+            None => self.left_out_below += 1,
+        }
     }
 
     /// Drops what the rules of parents say already, from the last rule of each priority on.
@@ -204,7 +265,7 @@ impl Partition<'_> {
                     has_except,
                     ..
                 } = templates.template(number);
-                if !is_below(by) || is_reset(by) || by.priority == REWRITE {
+                if !is_below(by) || is_reset(by) || is_rewrite(by) {
                     continue;
                 }
                 let covers = !has_except && conditions_cover(by, record);
@@ -227,14 +288,22 @@ impl Partition<'_> {
 
     fn drop_candidate(&mut self, candidates: &mut Vec<Candidate>, i: usize, fate: Fate) {
         let dropped = candidates.remove(i);
-        let parts = self
-            .scratch
-            .joined
-            .iter()
-            .filter(|(_, into)| *into == dropped.rule);
-        for number in parts.map(|(part, _)| *part).chain([dropped.rule]) {
-            if let Some(rule) = self.tree.rules.get_mut(number as usize) {
-                rule.fate = fate;
+        self.set_fate(dropped.rule, fate);
+    }
+
+    fn set_fate(&mut self, rule: u32, fate: Fate) {
+        if let Some(rule) = self.tree.rules.get_mut(rule as usize) {
+            rule.fate = fate;
+        }
+    }
+
+    /// Gives rules that became part of another the fate of that one.
+    fn settle_joined(&mut self) {
+        for at in (0..self.scratch.joined.len()).rev() {
+            let (part, into) = self.scratch.joined[at];
+            if let Some(into) = self.tree.rules.get(into as usize) {
+                let fate = into.fate;
+                self.set_fate(part, fate);
             }
         }
     }
@@ -245,17 +314,15 @@ impl Partition<'_> {
         parent_cover: u32,
         candidates: &[Candidate],
         templates: &Templates,
-    ) -> Result<(), Stop> {
+    ) {
         let start = self.chains.len();
         if self.tree.nodes[node as usize].flags & HAS_RESETS != 0 {
-            let here = self.resets.iter().filter(|(at, _)| *at == node);
-            self.chains.extend(here.map(|(_, template)| template));
+            let resets = self.resets_of(node);
+            let here = self.resets[resets].iter().take(CHAIN_MAX);
+            self.chains.extend(here.map(|(_, template)| *template));
         }
         self.chains.extend(candidates.iter().map(|c| c.template));
         let chain = &self.chains[start..];
-        if chain.len() > CHAIN_MAX {
-            return Err(Stop::ChainTooLong(node, chain.len()));
-        }
         let reaches_below = |&t: &u32| {
             let record = templates.record(t);
             is_below(record) && !is_reset(record)
@@ -266,8 +333,33 @@ impl Partition<'_> {
         stored.chain_start = start as u32;
         stored.chain_len = len;
         stored.cover = if covers { node } else { parent_cover };
-        Ok(())
     }
+}
+
+/// Puts rules that do the same one behind the other in an order that shows at once which of them
+/// the others make superfluous. The order of such rules changes nothing.
+fn widest_first(candidates: &mut [Candidate], templates: &Templates) {
+    let alike = |a: &Candidate, b: &Candidate| {
+        is_alike(templates.record(a.template), templates.record(b.template))
+    };
+    for run in candidates.chunk_by_mut(alike) {
+        run.sort_by_key(|candidate| {
+            let record = templates.record(candidate.template);
+            let narrow = record.qtype_mode != QtypeSet::EVERY;
+            let scope = Scope::Suffix as u8 - record.scope;
+            (narrow, scope, u64::BITS - record.categories.count_ones())
+        });
+    }
+}
+
+/// Whether a wider rule stands behind, with nothing between that a client could tell apart.
+fn is_superfluous(all: &[Candidate], i: usize, templates: &Templates) -> bool {
+    let this = all[i].template;
+    let of = templates.record(this);
+    all[i + 1..]
+        .iter()
+        .take_while(|c| is_alike(templates.record(c.template), of))
+        .any(|c| dominates(c.template, this, templates) && !dominates(this, c.template, templates))
 }
 
 /// Whether the rule of this template skips the name.
@@ -284,7 +376,9 @@ fn skips(template: u32, labels: &[u8], templates: &Templates) -> bool {
 fn dominates(a: u32, b: u32, templates: &Templates) -> bool {
     let (by, of) = (templates.template(a), templates.template(b));
     let skips_alike = !by.has_except || by.shape == of.shape;
-    let may_be_lifted = by.record.priority == REWRITE && of.record.priority != REWRITE;
+    // An exception further down may lift the one and not the other.
+    let may_be_lifted = is_rewrite(&by.record)
+        && (!is_rewrite(&of.record) || templates.is_important(b) && !templates.is_important(a));
     by.record.scope & of.record.scope == of.record.scope
         && conditions_cover(&by.record, &of.record)
         && skips_alike
@@ -311,9 +405,9 @@ fn join_addresses(
     joined: &mut Vec<(u32, u32)>,
     templates: &mut Templates,
 ) {
-    let mut i = 1;
-    while i < candidates.len() {
-        let (first, second) = (candidates[i - 1], candidates[i]);
+    let mut kept = 0;
+    for i in 1..candidates.len() {
+        let (first, second) = (candidates[kept], candidates[i]);
         let (a, b) = (
             *templates.record(first.template),
             *templates.record(second.template),
@@ -333,13 +427,14 @@ fn join_addresses(
                 ipv6: v6.ipv6,
                 ..a
             };
-            candidates[i - 1].template = templates.derive(first.template, both);
+            candidates[kept].template = templates.derive(first.template, both);
             joined.push((second.rule, first.rule));
-            candidates.remove(i);
         } else {
-            i += 1;
+            kept += 1;
+            candidates[kept] = second;
         }
     }
+    candidates.truncate(kept + 1);
 }
 
 /// Joins rules that differ in list and categories only: verdicts stay, the

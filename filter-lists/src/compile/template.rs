@@ -6,10 +6,9 @@ use filter_common::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{CompileError, list::ListBuilder, shapes::Shapes};
+use super::{CompileError, list::ListBuilder, room::Limits, shapes::Shapes};
 use crate::{
     image::{Kind, ListInfo, Unsupported},
-    provenance::SHAPE_MAX,
     rule::{Answer, Effect, Shape},
 };
 
@@ -58,11 +57,17 @@ pub(super) struct Templates {
     texts: Vec<TextRecord>,
     /// By which number the kernel knows the first list.
     first_list: u32,
+    /// The template that forgets all that shorter names said.
+    forget: Option<u32>,
 }
 
 impl Templates {
     /// Binds every shape of every list.
-    pub(super) fn of(lists: &[&ListBuilder], kind: Kind) -> Result<Self, CompileError> {
+    pub(super) fn of(
+        lists: &[&ListBuilder],
+        kind: Kind,
+        limits: &Limits,
+    ) -> Result<Self, CompileError> {
         let (count, max) = (lists.len(), kind.list_max());
         if count > max {
             return Err(CompileError::TooManyLists { count, max });
@@ -75,19 +80,22 @@ impl Templates {
             shapes: Shapes::default(),
             texts: Vec::new(),
             first_list: kind.first_list(),
+            forget: None,
         };
         for (number, list) in lists.iter().enumerate() {
             all.list_bases.push(all.bindings.len() as u32);
             let text = all.text(list.info())?;
+            let excluded = limits.excluded(number, list);
             for (list_shape, shape) in list.shapes().iter().enumerate() {
-                let binding = all.bind(number as u16, list_shape as u32, shape, list.info(), text);
+                let at = (number as u16, list_shape as u32);
+                let binding = match excluded[list_shape] {
+                    true => all.exclude(at, shape),
+                    false => all.bind(at, shape, list.info(), text),
+                };
                 all.bindings.push(binding);
             }
         }
-        match all.shapes.as_slice().len() {
-            count if count > SHAPE_MAX + 1 => Err(CompileError::TooManyShapes { count }),
-            _ => Ok(all),
-        }
+        Ok(all)
     }
 
     pub(super) fn template(&self, number: u32) -> &Template {
@@ -104,6 +112,31 @@ impl Templates {
 
     pub(super) fn shape(&self, number: u32) -> &Shape {
         &self.shapes.as_slice()[number as usize]
+    }
+
+    /// Whether the rules of a template are important.
+    pub(super) fn is_important(&self, number: u32) -> bool {
+        self.shape(self.template(number).shape).important
+    }
+
+    /// The template that forgets all that shorter names said.
+    pub(super) fn forget(&mut self) -> u32 {
+        let next = self.templates.len() as u32;
+        *self.forget.get_or_insert_with(|| {
+            let record = RuleRecord {
+                categories: u64::MAX,
+                flags: RULE_RESET,
+                scope: Scope::Suffix as u8,
+                ..RuleRecord::default()
+            };
+            self.templates.push(Template {
+                record,
+                host_rule: false,
+                has_except: false,
+                shape: 0,
+            });
+            next
+        })
     }
 
     /// Number of the binding of a list's shape.
@@ -137,16 +170,28 @@ impl Templates {
         number
     }
 
+    /// Binds a shape that an image has no number for.
+    fn exclude(&mut self, (list, list_shape): (u16, u32), shape: &Shape) -> Binding {
+        Binding {
+            list,
+            list_shape,
+            shape: self.shapes.intern_shape(Shape::block(shape.scope)),
+            action: Action::Unsupported(Unsupported::NoRoom),
+        }
+    }
+
     fn bind(
         &mut self,
-        list: u16,
-        list_shape: u32,
+        (list, list_shape): (u16, u32),
         shape: &Shape,
         info: &ListInfo,
         text: u32,
     ) -> Binding {
         let number = self.shapes.intern_shape(shape.clone());
-        let action = if let Effect::Delete(deleted) = &shape.effect {
+        let observes = info.observes();
+        let action = if observes && !matches!(shape.effect, Effect::Block(_) | Effect::Rewrite(_)) {
+            Action::Unsupported(Unsupported::ObservingDirective)
+        } else if let Effect::Delete(deleted) = &shape.effect {
             let mut target = shape.clone();
             target.effect = (**deleted).clone();
             Action::Delete(self.shapes.intern_shape(target))
@@ -196,7 +241,11 @@ impl Templates {
 }
 
 fn record_of(shape: &Shape, info: &ListInfo, list: u32, text: u32) -> RuleRecord {
-    let priority = shape.priority().unwrap_or(Priority::Rewrite);
+    let priority = match info.observes() {
+        // Whatever its rank: it must not change what others say.
+        true => Priority::Observe,
+        false => shape.priority().unwrap_or(Priority::Rewrite),
+    };
     let (qtype_mode, qtype_count, qtypes) = shape.qtypes.parts();
     let mut record = RuleRecord {
         categories: info.categories,
@@ -237,6 +286,11 @@ pub(super) fn is_below(record: &RuleRecord) -> bool {
     record.scope & Scope::BELOW_BIT != 0
 }
 
+/// Whether the record is one that exceptions to rewrites lift.
+pub(super) fn is_rewrite(record: &RuleRecord) -> bool {
+    Priority::from_number(record.priority).is_some_and(Priority::is_rewrite)
+}
+
 /// Whether the record only forgets what shorter names said.
 pub(super) fn is_reset(record: &RuleRecord) -> bool {
     record.flags & RULE_RESET != 0
@@ -271,6 +325,14 @@ pub(super) fn conditions_cover(a: &RuleRecord, b: &RuleRecord) -> bool {
         (a.qtype_mode, a.qtype_count, a.qtypes) == (b.qtype_mode, b.qtype_count, b.qtypes);
     let qtypes = a.qtype_mode == QtypeSet::EVERY || same_qtypes;
     qtypes && b.categories & !a.categories == 0
+}
+
+/// Whether `by` does what `of` does, wherever `of` applies.
+pub(super) fn stands_for(by: &RuleRecord, of: &RuleRecord) -> bool {
+    by.priority == of.priority
+        && by.scope & of.scope == of.scope
+        && conditions_cover(by, of)
+        && same_answer(by, of)
 }
 
 /// Whether a client could not tell which of both rules won.

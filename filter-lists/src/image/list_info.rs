@@ -1,5 +1,7 @@
 //! What an image knows of a list as a whole.
 
+use filter_common::rule::AnswerKind;
+
 use crate::rule::Answer;
 
 /// What is true of every rule of a list.
@@ -27,6 +29,12 @@ pub struct ListInfo {
 }
 
 impl ListInfo {
+    /// Whether its rules only count what they would block.
+    pub fn observes(&self) -> bool {
+        let answer = self.answer.as_ref();
+        answer.is_some_and(|answer| answer.kind == AnswerKind::Observe)
+    }
+
     /// A list of every category without wishes of its own.
     pub fn new(name: &str, path: &str) -> Self {
         Self {

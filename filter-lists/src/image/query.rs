@@ -8,14 +8,17 @@ use std::fmt;
 use filter_common::{
     layout::RuleRecord,
     name::Name,
-    rule::{Priority, Scope},
+    rule::{AnswerKind, Priority, Scope},
 };
 
 use super::{Image, walk};
 use crate::{
     provenance::{Fate, Row},
-    rule::{Client, ClientAddress},
+    rule::{Client, ClientAddress, Effect},
 };
+
+const TYPE_A: u16 = 1;
+const TYPE_AAAA: u16 = 28;
 
 /// What happens to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +106,8 @@ pub enum Loss {
     LessSpecific,
     /// A rule of equal rank comes first.
     Later,
+    /// It gives the answer another address.
+    Joined,
     /// It is not in the table.
     NotInTable(Fate),
 }
@@ -123,6 +128,7 @@ impl fmt::Display for Loss {
             Self::Weaker => "a rule of higher priority matches",
             Self::LessSpecific => "a rule with a longer name matches",
             Self::Later => "a rule of equal rank comes first",
+            Self::Joined => "gives the same answer an address of another type",
             Self::NotInTable(Fate::Duplicate) => "an equal rule came first",
             Self::NotInTable(Fate::Redundant) => {
                 "another rule says the same for all that it matches"
@@ -131,6 +137,9 @@ impl fmt::Display for Loss {
             Self::NotInTable(Fate::Deleted) => "was deleted by another rule",
             Self::NotInTable(Fate::Unsupported) => "has no form in the kernel",
             Self::NotInTable(Fate::Directive) => "acts on other rules only",
+            Self::NotInTable(Fate::NoRoom) => {
+                "no room: its name or its list has more rules of different effect than fit"
+            }
             Self::NotInTable(Fate::InTable) => "is in the table",
         })
     }
@@ -174,7 +183,11 @@ impl Image {
         let loss = |m: &Met| {
             let not_for = client.and_then(|client| self.why_not_for(m, client));
             let why_not = not_for.or_else(|| self.why_not(m, name, qtype, category_mask));
-            why_not.unwrap_or_else(|| self.why_beaten(m, winner.map(|w| &met[w])))
+            let winner = winner.map(|w| &met[w]);
+            why_not.unwrap_or_else(|| match (winner, &verdict.record) {
+                (Some(winner), Some(record)) if self.is_part_of(m, winner, record) => Loss::Joined,
+                _ => self.why_beaten(m, winner),
+            })
         };
         let others = met.iter().enumerate();
         let others = others.filter(|(i, _)| Some(*i) != winner);
@@ -198,11 +211,18 @@ impl Image {
             return (verdict, None);
         };
         let priority = Priority::from_number(hit.rule.priority);
-        let same_rank = |m: &Met| self.shapes[m.row.shape()].priority() == priority;
+        let same_rank = |m: &Met| self.priority(m) == priority;
         // The first of those that match: `met` is in the order in which rules of one priority win.
-        let winner = met
-            .iter()
-            .position(|m| same_rank(m) && self.why_not(m, name, qtype, category_mask).is_none());
+        let matching =
+            |m: &Met| same_rank(m) && self.why_not(m, name, qtype, category_mask).is_none();
+        let first = met.iter().position(matching);
+        // The line that the answer for this type is from, where several lines give one.
+        let depth = first.map(|first| met[first].depth);
+        let winner = met.iter().position(|m| {
+            let is_beside = Some(m.depth) == depth && matching(m);
+            is_beside && self.gives(m, &hit.rule, qtype)
+        });
+        let winner = winner.or(first);
         let decision = match priority {
             Some(priority) if priority.is_allow() => Decision::Allow,
             _ if self.is_observed(&hit.rule) => Decision::Observe,
@@ -274,7 +294,7 @@ impl Image {
 
     /// Why a rule that matches does not decide.
     fn why_beaten(&self, met: &Met, winner: Option<&Met>) -> Loss {
-        let priority = |m: &Met| self.shapes[m.row.shape()].priority();
+        let priority = |m: &Met| self.priority(m);
         match winner {
             Some(winner) if priority(winner) > priority(met) => Loss::Weaker,
             Some(winner) if priority(winner) == priority(met) && winner.depth > met.depth => {
@@ -283,6 +303,37 @@ impl Image {
             Some(winner) if priority(winner) == priority(met) => Loss::Later,
             _ => Loss::Lifted,
         }
+    }
+
+    /// The rank of a rule in its list.
+    fn priority(&self, met: &Met) -> Option<Priority> {
+        let priority = self.shapes[met.row.shape()].priority()?;
+        match self.lists[met.row.list()].observes() {
+            true => Some(Priority::Observe),
+            false => Some(priority),
+        }
+    }
+
+    /// Whether the record answers this type with an address of the rule.
+    fn gives(&self, met: &Met, record: &RuleRecord, qtype: u16) -> bool {
+        match (&self.shapes[met.row.shape()].effect, qtype) {
+            (Effect::Block(Some(answer)) | Effect::Rewrite(answer), TYPE_A) => answer
+                .ipv4
+                .is_some_and(|address| address.octets() == record.ipv4),
+            (Effect::Block(Some(answer)) | Effect::Rewrite(answer), TYPE_AAAA) => answer
+                .ipv6
+                .is_some_and(|address| address.octets() == record.ipv6),
+            _ => false,
+        }
+    }
+
+    /// Whether a rule beside the winner is part of the very record that decides.
+    fn is_part_of(&self, met: &Met, winner: &Met, record: &RuleRecord) -> bool {
+        let is_beside = met.depth == winner.depth && self.priority(met) == self.priority(winner);
+        let answers = AnswerKind::from_number(record.answer) == Some(AnswerKind::Address);
+        is_beside
+            && answers
+            && (self.gives(met, record, TYPE_A) || self.gives(met, record, TYPE_AAAA))
     }
 
     fn origin(&self, met: &Met) -> Origin<'_> {

@@ -18,6 +18,10 @@ listed! {
         CancelWithExceptions = 2, "cancel-with-exceptions";
         /// A rewrite that is lifted for a part of what it matches.
         PartlyCancelled = 3, "partly-cancelled";
+        /// It acts on other rules, and its list only observes.
+        ObservingDirective = 4, "observing-directive";
+        /// There is no room for it.
+        NoRoom = 5, "no-room";
     }
 }
 serde_by_word!(Unsupported);
@@ -29,6 +33,10 @@ impl fmt::Display for Unsupported {
             Self::RootName => "a rule for the root name",
             Self::CancelWithExceptions => "an exception to rewrites with exceptions of its own",
             Self::PartlyCancelled => "a rewrite that is lifted for a part of what it matches",
+            Self::ObservingDirective => "acts on other rules, but its list only observes",
+            Self::NoRoom => {
+                "no room: its name or its list has more rules of different effect than fit"
+            }
         })
     }
 }
@@ -68,6 +76,9 @@ pub struct Counts {
     pub unsupported: u64,
     /// [`Fate::Directive`].
     pub directive: u64,
+    /// [`Fate::NoRoom`].
+    #[serde(default)]
+    pub no_room: u64,
 }
 
 impl Counts {
@@ -81,6 +92,7 @@ impl Counts {
             Fate::Deleted => &mut self.deleted,
             Fate::Unsupported => &mut self.unsupported,
             Fate::Directive => &mut self.directive,
+            Fate::NoRoom => &mut self.no_room,
         } += 1;
     }
 }
@@ -108,6 +120,9 @@ pub struct Report {
     pub longest_chain: u64,
     /// Bytes of kernel memory: all records of the generation.
     pub kernel_bytes: u64,
+    /// Rules of shorter names that names with exceptions had no room for.
+    #[serde(default)]
+    pub left_out_below: u64,
     /// Keys drawn until no hash collided.
     pub keys_drawn: u32,
 }

@@ -68,7 +68,7 @@ impl Lines {
     fn note(&mut self, line: u32, fate: Fate) {
         let set = match fate {
             Fate::Redundant | Fate::Duplicate => &mut self.redundant,
-            Fate::Unsupported => &mut self.unsupported,
+            Fate::Unsupported | Fate::NoRoom => &mut self.unsupported,
             Fate::InTable | Fate::Overridden | Fate::Deleted | Fate::Directive => &mut self.active,
         };
         if let Some(word) = set.get_mut(line as usize / 64) {

@@ -327,6 +327,65 @@ fn a_list_that_halves_or_triples_is_refused() {
     assert!(!verdict(90, 1));
 }
 
+/// Top-level domains in use.
+const DOMAINS: [&str; 12] = [
+    "zip", "mov", "xyz", "top", "icu", "cyou", "buzz", "rest", "cfd", "sbs", "bond", "lol",
+];
+
+#[test]
+fn a_permission_for_a_list_and_a_kind_covers_all_of_that_kind_and_nothing_else() {
+    let accept = |list: &str, kind| Guards {
+        overrides: vec![Override {
+            list: Some((list.to_owned(), kind)),
+            reason: "a list of top-level domains".to_owned(),
+            ..Override::default()
+        }],
+        ..Guards::default()
+    };
+    let mut rules: Vec<_> = DOMAINS.map(block).to_vec();
+    let refused = |guards: &Guards, rules: &[Rule]| {
+        let found = findings(guards, rules);
+        found
+            .iter()
+            .filter(|f| f.severity == Severity::Refuse)
+            .count()
+    };
+    let domains = accept("tested", GuardKind::SingleLabel);
+    assert_eq!(refused(&Guards::default(), &rules), DOMAINS.len());
+    assert_eq!(refused(&domains, &rules), 0);
+    assert_eq!(
+        refused(&accept("other", GuardKind::SingleLabel), &rules),
+        DOMAINS.len()
+    );
+    rules.push(block("co.uk"));
+    assert_eq!(refused(&domains, &rules), 1);
+    // What a protected name is protected from is accepted name by name.
+    rules.pop();
+    rules.push(block("pool.ntp.org"));
+    assert!(refused(&domains, &rules) > 0);
+    assert!(refused(&accept("tested", GuardKind::Protected), &rules) > DOMAINS.len());
+}
+
+#[test]
+fn a_refusal_of_many_domains_of_a_list_tells_the_one_permission_for_all() {
+    let found = findings(&Guards::default(), &DOMAINS.map(block));
+    let text = Refusal::of(&found).unwrap().to_string();
+    assert!(
+        text.contains("list = \"tested\"") && text.contains("kind = \"single-label\""),
+        "{text}"
+    );
+    assert!(
+        text.contains("# 12 findings") && !text.contains("name = \"zip\""),
+        "{text}"
+    );
+    let few = findings(&Guards::default(), &[block("zip")]);
+    let text = Refusal::of(&few).unwrap().to_string();
+    assert!(
+        text.contains("name = \"zip\"") && !text.contains("kind ="),
+        "{text}"
+    );
+}
+
 #[test]
 fn an_override_needs_a_reason_and_covers_its_name_only() {
     let accept = |reason: &str| Guards {
@@ -365,6 +424,7 @@ fn a_size_is_accepted_for_one_version_of_the_list_only() {
     let refused = |digest: Option<&str>, serial: Option<u32>, now: &ListBuilder| {
         let guards = Guards {
             overrides: vec![Override {
+                list: None,
                 name: "tested".to_owned(),
                 reason: "the author split it".to_owned(),
                 digest: digest.map(str::to_owned),

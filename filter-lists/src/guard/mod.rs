@@ -12,7 +12,7 @@ mod suffixes;
 use std::fmt;
 
 use filter_common::{name::Name, rule::Scope};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::refusal::Refusal;
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 const USUAL_QTYPES: [u16; 12] = [1, 28, 65, 12, 15, 16, 33, 64, 2, 6, 5, 48];
 
 /// What is being guarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GuardKind {
     /// A rule whose name is a single label: a whole top-level domain.
@@ -47,6 +47,15 @@ pub enum GuardKind {
 }
 
 impl GuardKind {
+    /// Whether a permission may accept all that a list does of this kind: rules for suffixes, which
+    /// somebody may publish lists of. What a name protects is accepted name by name.
+    pub const fn may_be_accepted_together(self) -> bool {
+        matches!(
+            self,
+            Self::SingleLabel | Self::PublicSuffix | Self::PrivateSuffix
+        )
+    }
+
     /// The word for it in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -121,6 +130,8 @@ pub struct Override {
     /// [`Finding::subject`] or [`Finding::rule_name`], in any case and as Unicode or not: one
     /// override accepts all that a rule does.
     pub name: String,
+    /// Instead of a name: all findings about a list that are of a kind.
+    pub list: Option<(String, GuardKind)>,
     /// Why; an override without a reason does not count.
     pub reason: String,
     /// [`ListVersion::digest`] of the only version of the list that is accepted.
@@ -267,6 +278,11 @@ impl Override {
     }
 
     fn is_about(&self, finding: &Finding) -> bool {
+        if let Some((list, kind)) = &self.list {
+            return kind.may_be_accepted_together()
+                && *kind == finding.kind
+                && finding.list.as_ref() == Some(list);
+        }
         let spelled = list::name(&self.name).map(|name| name.to_string());
         let is_this = |told: &String| {
             self.name.eq_ignore_ascii_case(told) || spelled.as_ref().is_ok_and(|name| name == told)

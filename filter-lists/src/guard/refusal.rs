@@ -1,8 +1,8 @@
 //! Why an image does not go live, and the way out.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use super::{Finding, ListVersion, Severity};
+use super::{Finding, GuardKind, ListVersion, Severity};
 
 /// So many findings are told; an error is read on a terminal.
 const TOLD_MAX: usize = 10;
@@ -19,6 +19,21 @@ impl Refusal {
         let refused = |finding: &&Finding| finding.severity == Severity::Refuse;
         let findings: Vec<_> = findings.iter().filter(refused).cloned().collect();
         (!findings.is_empty()).then_some(Self { findings })
+    }
+
+    /// Lists with more findings of a kind than anybody would accept one by one, and how many.
+    fn together(&self) -> BTreeMap<(&str, GuardKind), usize> {
+        let mut counts = BTreeMap::new();
+        let of_lists = self.findings.iter().filter_map(|finding| {
+            let list = finding.list.as_deref()?;
+            let kind = finding.kind;
+            kind.may_be_accepted_together().then_some((list, kind))
+        });
+        for key in of_lists {
+            *counts.entry(key).or_insert(0) += 1;
+        }
+        counts.retain(|_, count| *count > TOLD_MAX);
+        counts
     }
 
     /// The findings.
@@ -48,7 +63,19 @@ impl fmt::Display for Refusal {
         f.write_str(
             "\nmend the lists, or accept what you want in the configuration (`--config FILE`):",
         )?;
-        let overrides = self.findings.iter();
+        let together = self.together();
+        for ((list, kind), count) in &together {
+            write!(
+                f,
+                "\n  [[guard.allow]]\n  list = {list:?}\n  kind = \"{}\"  # {count} findings\n  \
+                 reason = \"say why\"",
+                kind.as_str()
+            )?;
+        }
+        let overrides = self.findings.iter().filter(|finding| {
+            let list = finding.list.as_deref().unwrap_or_default();
+            !together.contains_key(&(list, finding.kind))
+        });
         let mut overrides: Vec<_> = overrides
             .map(|finding| (finding.override_name(), finding.version.as_ref()))
             .collect();

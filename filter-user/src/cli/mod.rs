@@ -22,7 +22,7 @@ mod status;
 mod top;
 mod when;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, io, path::PathBuf, process::ExitCode};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
@@ -30,7 +30,7 @@ use clap::{
 };
 use filter_kernel::PINS_DEFAULT;
 use filter_lists::{
-    guard::{Finding, Severity},
+    guard::{Finding, GuardKind, Severity},
     list::{Format, ScopePolicy},
 };
 use filter_user::{
@@ -354,14 +354,41 @@ pub(crate) fn main() -> ExitCode {
 
 /// So many findings that refuse nothing are shown.
 const FINDINGS_SHOWN: usize = 10;
+/// So many names of those that are accepted together are shown.
+const NAMES_SHOWN: usize = 5;
 
 /// Shows what the guards found; what refuses is told by the refusal.
 fn print_findings(out: &mut dyn io::Write, findings: &[Finding]) -> io::Result<()> {
     let others = || findings.iter().filter(|f| f.severity != Severity::Refuse);
-    for finding in others().take(FINDINGS_SHOWN) {
+    let mut accepted: BTreeMap<(GuardKind, &str, &str), Vec<&str>> = BTreeMap::new();
+    for finding in others() {
+        if let (Severity::Overridden(reason), Some(list)) = (&finding.severity, &finding.list)
+            && finding.kind.may_be_accepted_together()
+        {
+            let key = (finding.kind, list.as_str(), reason.as_str());
+            accepted.entry(key).or_default().push(&finding.subject);
+        }
+    }
+    accepted.retain(|_, names| names.len() > NAMES_SHOWN);
+    for ((kind, list, reason), names) in &accepted {
+        writeln!(
+            out,
+            "overridden ({}): {} rules of list '{list}', such as {}; allowed because: {reason}",
+            kind.as_str(),
+            names.len(),
+            names[..NAMES_SHOWN].join(", ")
+        )?;
+    }
+    let is_told = |finding: &&Finding| match (&finding.severity, &finding.list) {
+        (Severity::Overridden(reason), Some(list)) => {
+            !accepted.contains_key(&(finding.kind, list.as_str(), reason.as_str()))
+        }
+        _ => true,
+    };
+    for finding in others().filter(is_told).take(FINDINGS_SHOWN) {
         writeln!(out, "{finding}")?;
     }
-    match others().count() {
+    match others().filter(is_told).count() {
         count if count > FINDINGS_SHOWN => {
             let more = count - FINDINGS_SHOWN;
             writeln!(

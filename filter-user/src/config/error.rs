@@ -207,6 +207,29 @@ pub enum Error {
         "guard.allow for '{0}' has no reason: say in `reason` why the guard may be overridden there"
     )]
     NoReason(String),
+    /// A permission for a list that is none.
+    #[error(
+        "guard.allow: there is no list '{list}': write its `name`, or the name of its file without ending"
+    )]
+    AllowOfNoList {
+        /// The list.
+        list: String,
+    },
+    /// A permission for a kind of findings that is given for single names only.
+    #[error(
+        "guard.allow: kind '{kind}' is not accepted for a whole list: accept single names by `name`; \
+         `single-label`, `public-suffix` and `private-suffix` can be"
+    )]
+    AllowOfKind {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A permission that does not say what it is for, or says it twice.
+    #[error("guard.allow ('{reason}'): write `name` alone, or `list` and `kind` together")]
+    AllowOfWhat {
+        /// Its reason, by which it is found.
+        reason: String,
+    },
     /// Metrics would be open to other machines.
     #[error(
         "metrics.listen is {address}: only loopback addresses such as 127.0.0.1:9153 are listened on; put a proxy that asks for credentials in front for other machines"

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use filter_lists::guard::SizeLimits;
+use filter_lists::guard::{GuardKind, SizeLimits};
 use serde::Deserialize;
 
 use super::{Config, Error};
@@ -40,13 +40,50 @@ pub struct MustBlock {
 #[serde(deny_unknown_fields)]
 pub struct AllowConfig {
     /// The name of the rule or of what it hits; the list where its size is the finding.
-    pub name: String,
+    pub name: Option<String>,
+    /// Instead of a name: the list of which all findings of a kind are accepted.
+    pub list: Option<String>,
+    /// That kind.
+    pub kind: Option<GuardKind>,
     /// Why.
     pub reason: String,
     /// The only version of a list whose size is accepted, by the digest that the finding tells.
     pub digest: Option<String>,
     /// The same for a policy zone, by the serial of its SOA.
     pub serial: Option<u32>,
+}
+
+impl AllowConfig {
+    /// What it is about, for messages.
+    fn subject(&self) -> &str {
+        let list = self.list.as_deref();
+        self.name.as_deref().or(list).unwrap_or_default()
+    }
+
+    fn check(&self, config: &Config) -> Result<(), Error> {
+        if self.reason.trim().is_empty() {
+            return Err(Error::NoReason(self.subject().to_owned()));
+        }
+        match (&self.name, &self.list, self.kind) {
+            (Some(_), None, None) => Ok(()),
+            (None, Some(list), Some(kind)) => {
+                let files = config.custom_lists();
+                let mut lists = config.lists.iter().chain(&files);
+                if !lists.any(|known| known.name() == *list) {
+                    return Err(Error::AllowOfNoList { list: list.clone() });
+                }
+                match kind.may_be_accepted_together() {
+                    true => Ok(()),
+                    false => Err(Error::AllowOfKind {
+                        kind: kind.as_str(),
+                    }),
+                }
+            }
+            _ => Err(Error::AllowOfWhat {
+                reason: self.reason.clone(),
+            }),
+        }
+    }
 }
 
 impl Default for GuardConfig {
@@ -76,9 +113,7 @@ impl GuardConfig {
     /// Checks what the types cannot say.
     pub(super) fn check(&self, config: &Config) -> Result<(), Error> {
         for allow in &self.allow {
-            if allow.reason.trim().is_empty() {
-                return Err(Error::NoReason(allow.name.clone()));
-            }
+            allow.check(config)?;
         }
         for category in self
             .must_block

@@ -38,7 +38,8 @@ pub(super) fn guards(
         },
         overrides: (guard.allow.iter())
             .map(|allow| Override {
-                name: allow.name.clone(),
+                name: allow.name.clone().unwrap_or_default(),
+                list: allow.list.clone().zip(allow.kind),
                 reason: allow.reason.clone(),
                 digest: allow.digest.clone(),
                 serial: allow.serial,

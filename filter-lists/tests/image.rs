@@ -384,18 +384,25 @@ fn a_diff_counts_names_per_list_and_category() {
     for list in [&mut before, &mut after] {
         let info = ListInfo {
             categories: 4,
+            category: Some("ads".to_owned()),
             ..list.info().clone()
         };
         list.set_info(info);
     }
-    let same = list("same", &[block("b.example")]);
+    let mut same = list("same", &[block("b.example")]);
+    let info = ListInfo {
+        // What a configuration makes of a list without a category: all that it knows.
+        categories: 0b111,
+        ..same.info().clone()
+    };
+    same.set_info(info);
     let (old, new) = (image_of(&[&before, &same]), image_of(&[&after, &same]));
     let diff = Diff::between(&old, &new);
     let counts = |c: &filter_lists::image::Change| (c.old, c.new, c.added, c.removed, c.changed);
     assert_eq!(counts(&diff.total), (3, 4, 2, 1, 1));
     assert_eq!(counts(&diff.lists["l"].names), (3, 4, 2, 1, 1));
     assert_eq!(counts(&diff.lists["same"].names), (1, 1, 0, 0, 0));
-    assert_eq!(counts(&diff.categories["2"]), (3, 4, 2, 1, 1));
+    assert_eq!(counts(&diff.categories["ads"]), (3, 4, 2, 1, 1));
     assert_eq!(
         diff.categories.len(),
         1,

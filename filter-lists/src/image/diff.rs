@@ -1,7 +1,7 @@
 //! What a new image changes.
 //!
 //! Names are compared by the hash of the provenance, which no key changes: the
-//! lists need not be at hand. An example is told by its list and line.
+//! lists need not be at hand. An example is told by its list and line, and by the hash of its name.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +40,14 @@ pub struct ListDiff {
     pub added_lines: Vec<u32>,
     /// Lines of the old list with names that are gone, the first few.
     pub removed_lines: Vec<u32>,
+    /// [`origin_hash`] of the name in each of the new lines.
+    ///
+    /// [`origin_hash`]: crate::provenance::origin_hash
+    #[serde(skip)]
+    pub added_hashes: Vec<u64>,
+    /// The same of those that are gone.
+    #[serde(skip)]
+    pub removed_hashes: Vec<u64>,
 }
 
 /// What a new image changes.
@@ -85,7 +93,7 @@ impl Diff {
             while let Some(hash) = smallest(old_rows, new_rows) {
                 old.take_name(&mut old_rows, hash, &mut comparison);
                 new.take_name(&mut new_rows, hash, &mut comparison);
-                comparison.compare_name(&old.rules, &new.rules);
+                comparison.compare_name(hash, &old.rules, &new.rules);
             }
         }
         comparison.finish()
@@ -269,9 +277,8 @@ impl Comparison {
     fn mask_of(&mut self, list: &ListInfo) -> u128 {
         match &list.category {
             Some(name) => self.category(name),
-            None if list.categories == u64::MAX => 0,
-            None => bits_of(list.categories.into())
-                .fold(0, |mask, bit| mask | self.category(&bit.to_string())),
+            // A list of every category counts under none.
+            None => 0,
         }
     }
 
@@ -289,7 +296,7 @@ impl Comparison {
         *self.meanings.entry(spelled.to_owned()).or_insert(next)
     }
 
-    fn compare_name(&mut self, old: &[Ruled], new: &[Ruled]) {
+    fn compare_name(&mut self, hash: u64, old: &[Ruled], new: &[Ruled]) {
         let kind = Kind::of(old, new, |_| true);
         self.total.count(kind);
         self.compare_categories(old, new, kind);
@@ -302,8 +309,14 @@ impl Comparison {
             let list = &mut self.lists[rule.list as usize];
             list.names.count(kind);
             match kind {
-                Kind::Added => keep(&mut list.added_lines, rule.line),
-                Kind::Removed => keep(&mut list.removed_lines, rule.line),
+                Kind::Added => {
+                    keep(&mut list.added_lines, rule.line);
+                    keep(&mut list.added_hashes, hash);
+                }
+                Kind::Removed => {
+                    keep(&mut list.removed_lines, rule.line);
+                    keep(&mut list.removed_hashes, hash);
+                }
                 Kind::Absent | Kind::Same | Kind::Changed => {}
             }
         }
@@ -353,8 +366,8 @@ fn smallest(old: &[Row], new: &[Row]) -> Option<u64> {
     }
 }
 
-fn keep(lines: &mut Vec<u32>, line: u32) {
-    if lines.len() < EXAMPLES {
-        lines.push(line);
+fn keep<T>(examples: &mut Vec<T>, example: T) {
+    if examples.len() < EXAMPLES {
+        examples.push(example);
     }
 }

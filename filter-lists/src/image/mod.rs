@@ -1,5 +1,6 @@
 //! A compiled set of lists: the records of the table and where each rule came from.
 
+mod answered;
 mod diff;
 mod error;
 mod file;
@@ -18,6 +19,7 @@ use filter_common::{
     table::Records,
 };
 
+pub use answered::Answered;
 pub use diff::{Change, Diff, ListDiff, VerdictChange};
 pub use error::ImageError;
 pub use file::FORMAT_VERSION;
@@ -60,13 +62,16 @@ impl Image {
         Kind::of(self.header().flags)
     }
 
+    /// The number of the answer of rules that ask for none.
+    fn settings_answer(&self) -> u8 {
+        let settings = self.records[..].record(1);
+        settings.map_or(0, |record| Settings::of(record).answer)
+    }
+
     /// Whether a query that this rule decides passes and is only counted.
     fn is_observed(&self, rule: &RuleRecord) -> bool {
-        let settings = self.records[..]
-            .record(1)
-            .map_or(0, |r| Settings::of(r).answer);
         let answer = if rule.answer == 0 {
-            settings
+            self.settings_answer()
         } else {
             rule.answer
         };

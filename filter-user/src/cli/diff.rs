@@ -2,11 +2,17 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
-use filter_lists::image::{Change, Diff, Image, VerdictChange};
+use filter_lists::{
+    image::{Change, Diff, Image, VerdictChange},
+    input::Input,
+    list,
+    provenance::origin_hash,
+    rule::Rule,
+};
 use filter_user::pipeline::popular_names;
 use serde_json::json;
 
@@ -45,23 +51,35 @@ impl Arguments {
         if self.json {
             let changes: Vec<_> = changes.map(|change| change_json(&change)).collect();
             let mut object = serde_json::to_value(&diff)?;
+            for (name, list) in &diff.lists {
+                let told = &mut object["lists"][name];
+                told["added_names"] = names(&new, name, &list.added_hashes).into();
+                told["removed_names"] = names(&old, name, &list.removed_hashes).into();
+            }
             object["version"] = 1.into();
             object["popular"] = changes.into();
             writeln!(out, "{object}")?;
         } else {
-            print(&diff, &mut out)?;
+            print(&diff, &old, &new, &mut out)?;
             changes.try_for_each(|change| print_change(&change, &mut out))?;
         }
         Ok(())
     }
 }
 
-fn print(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
+fn print(diff: &Diff, old: &Image, new: &Image, out: &mut dyn Write) -> io::Result<()> {
     print_row("total", &diff.total, out)?;
     for (name, list) in &diff.lists {
         print_row(&format!("list {name}"), &list.names, out)?;
-        print_lines("new in line", &list.added_lines, out)?;
-        print_lines("gone from line", &list.removed_lines, out)?;
+        let added = names(new, name, &list.added_hashes);
+        let removed = names(old, name, &list.removed_hashes);
+        print_names(["new", "new in line"], &added, &list.added_lines, out)?;
+        print_names(
+            ["gone", "gone from line"],
+            &removed,
+            &list.removed_lines,
+            out,
+        )?;
     }
     for (name, change) in &diff.categories {
         print_row(&format!("category {name}"), change, out)?;
@@ -83,12 +101,46 @@ fn print_row(what: &str, change: &Change, out: &mut dyn Write) -> io::Result<()>
     )
 }
 
-fn print_lines(what: &str, lines: &[u32], out: &mut dyn Write) -> io::Result<()> {
-    if lines.is_empty() {
-        return Ok(());
+/// Tells names, and the lines of those whose list is not at hand any more.
+fn print_names(
+    [name, line]: [&str; 2],
+    names: &[Option<String>],
+    lines: &[u32],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let known: Vec<_> = names.iter().flatten().map(String::as_str).collect();
+    if !known.is_empty() {
+        writeln!(out, "  {name}: {}", known.join(", "))?;
     }
-    let lines: Vec<_> = lines.iter().map(u32::to_string).collect();
-    writeln!(out, "  {what} {}", lines.join(", "))
+    let unknown = lines.iter().zip(names).filter(|(_, name)| name.is_none());
+    let unknown: Vec<_> = unknown.map(|(line, _)| line.to_string()).collect();
+    match unknown.is_empty() {
+        true => Ok(()),
+        false => writeln!(out, "  {line} {}", unknown.join(", ")),
+    }
+}
+
+/// The names with these hashes, where the file that the list was read from still has them.
+///
+/// An image knows names by their hashes alone, and a name that has the hash is the one.
+fn names(image: &Image, list: &str, hashes: &[u64]) -> Vec<Option<String>> {
+    let mut names = vec![None; hashes.len()];
+    let info = image.lists().iter().find(|info| info.name == list);
+    let Some(file) = info.and_then(|info| Input::open(Path::new(&info.path)).ok()) else {
+        return names;
+    };
+    if hashes.is_empty() {
+        return names;
+    }
+    // What else is in the file, or that it is none any more, is nobody's business here.
+    let _ = list::parse(file, &list::Options::default(), &mut |_, rule: &Rule| {
+        let wire = rule.name.as_wire();
+        let hash = origin_hash(&wire[..wire.len() - 1]);
+        if let Some(at) = hashes.iter().position(|wanted| *wanted == hash) {
+            names[at] = Some(rule.name.to_string());
+        }
+    });
+    names
 }
 
 fn print_change(change: &VerdictChange, out: &mut dyn Write) -> io::Result<()> {

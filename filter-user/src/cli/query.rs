@@ -8,14 +8,15 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use filter_common::name::Name;
+use filter_common::{name::Name, rule::AnswerKind};
 use filter_lists::{
-    image::{Explanation, Image, Layers, Origin, Verdict},
+    image::{Answered, Explanation, Image, Layers, Origin, Verdict},
+    input::Input,
     list,
     rule::{ClientAddress, qtype_text},
 };
 use filter_user::{
-    config,
+    config::{self, ListConfig},
     pipeline::{Guarding, Request, Sources},
     regime::{Forecast, Judgement},
     service::progress_bar,
@@ -62,6 +63,10 @@ struct Asked<'a> {
     client: Option<ClientAddress>,
     /// What policies and overrides say of it; an image alone knows none.
     judgement: Option<Judgement<'a>>,
+    /// The answer of rules that ask for none, where the policy asks for none, either.
+    default_answer: AnswerKind,
+    /// The lists, to show lines as they were written.
+    lists: &'a [ListConfig],
 }
 
 impl Asked<'_> {
@@ -69,6 +74,26 @@ impl Asked<'_> {
     fn categories(&self) -> u64 {
         let judgement = self.judgement.as_ref();
         judgement.map_or(EVERY_CATEGORY, |judgement| judgement.categories)
+    }
+
+    /// What the client is sent for a verdict of the lists.
+    fn answered(&self, verdict: &Verdict<'_>) -> Option<Answered> {
+        let policy = self
+            .judgement
+            .as_ref()
+            .map(|judgement| judgement.chosen.policy.answer);
+        let policy = policy.and_then(AnswerKind::from_number);
+        verdict.answered(self.qtype, policy.unwrap_or(self.default_answer))
+    }
+
+    /// The line of a rule as its author wrote it, where that is not how rules are shown.
+    fn written(&self, origin: &Origin<'_>) -> Option<String> {
+        let is_its =
+            |list: &&ListConfig| list.source() == origin.path && list.name() == origin.list_name;
+        let list = self.lists.iter().find(is_its)?;
+        let file = Input::open(&list.path).ok()?;
+        let text = list::line(file, origin.line).ok().flatten()?;
+        (text != origin.rule && !text.is_empty()).then_some(text)
     }
 
     /// The verdict if something else than the lists decides.
@@ -87,6 +112,7 @@ struct Subject {
     image: Arc<Image>,
     custom: Option<Arc<Image>>,
     forecast: Option<Forecast>,
+    lists: Vec<ListConfig>,
 }
 
 impl Arguments {
@@ -153,6 +179,7 @@ impl Arguments {
                 image: Arc::new(Image::open(path)?),
                 custom: None,
                 forecast: None,
+                lists: Vec::new(),
             });
         }
         let config = self.lists.config().map_err(Failure::usage)?;
@@ -170,6 +197,7 @@ impl Arguments {
             image: compiled.image,
             custom: compiled.custom.map(|custom| custom.image),
             forecast: Some(forecast),
+            lists: [config.custom_lists(), config.lists].concat(),
         })
     }
 
@@ -181,8 +209,11 @@ impl Arguments {
         print: Printer,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
-        let name = list::name(text)
-            .map_err(|error| Failure::usage(anyhow!("read name '{text}': {error}")))?;
+        let name = match text {
+            "." => Ok(Name::ROOT),
+            _ => list::name(text),
+        };
+        let name = name.map_err(|error| Failure::usage(anyhow!("read name '{text}': {error}")))?;
         let asked = Asked {
             text,
             qtype,
@@ -190,6 +221,8 @@ impl Arguments {
             client: self.asking.client_address(),
             judgement: (subject.forecast.as_ref())
                 .map(|forecast| forecast.judge(&name, &self.asking.asking())),
+            default_answer: subject.image.default_answer(),
+            lists: &subject.lists,
         };
         let layers = Layers::new(&subject.image, subject.custom.as_deref());
         Ok(print(layers, &name, &asked, out)?)
@@ -212,9 +245,20 @@ fn print_verdict(
     } else {
         let policy = asked.judgement.as_ref().and_then(asking::policy_text);
         let policy = policy.map_or_else(String::new, |policy| format!("  [{policy}]"));
-        writeln!(out, "{}{policy}", verdict_text(asked, &verdict, place))?;
+        let answer = answer_text(asked, &verdict);
+        writeln!(
+            out,
+            "{}{answer}{policy}",
+            verdict_text(asked, &verdict, place)
+        )?;
     }
     Ok(())
+}
+
+/// What the client is sent, behind a verdict.
+fn answer_text(asked: &Asked<'_>, verdict: &Verdict<'_>) -> String {
+    let answered = asked.answered(verdict);
+    answered.map_or_else(String::new, |answered| format!("  -> {answered}"))
 }
 
 fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
@@ -223,6 +267,7 @@ fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
     object["name"] = json!(asked.text);
     object["type"] = json!(qtype_text(asked.qtype));
     object["verdict"] = json!(verdict.decision.as_str());
+    object["answer"] = json!(asked.answered(verdict).map(|answered| answered.to_string()));
     if let Some(judgement) = &asked.judgement {
         asking::add_json(&mut object, judgement);
     }
@@ -287,7 +332,15 @@ fn print_explanation(
         writeln!(out, "{}", explanation_json(asked, verdict, &by_lists))?;
         return Ok(());
     }
-    writeln!(out, "{}", verdict_text(asked, verdict, whole_place))?;
+    let answer = answer_text(asked, verdict);
+    writeln!(out, "{}{answer}", verdict_text(asked, verdict, whole_place))?;
+    if let Some(written) = verdict
+        .winner
+        .as_ref()
+        .and_then(|origin| asked.written(origin))
+    {
+        writeln!(out, "       written: {written}")?;
+    }
     if let Some(policy) = asked.judgement.as_ref().and_then(asking::policy_text) {
         writeln!(out, "       {policy}")?;
     }
@@ -297,6 +350,9 @@ fn print_explanation(
     }
     for (origin, loss) in &by_lists.others {
         writeln!(out, "       not by {}: {loss}", whole_place(origin))?;
+        if let Some(written) = asked.written(origin) {
+            writeln!(out, "         written: {written}")?;
+        }
     }
     Ok(())
 }
@@ -307,6 +363,8 @@ fn explanation_json(
     explanation: &Explanation<'_>,
 ) -> serde_json::Value {
     let mut object = verdict_json(asked, verdict);
+    let winner = verdict.winner.as_ref();
+    object["written"] = json!(winner.and_then(|origin| asked.written(origin)));
     object["by_lists"] = json!(explanation.verdict.decision.as_str());
     object["others"] = explanation
         .others
@@ -314,6 +372,7 @@ fn explanation_json(
         .map(|(origin, loss)| {
             let mut other = origin_json(Some(origin));
             other["lost_because"] = json!(loss.to_string());
+            other["written"] = json!(asked.written(origin));
             other
         })
         .collect();

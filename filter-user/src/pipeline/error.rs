@@ -2,7 +2,11 @@
 
 use std::{io, path::PathBuf};
 
-use filter_lists::{compile::CompileError, guard::Refusal, list};
+use filter_lists::{
+    compile::{CompileError, Excess},
+    guard::Refusal,
+    list,
+};
 
 use super::Rejected;
 use crate::config;
@@ -41,6 +45,14 @@ pub enum Error {
         format: list::Format,
         /// The first lines that should perhaps have been rules.
         samples: Vec<list::Sample>,
+    },
+    /// A list would take too long to compile, or too much memory.
+    #[error("compile list '{path}': {excess}")]
+    Excess {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        excess: Excess,
     },
     /// A file of the operator's own has a line that is none.
     #[error(

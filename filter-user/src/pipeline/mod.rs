@@ -203,8 +203,11 @@ struct ReadList {
     left_out: Option<String>,
 }
 
-/// Inode, size and time of a file.
-type Stamp = (u64, u64, i64, i64);
+/// Inode, size and times of a file.
+///
+/// The time of the last change cannot be set by whoever writes to it: a file that was written
+/// without its size and its time of modification becoming others is known by it.
+type Stamp = (u64, u64, [(i64, i64); 2]);
 
 impl Sources {
     /// Reads what changed and compiles everything.
@@ -312,9 +315,12 @@ impl Sources {
         let instead = replacements.find(|other| other.path == config.path);
         let path = instead.map_or(&config.path, |other| &other.file);
         match self.file(categories, config, path, meter, refuse_empty) {
-            Err(error @ (Error::NoCopy { .. } | Error::List { .. } | Error::Empty { .. }))
-                if config.url.is_some() && request.damaged == Damaged::LeaveOut =>
-            {
+            Err(
+                error @ (Error::NoCopy { .. }
+                | Error::List { .. }
+                | Error::Empty { .. }
+                | Error::Excess { .. }),
+            ) if config.url.is_some() && request.damaged == Damaged::LeaveOut => {
                 let info = info(categories, config);
                 let before = request.previous.and_then(|image| image.rules_of(&info));
                 if before.is_some_and(|rules| rules > 0) {
@@ -351,7 +357,7 @@ impl Sources {
         };
         let file = Input::open(path).map_err(open)?;
         let metadata = file.file().metadata().map_err(open)?;
-        let stamp = stamp(&metadata);
+        let stamp = stamp(&metadata, config.url.is_some());
         let known = self.known().get(&config.path).cloned();
         if let Some(known) = known
             && known.stamp == stamp
@@ -396,6 +402,10 @@ impl ReadList {
             path: config.path.clone(),
             source,
         })?;
+        if let Some(excess) = builder.excess() {
+            let path = config.path.clone();
+            return Err(Error::Excess { path, excess });
+        }
         builder.set_info(ListInfo {
             serial: report.zone.as_ref().map(|zone| zone.serial),
             ..info.clone()
@@ -447,10 +457,18 @@ fn refuse_empty(config: &ListConfig, report: &list::Report) -> Result<(), Error>
             path: config.path.clone(),
             lines: report.lines,
             format: report.format,
-            samples: report.samples.iter().take(SAMPLES_TOLD).cloned().collect(),
+            samples: telling(&report.samples),
         }),
         _ => Ok(()),
     }
+}
+
+/// The samples that tell best why there is no rule: lines that should have been some go first.
+fn telling(samples: &[list::Sample]) -> Vec<list::Sample> {
+    let is_aside = |sample: &&list::Sample| sample.kind == list::Kind::Ignored;
+    let (aside, meant): (Vec<_>, Vec<_>) = samples.iter().partition(is_aside);
+    let all = meant.into_iter().chain(aside);
+    all.take(SAMPLES_TOLD).cloned().collect()
 }
 
 fn with_cause(error: &Error) -> String {
@@ -460,11 +478,15 @@ fn with_cause(error: &Error) -> String {
     }
 }
 
-fn stamp(metadata: &std::fs::Metadata) -> Stamp {
+/// The stamp of a file; that of a copy does not change when a candidate takes its place.
+fn stamp(metadata: &std::fs::Metadata, is_copy: bool) -> Stamp {
+    let changed = match is_copy {
+        true => (0, 0),
+        false => (metadata.ctime(), metadata.ctime_nsec()),
+    };
     (
         metadata.ino(),
         metadata.size(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
+        [(metadata.mtime(), metadata.mtime_nsec()), changed],
     )
 }

@@ -1,13 +1,13 @@
 //! Compiling with files that would take the place of others.
 //!
 //! One bad list must not keep the good ones out: what the guards refuse because of
-//! a replacement is compiled again without it.
+//! a replacement, or what cannot be read or compiled for one, is compiled again without it.
 
 use std::path::{Path, PathBuf};
 
 use filter_lists::guard::Refusal;
 
-use super::{Compiled, Error, Progress, Request, Sources};
+use super::{Compiled, Error, Progress, Request, Sources, with_cause};
 use crate::config::{Config, ListConfig};
 
 /// A file that would take the place of a list's.
@@ -29,7 +29,7 @@ pub struct Rejected {
 }
 
 impl Sources {
-    /// Compiles with as many of the request's replacements as the guards let pass.
+    /// Compiles with as many of the request's replacements as can be read and the guards let pass.
     ///
     /// Which ones they did not is in [`Compiled::refused`].
     ///
@@ -68,7 +68,7 @@ impl Sources {
             }
             refused.extend(blamed.into_iter().map(|replacement| Rejected {
                 path: replacement.path,
-                why: error.to_string(),
+                why: with_cause(&error),
             }));
             first_error.get_or_insert(error);
             left = innocent;
@@ -88,6 +88,9 @@ fn blame(
             replacements.into_iter().partition(is_named)
         }
         Error::Compile(_) => (replacements, Vec::new()),
+        Error::List { path, .. } | Error::Empty { path, .. } | Error::Excess { path, .. } => {
+            replacements.into_iter().partition(|one| one.path == *path)
+        }
         _ => (Vec::new(), replacements),
     }
 }

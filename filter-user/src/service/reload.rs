@@ -44,7 +44,7 @@ impl Error {
         let Self::Prepare(PrepareError::Pipeline(error)) = self else {
             return false;
         };
-        matches!(error, Of::Refused(_) | Of::Compile(_))
+        matches!(error, Of::Refused(_) | Of::Compile(_) | Of::Excess { .. })
     }
 
     /// The copy that has to be fetched again.
@@ -177,7 +177,11 @@ impl Service {
                 None => running,
             };
             let prepared = match is_of_operator {
-                true => prepare(config, &sources, &wanted, &|_| {}),
+                true => {
+                    // Who asks for it may know better than a file's times.
+                    sources.forget();
+                    prepare(config, &sources, &wanted, &|_| {})
+                }
                 false => prepare_lists_at_least(config, &sources, wanted),
             };
             Ok(Ready::All(Box::new(prepared?)))

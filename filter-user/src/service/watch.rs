@@ -6,7 +6,7 @@
 use std::{os::unix::fs::MetadataExt as _, path::PathBuf};
 
 /// What is compared of a file; `None` if it is missing.
-type Stamp = Option<(u64, u64, i64, i64)>;
+type Stamp = Option<(u64, u64, [i64; 4])>;
 
 /// The watched files as they were seen last.
 #[derive(Debug)]
@@ -68,8 +68,13 @@ fn stamp(path: &PathBuf) -> Stamp {
     Some((
         metadata.ino(),
         metadata.size(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
+        // The second pair cannot be set by whoever writes to the file.
+        [
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+            metadata.ctime(),
+            metadata.ctime_nsec(),
+        ],
     ))
 }
 

@@ -8,6 +8,7 @@
 
 mod check;
 mod compile;
+mod counts;
 mod daemon;
 mod growth;
 mod labels;
@@ -17,6 +18,7 @@ mod page;
 mod peers;
 mod plot;
 mod policy;
+mod processor;
 mod programs;
 mod report;
 mod rig;
@@ -55,6 +57,8 @@ enum Part {
     Check(check::Arguments),
     /// Seconds, memory and bytes a name from lists to an image; needs no root
     Compile(compile::Arguments),
+    /// Instructions of the packet core on the host, by class of packet; needs no root
+    Counts(counts::Arguments),
     /// Memory of the daemon at rest, and milliseconds a swap
     Daemon(daemon::Arguments),
     /// What a query costs as the list grows, with the table in the caches and without
@@ -109,6 +113,7 @@ fn measure(part: &Part) -> Result<()> {
     match part {
         Part::Check(arguments) => check::run(arguments),
         Part::Compile(arguments) => compile::run(arguments),
+        Part::Counts(arguments) => counts::run(arguments),
         Part::Daemon(arguments) => daemon::run(arguments),
         Part::Growth(arguments) => growth::run(arguments),
         Part::Labels(arguments) => labels::run(arguments),

@@ -81,6 +81,13 @@ pub(crate) struct Programs {
     restore_filter: Filter,
 }
 
+/// What a frame took, in nanoseconds a run.
+pub(crate) struct Runs {
+    pub(crate) floor: Sample,
+    pub(crate) filter: Sample,
+    reason: Reason,
+}
+
 impl Programs {
     pub(crate) fn new(image: &Image) -> Result<Self> {
         Ok(Self {
@@ -116,9 +123,19 @@ impl Programs {
     }
 
     /// The cost of a frame above the floor of the same round, and what becomes of it.
+    pub(crate) fn cost(&mut self, rounds: &Rounds, frame: &[u8]) -> Result<(Sample, Reason)> {
+        let Runs {
+            floor,
+            filter,
+            reason,
+        } = self.run(rounds, frame)?;
+        Ok((filter.above(&floor), reason))
+    }
+
+    /// Runs the filter and a floor in turns, over a frame.
     ///
     /// A frame that is answered is put back before each run, and what that costs is the floor.
-    pub(crate) fn cost(&mut self, rounds: &Rounds, frame: &[u8]) -> Result<(Sample, Reason)> {
+    pub(crate) fn run(&mut self, rounds: &Rounds, frame: &[u8]) -> Result<Runs> {
         let reason = self.judge(frame)?;
         let is_answered = reason.action() == Action::Transmit;
         let (floor, filter) = match is_answered {
@@ -135,10 +152,10 @@ impl Programs {
             filter.set_original(frame)?;
         }
         let before = filter.maps.counters()?;
-        let mut costs = Sample::default();
+        let (mut floors, mut filters) = (Sample::default(), Sample::default());
         for _ in 0..rounds.rounds {
-            let floor_ns = run_ns(floor, frame, rounds.repeat)?;
-            costs.push(run_ns(filter, frame, rounds.repeat)? - floor_ns);
+            floors.push(run_ns(floor, frame, rounds.repeat)?);
+            filters.push(run_ns(filter, frame, rounds.repeat)?);
         }
         let moved = filter.maps.counters()?.since(&before);
         let runs = u64::from(rounds.rounds) * u64::from(rounds.repeat);
@@ -148,6 +165,10 @@ impl Programs {
             moved.of(reason),
             reason.name()
         );
-        Ok((costs, reason))
+        Ok(Runs {
+            floor: floors,
+            filter: filters,
+            reason,
+        })
     }
 }

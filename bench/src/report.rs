@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use crate::processor;
+
 /// Version of the JSON; it grows when a field changes its meaning or goes.
 const VERSION: u32 = 1;
 
@@ -72,7 +74,7 @@ impl Head {
         let memory_kib = memory.split(' ').next().and_then(|text| text.parse().ok());
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         Self {
-            cpu: first("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown CPU".to_owned()),
+            cpu: processor::name(),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_mib: memory_kib.map_or(0, |kib: u64| kib / 1024),
             kernel: first("/proc/sys/kernel/osrelease", "").unwrap_or_default(),
@@ -94,11 +96,6 @@ impl Head {
         let commit = self.commit.as_deref().unwrap_or("unknown commit");
         println!("# {}, nxdp {} ({commit})", self.date, self.version);
         println!("# {}", self.command.trim_end());
-    }
-
-    /// The processor.
-    pub(crate) fn cpu(&self) -> &str {
-        &self.cpu
     }
 
     /// The first two numbers of the kernel's version.

@@ -21,6 +21,17 @@ impl Sample {
         }
     }
 
+    /// The lowest round: whatever else a machine does only adds.
+    pub(crate) fn fastest(&self) -> f64 {
+        self.spread().1
+    }
+
+    /// What each round took above the same one of `floor`.
+    pub(crate) fn above(&self, floor: &Self) -> Self {
+        let pairs = self.0.iter().zip(&floor.0);
+        Self(pairs.map(|(round, floor)| round - floor).collect())
+    }
+
     /// Number of rounds.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

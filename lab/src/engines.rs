@@ -43,6 +43,11 @@ impl Verdict {
 
 /// Compiles lists given as name and text.
 pub fn compile_texts(lists: &[(&str, &str)]) -> Result<Image> {
+    compile_texts_with(lists, None)
+}
+
+/// The same, with a key that `seed` makes.
+pub fn compile_texts_with(lists: &[(&str, &str)], seed: Option<u64>) -> Result<Image> {
     let mut builders = Vec::new();
     for (name, text) in lists {
         let mut builder = ListBuilder::new(ListInfo {
@@ -57,7 +62,11 @@ pub fn compile_texts(lists: &[(&str, &str)]) -> Result<Image> {
         builders.push(builder);
     }
     let builders: Vec<&ListBuilder> = builders.iter().collect();
-    Ok(compile::compile(&builders, &compile::Options::default())?)
+    let options = compile::Options {
+        seed,
+        ..compile::Options::default()
+    };
+    Ok(compile::compile(&builders, &options)?)
 }
 
 /// The core on the host over the records of an image.

@@ -24,7 +24,7 @@ pub(crate) struct BenchArgs {
     /// The part to measure, for example `packet`; without it the measurements are listed
     #[arg(value_name = "PART")]
     part: Option<String>,
-    /// Judge instructions, sizes and ratios by verifier/bench.toml; measures nothing else
+    /// Judge counts of instructions and sizes by verifier/bench.toml; measures nothing else
     #[arg(long, conflicts_with = "part")]
     check: bool,
     /// With --check: write what was found to the file, because it is meant
@@ -71,8 +71,10 @@ pub(crate) fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
         (None, true) => "check",
         (None, false) => return process::exec(process::outer(&binary).arg("--help")),
     };
-    if part == "peers" {
-        setup::peers();
+    match part {
+        "peers" => setup::peers(),
+        "check" | "counts" => setup::valgrind()?,
+        _ => {}
     }
     let mut bench = privilege::as_root(&binary, purpose)?;
     bench.arg(part).args(&args.args);

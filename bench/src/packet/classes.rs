@@ -8,20 +8,20 @@ use nxdp_lab::{
 };
 
 /// A class of packets.
-pub(super) struct Class {
+pub(crate) struct Class {
     /// By which `--only` knows it.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// In words.
     pub(super) what: &'static str,
-    pub(super) frame: Vec<u8>,
+    pub(crate) frame: Vec<u8>,
     /// What must become of it; otherwise something else would be measured.
-    pub(super) reason: Reason,
-    pub(super) setting: Setting,
+    pub(crate) reason: Reason,
+    pub(crate) setting: Setting,
 }
 
 /// What differs from a filter with lists and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Setting {
+pub(crate) enum Setting {
     Plain,
     /// The policy only observes.
     Observing,
@@ -51,7 +51,7 @@ empty.zone.example 60 IN CNAME *.
 const CLEAN: &str = "www.not-in-any-list.com";
 
 /// Every class; `blocked` is a name of the table.
-pub(super) fn all(blocked: &str) -> Vec<Class> {
+pub(crate) fn all(blocked: &str) -> Vec<Class> {
     let mut classes = Vec::new();
     bars(&mut classes, blocked);
     encapsulated(&mut classes, blocked);

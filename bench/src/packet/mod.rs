@@ -18,8 +18,10 @@ use filter_lists::image::Image;
 use filter_user::config::LimitConfig;
 use nxdp_lab::{cases::Message, engines, frame::UdpFrame};
 
-use self::classes::{Class, Setting};
-pub(crate) use self::worst::TOWER;
+pub(crate) use self::{
+    classes::{Class, Setting, all as classes},
+    worst::TOWER,
+};
 use crate::{
     page,
     programs::{Programs, RESTORED_MAX_BYTES, Rounds},
@@ -171,6 +173,11 @@ fn table(rows: &[(&str, String, Sample)]) -> String {
 
 /// A table of made-up names, rules for every kind of answer, and those that the worst frames aim at.
 pub(crate) fn image(names: u32) -> Result<Image> {
+    image_with(names, None)
+}
+
+/// The same, with a key that a seed makes.
+pub(crate) fn image_with(names: u32, seed: Option<u64>) -> Result<Image> {
     let mut text = String::new();
     for number in 0..names {
         text.push_str("||");
@@ -179,7 +186,7 @@ pub(crate) fn image(names: u32) -> Result<Image> {
     }
     text.push_str(classes::RULES);
     text.push_str(&worst::rules());
-    engines::compile_texts(&[("bench", &text), ("zone", classes::ZONE)])
+    engines::compile_texts_with(&[("bench", &text), ("zone", classes::ZONE)], seed)
 }
 
 /// A name of two or three labels, about as long as names in real lists.

@@ -53,6 +53,11 @@ pub(crate) fn lab_tools() -> Result<()> {
     tools::ensure()
 }
 
+/// Installs what counts instructions.
+pub(crate) fn valgrind() -> Result<()> {
+    tools::valgrind()
+}
+
 /// The nameservers that nxdp is measured beside, as far as they can be had.
 pub(crate) fn peers() {
     tools::peers();

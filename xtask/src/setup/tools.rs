@@ -59,6 +59,17 @@ pub(crate) fn peers() {
     }
 }
 
+/// Installs what counts instructions.
+pub(crate) fn valgrind() -> Result<()> {
+    match process::find("valgrind") {
+        Some(_) => Ok(()),
+        None => apt::install(
+            &["valgrind"],
+            "it counts the instructions of the packet core",
+        ),
+    }
+}
+
 /// Installs what is missing.
 pub(crate) fn ensure() -> Result<()> {
     let missing: Vec<_> = TOOLS

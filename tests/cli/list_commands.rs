@@ -434,6 +434,125 @@ fn explain_tells_list_line_category_and_scope_of_every_rule() {
 }
 
 #[test]
+fn query_and_explain_state_the_answer_for_the_type_that_is_asked_and_the_line_it_is_from() {
+    let folder = Folder::with(&[(
+        "l.txt",
+        "192.0.2.3 a.test\n2001:db8::3 a.test\n||b.test^$all\n||c.test^$dnsrewrite=0.0.0.0\n",
+    )]);
+    for (qtype, answer) in [
+        (
+            "A",
+            "|a.test^$answer=192.0.2.3+2001:db8::3 (l, l.txt:1)  -> 192.0.2.3",
+        ),
+        ("AAAA", "(l, l.txt:1)  -> 2001:db8::3"),
+        ("TXT", "(l, l.txt:1)  -> nodata"),
+    ] {
+        let asked = folder.run(&format!("query --list l.txt --type {qtype} a.test"));
+        asked.ended(0).says(&[answer]);
+    }
+    let far_apart = "192.0.2.3 a.test\n192.0.2.9 other.test\n2001:db8::3 a.test\n";
+    folder.write("l.txt", far_apart.as_bytes());
+    let of = |qtype: &str| folder.run(&format!("explain --list l.txt --type {qtype} a.test"));
+    of("A").ended(0).says(&[
+        "l.txt:1, exact, every category)  -> 192.0.2.3",
+        "written: 192.0.2.3 a.test",
+        "l.txt:3, exact, every category): gives the same answer an address of another type",
+    ]);
+    of("AAAA").ended(0).says(&[
+        "l.txt:3, exact, every category)  -> 2001:db8::3",
+        "written: 2001:db8::3 a.test",
+    ]);
+    let object = folder
+        .run("query --list l.txt -t AAAA a.test --json")
+        .json();
+    assert_eq!(
+        (&object["answer"], &object["line"]),
+        (&"2001:db8::3".into(), &3.into())
+    );
+}
+
+#[test]
+fn explain_shows_rules_as_their_authors_wrote_them() {
+    let folder = Folder::with(&[("l.txt", "! list\n||b.test^$all\n@@|b.test|\n")]);
+    folder.run("explain --list l.txt b.test").ended(0).says(&[
+        "allow  b.test  by @@|b.test^ (l, l.txt:3, exact, every category)",
+        "written: @@|b.test|",
+        "not by ||b.test^ (l, l.txt:2, suffix, every category)",
+        "written: ||b.test^$all",
+    ]);
+    let object = folder.run("explain --list l.txt b.test --json").json();
+    assert_eq!(object["written"], "@@|b.test|");
+    assert_eq!(object["others"][0]["written"], "||b.test^$all");
+    folder
+        .run("query --list l.txt .")
+        .ended(0)
+        .says(&["none   ."]);
+}
+
+#[test]
+fn diff_tells_names_where_the_list_is_at_hand_and_no_category_for_lists_of_all() {
+    let config =
+        "[[list]]\npath = \"every.txt\"\n[[list]]\npath = \"ads.txt\"\ncategory = \"ads\"\n";
+    let folder = Folder::with(&[
+        ("every.txt", "||a.example^\n"),
+        ("ads.txt", "||b.example^\n"),
+        ("c.toml", config),
+    ]);
+    folder.run("compile -c c.toml -o old.img").ended(0);
+    folder.write("every.txt", b"||a.example^\n||new.example^\n");
+    folder.run("compile -c c.toml -o new.img").ended(0);
+    let told = folder.run("diff old.img new.img");
+    told.ended(0).says(&["new: new.example"]);
+    assert!(
+        !told.out.contains("category 0") && !told.out.contains("new in line"),
+        "{}",
+        told.out
+    );
+    let object = folder.run("diff old.img new.img --json").json();
+    assert_eq!(object["lists"]["every"]["added_names"][0], "new.example");
+}
+
+#[test]
+fn one_permission_accepts_all_suffixes_of_a_list_and_shows_what_it_covers() {
+    let domains = [
+        "zip", "mov", "xyz", "top", "icu", "cyou", "buzz", "rest", "cfd", "sbs", "bond",
+    ];
+    let text: String = domains.iter().map(|name| format!("||{name}^\n")).collect();
+    let list = "[[list]]\npath = \"domains.txt\"\n";
+    let allow =
+        "[[guard.allow]]\nlist = \"domains\"\nkind = \"single-label\"\nreason = \"meant\"\n";
+    let folder = Folder::with(&[
+        ("domains.txt", &text),
+        ("without.toml", list),
+        ("with.toml", &format!("{list}{allow}")),
+        (
+            "wrong.toml",
+            &format!("{list}{}", allow.replace("single-label", "protected")),
+        ),
+        (
+            "none.toml",
+            &format!("{list}{}", allow.replace("domains", "other")),
+        ),
+    ]);
+    folder
+        .run("check -c without.toml")
+        .ended(2)
+        .says(&["kind = \"single-label\"  # 11 findings"]);
+    folder.run("check -c with.toml").ended(0).says(&[
+        "overridden (single-label): 11 rules of list 'domains', such as ",
+        "allowed because: meant",
+    ]);
+    folder
+        .run("check -c wrong.toml")
+        .ended(2)
+        .says(&["'protected' is not accepted for a whole list"]);
+    folder
+        .run("check -c none.toml")
+        .ended(2)
+        .says(&["there is no list 'other'"]);
+}
+
+#[test]
 fn diff_tells_names_per_list_and_category_and_popular_verdicts() {
     let config = "[[list]]\npath = \"ads.txt\"\ncategory = \"ads\"\n";
     let folder = Folder::with(&[

@@ -13,6 +13,7 @@ pub mod clients;
 pub mod conformance;
 pub mod deeds;
 pub mod demo;
+pub mod devices;
 pub mod dig;
 pub mod engines;
 pub mod filter;

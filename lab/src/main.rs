@@ -12,11 +12,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use hickory_proto::rr::RecordType;
 use nxdp_lab::{
     demo::{self, DemoError, Options},
+    devices,
     query::{Query, Reply, Transport},
     responder::Responder,
 };
@@ -42,6 +43,11 @@ enum Verb {
     Responder(ResponderArguments),
     /// Asks one question and prints the answer
     Query(QueryArguments),
+    /// Attaches the filter to every kind of interface over this machine's network cards
+    ///
+    /// For the machine that `cargo xtask vm devices` emulates: it takes the cards whose hardware
+    /// addresses it knows, and nothing else of the machine.
+    Devices(DevicesArguments),
 }
 
 #[derive(Args)]
@@ -91,6 +97,19 @@ struct QueryArguments {
     timeout_ms: u64,
 }
 
+#[derive(Args)]
+struct DevicesArguments {
+    /// What the cards are, for the table
+    #[arg(long, default_value = "cards")]
+    cards: String,
+    /// Rows by a part of their names; all when none is named
+    #[arg(long = "row", value_name = "NAME")]
+    rows: Vec<String>,
+    /// The binary nxdp [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    nxdp: Option<PathBuf>,
+}
+
 /// Exit code for bad usage.
 const USAGE: u8 = 2;
 
@@ -99,6 +118,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demonstrate(arguments),
         Verb::Responder(arguments) => respond(&arguments).map_err(DemoError::from),
         Verb::Query(arguments) => ask(&arguments).map_err(DemoError::from),
+        Verb::Devices(arguments) => try_devices(arguments).map_err(DemoError::from),
     };
     let Err(error) = result else {
         return ExitCode::SUCCESS;
@@ -121,6 +141,22 @@ fn demonstrate(arguments: DemoArguments) -> Result<(), DemoError> {
         stop: stop_flag()?,
     };
     demo::run(&options, &mut stdout().lock())
+}
+
+fn try_devices(arguments: DevicesArguments) -> Result<()> {
+    let options = devices::Options {
+        nxdp: match arguments.nxdp {
+            Some(path) => path,
+            None => beside_this_program("nxdp")?,
+        },
+        cards: arguments.cards,
+        rows: arguments.rows,
+    };
+    ensure!(
+        devices::run(&options, &mut stdout().lock())?,
+        "some device is attached and silent"
+    );
+    Ok(())
 }
 
 fn beside_this_program(name: &str) -> Result<PathBuf> {

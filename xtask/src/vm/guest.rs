@@ -66,14 +66,14 @@ impl Programs {
 }
 
 /// Programs and the shared libraries they name, each where it is on this machine.
-struct Pack {
-    archive: Initramfs,
+pub(super) struct Pack {
+    pub(super) archive: Initramfs,
     libraries: BTreeSet<PathBuf>,
     scratch: PathBuf,
 }
 
 impl Pack {
-    fn new(scratch: PathBuf) -> Result<Self> {
+    pub(super) fn new(scratch: PathBuf) -> Result<Self> {
         fs::create_dir_all(&scratch).context("make the folder of stripped programs")?;
         Ok(Self {
             archive: Initramfs::default(),
@@ -83,7 +83,7 @@ impl Pack {
     }
 
     /// Adds a program without its debugging information, if it can be taken away.
-    fn stripped(&mut self, from: &Path, to: &str) -> Result<()> {
+    pub(super) fn stripped(&mut self, from: &Path, to: &str) -> Result<()> {
         let Some(strip) = process::find("strip") else {
             return self.program(from, to);
         };
@@ -93,7 +93,7 @@ impl Pack {
         self.program(&smaller, to)
     }
 
-    fn program(&mut self, from: &Path, to: &str) -> Result<()> {
+    pub(super) fn program(&mut self, from: &Path, to: &str) -> Result<()> {
         // Of a static program ldd says so and fails.
         let said = Command::new("ldd")
             .arg(from)
@@ -104,7 +104,7 @@ impl Pack {
         self.archive.copy(from, Path::new(to))
     }
 
-    fn finish(mut self) -> Result<Vec<u8>> {
+    pub(super) fn finish(mut self) -> Result<Vec<u8>> {
         for library in &self.libraries {
             self.archive.copy(library, library)?;
         }
@@ -158,16 +158,21 @@ fn stem(path: &Path) -> Option<&str> {
     Some(stem)
 }
 
-/// The first process of a machine: every step says where it begins and how it ended.
-fn script(frames: u32) -> String {
-    format!(
-        r#"#!/bin/busybox sh
+/// How every script begins.
+pub(super) const PROLOGUE: &str = "\
+#!/bin/busybox sh
 /bin/busybox --install -s /applets
-export PATH=/bin:/applets HOME=/tmp TMPDIR=/tmp RUST_BACKTRACE=0 NXDP_FRAMES={frames}
+export PATH=/bin:/applets HOME=/tmp TMPDIR=/tmp RUST_BACKTRACE=0
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
 mount -t tmpfs tmp /tmp
+";
+
+/// The first process of a machine: every step says where it begins and how it ended.
+fn script(frames: u32) -> String {
+    format!(
+        r#"{PROLOGUE}export NXDP_FRAMES={frames}
 step() {{
     name=$1
     shift

@@ -49,6 +49,51 @@ pub(super) struct Kernel {
     pub(super) folder: PathBuf,
 }
 
+/// A kernel with the drivers of real cards.
+#[derive(Debug)]
+pub(super) struct WholeKernel {
+    /// What `uname -r` says.
+    pub(super) release: String,
+    /// The compressed image.
+    pub(super) image: PathBuf,
+    /// The folder of its modules.
+    pub(super) modules: PathBuf,
+    /// Where all of this lies.
+    pub(super) folder: PathBuf,
+}
+
+impl WholeKernel {
+    fn in_folder(folder: &Path) -> Option<Self> {
+        let release = fs::read_to_string(folder.join("release")).ok()?;
+        let modules = modules_of(folder, &release)?;
+        let image = image_of(folder, &modules, &release);
+        image.is_file().then(|| Self {
+            release,
+            image,
+            modules,
+            folder: folder.to_path_buf(),
+        })
+    }
+}
+
+/// Which of Debian's builds of one kernel.
+#[derive(Debug, Clone, Copy)]
+enum Flavour {
+    /// With the drivers of virtual machines alone.
+    Cloud,
+    /// With all drivers.
+    Whole,
+}
+
+impl Flavour {
+    fn has(self, package: &str) -> bool {
+        match self {
+            Self::Cloud => package.ends_with("-cloud-amd64"),
+            Self::Whole => !package.ends_with("-cloud-amd64") && !package.ends_with("-rt-amd64"),
+        }
+    }
+}
+
 impl Kernel {
     fn in_folder(folder: &Path) -> Option<Self> {
         let kernel = Self {
@@ -86,7 +131,7 @@ impl Archive {
         if let Some(kernel) = Kernel::in_folder(&folder) {
             return Ok(kernel);
         }
-        let (release, packages) = self.newest(name)?;
+        let (release, packages) = self.newest(name, Flavour::Cloud)?;
         eprintln!("vm: fetching {}", packages.join(" "));
         let unpacked = folder.join("unpacked");
         if unpacked.exists() {
@@ -100,22 +145,40 @@ impl Archive {
         Kernel::in_folder(&folder).context("find what was unpacked")
     }
 
+    /// The kernel of this number with the drivers of real cards, and a folder with its modules.
+    pub(super) fn whole_kernel(&self, name: &str) -> Result<WholeKernel> {
+        let folder = self.folder.join(format!("{name}-whole"));
+        if let Some(kernel) = WholeKernel::in_folder(&folder) {
+            return Ok(kernel);
+        }
+        let (release, packages) = self.newest(name, Flavour::Whole)?;
+        eprintln!("vm: fetching {}", packages.join(" "));
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        self.unpack(&packages, &folder)?;
+        fs::write(folder.join("release"), release)?;
+        WholeKernel::in_folder(&folder).context("find what was unpacked")
+    }
+
     /// Release and packages of the newest kernel of this number.
-    fn newest(&self, name: &str) -> Result<(String, Vec<String>)> {
+    fn newest(&self, name: &str, flavour: Flavour) -> Result<(String, Vec<String>)> {
         if !self.folder.join("apt/fetched").exists() {
             eprintln!("vm: fetching Debian's package lists");
             process::output(self.apt("apt-get").args(["update", "-q"]))?;
             fs::write(self.folder.join("apt/fetched"), b"")?;
         }
-        let pattern = "^linux-(image|binary|modules)-[0-9].*-cloud-amd64$";
+        let pattern = "^linux-(image|binary|modules)-[0-9].*-amd64$";
         let found = process::output(self.apt("apt-cache").args(["search", "-n", pattern]))?;
         let names: Vec<&str> = found
             .lines()
             .filter_map(|line| line.split(' ').next())
+            .filter(|package| flavour.has(package))
             .collect();
         newest_of(&names, name).with_context(|| {
             format!(
-                "find a cloud kernel {name} with its modules in the Debian archive; remove {} to fetch the lists anew",
+                "find a kernel {name} with its modules in the Debian archive; remove {} to fetch the lists anew",
                 self.folder.join("apt").display()
             )
         })
@@ -196,17 +259,9 @@ fn numbers(release: &str) -> Vec<u32> {
 
 /// Moves the image and the one module that is needed out of an unpacked package.
 fn keep_what_boots(unpacked: &Path, folder: &Path, release: &str) -> Result<()> {
-    let modules = ["usr/lib/modules", "lib/modules"]
-        .map(|place| unpacked.join(place).join(release))
-        .into_iter()
-        .find(|place| place.is_dir())
-        .with_context(|| format!("find the modules of {release}"))?;
-    let in_boot = unpacked.join("boot").join(format!("vmlinuz-{release}"));
-    let image = if in_boot.is_file() {
-        in_boot
-    } else {
-        modules.join("vmlinuz")
-    };
+    let modules =
+        modules_of(unpacked, release).with_context(|| format!("find the modules of {release}"))?;
+    let image = image_of(unpacked, &modules, release);
     fs::rename(&image, folder.join("vmlinuz"))
         .with_context(|| format!("find {}", image.display()))?;
     let veth = modules.join("kernel/drivers/net/veth.ko");
@@ -222,7 +277,25 @@ fn keep_what_boots(unpacked: &Path, folder: &Path, release: &str) -> Result<()> 
     Ok(())
 }
 
-fn decompress(from: &Path, to: &Path) -> Result<()> {
+/// The folder of an unpacked package that holds the modules.
+fn modules_of(unpacked: &Path, release: &str) -> Option<PathBuf> {
+    ["usr/lib/modules", "lib/modules"]
+        .map(|place| unpacked.join(place).join(release))
+        .into_iter()
+        .find(|place| place.is_dir())
+}
+
+/// The image of an unpacked package: newer ones lie beside the modules.
+fn image_of(unpacked: &Path, modules: &Path, release: &str) -> PathBuf {
+    let in_boot = unpacked.join("boot").join(format!("vmlinuz-{release}"));
+    if in_boot.is_file() {
+        in_boot
+    } else {
+        modules.join("vmlinuz")
+    }
+}
+
+pub(super) fn decompress(from: &Path, to: &Path) -> Result<()> {
     let mut command = Command::new("busybox");
     command
         .args(["xz", "-dc"])
@@ -266,6 +339,14 @@ mod tests {
         let (release, packages) = newest_of(&NAMES, "7.2").unwrap();
         assert_eq!(release, "7.2.9+deb13-cloud-amd64");
         assert_eq!(packages.len(), 2);
+    }
+
+    #[test]
+    fn a_cloud_kernel_is_not_taken_for_a_whole_one_nor_a_real_time_kernel() {
+        assert!(Flavour::Whole.has("linux-image-6.1.0-50-amd64"));
+        assert!(!Flavour::Whole.has("linux-image-6.1.0-50-cloud-amd64"));
+        assert!(!Flavour::Whole.has("linux-image-6.1.0-50-rt-amd64"));
+        assert!(Flavour::Cloud.has("linux-image-6.1.0-50-cloud-amd64"));
     }
 
     #[test]

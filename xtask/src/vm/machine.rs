@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::cables::Cables;
 use crate::process;
 
 /// How long a machine may run.
@@ -26,8 +27,16 @@ pub(super) struct Outcome {
 }
 
 /// Boots an image, waits for the end and hands back the console, which is also in `log`.
-pub(super) fn boot(image: &Path, initramfs: &Path, log: &Path) -> Result<Outcome> {
-    let mut command = Command::new("qemu-system-x86_64");
+///
+/// It may run for `limit`.
+pub(super) fn boot(
+    image: &Path,
+    initramfs: &Path,
+    cables: &Cables,
+    limit: Duration,
+    log: &Path,
+) -> Result<Outcome> {
+    let mut command = cables.emulator("qemu-system-x86_64");
     command
         // Emulated even where the processor could do better: the same everywhere.
         .args(["-accel", "tcg,thread=multi", "-cpu", MODEL, "-smp", "2"])
@@ -39,7 +48,9 @@ pub(super) fn boot(image: &Path, initramfs: &Path, log: &Path) -> Result<Outcome
             "-display",
             "none",
         ])
-        .args(["-serial", "stdio", "-nic", "none", "-kernel"])
+        .args(["-serial", "stdio"])
+        .args(cables.arguments())
+        .arg("-kernel")
         .arg(image)
         .arg("-initrd")
         .arg(initramfs)
@@ -49,7 +60,7 @@ pub(super) fn boot(image: &Path, initramfs: &Path, log: &Path) -> Result<Outcome
         ])
         .stdin(Stdio::null())
         .stdout(File::create(log).with_context(|| format!("write {}", log.display()))?);
-    let in_time = runs_to_its_end(&mut command)?;
+    let in_time = runs_to_its_end(&mut command, limit)?;
     let console = fs::read(log).with_context(|| format!("read {}", log.display()))?;
     Ok(Outcome {
         console: String::from_utf8_lossy(&console).into_owned(),
@@ -57,11 +68,11 @@ pub(super) fn boot(image: &Path, initramfs: &Path, log: &Path) -> Result<Outcome
     })
 }
 
-fn runs_to_its_end(command: &mut Command) -> Result<bool> {
+fn runs_to_its_end(command: &mut Command, limit: Duration) -> Result<bool> {
     let mut machine = command
         .spawn()
         .with_context(|| format!("start {}", process::line(command)))?;
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit;
     while machine.try_wait()?.is_none() {
         if Instant::now() > deadline {
             machine.kill()?;

@@ -4,6 +4,8 @@
 //! runs them, and powers off. Nothing is installed but the emulator and a static busybox.
 
 mod budget;
+mod cables;
+mod devices;
 mod guest;
 mod initramfs;
 mod kernels;
@@ -13,7 +15,10 @@ mod report;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use self::{budget::Budget, guest::Programs, kernels::Archive, machine::Outcome, report::Report};
+use self::{
+    budget::Budget, cables::Cables, guest::Programs, kernels::Archive, machine::Outcome,
+    report::Report,
+};
 use crate::{build, process, setup::apt, workspace::Workspace};
 
 pub(crate) use budget::check_this_kernel;
@@ -27,6 +32,18 @@ pub(crate) struct VmArgs {
     /// Kernels by major and minor number; all of docs/kernels.md when none is named
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
+    /// Attach the filter to every kind of interface instead, over emulated cards of several models
+    ///
+    /// Boots 6.1 and 6.18 when no kernel is named. Fails if the filter is attached somewhere and
+    /// blocked names resolve without a word.
+    #[arg(long, conflicts_with = "update_budget")]
+    devices: bool,
+    /// With --devices: cards by a part of their names, for example `e1000e`
+    #[arg(long, value_name = "MODEL", requires = "devices")]
+    cards: Vec<String>,
+    /// With --devices: interfaces by a part of their names, for example `bond`
+    #[arg(long, value_name = "NAME", requires = "devices")]
+    row: Vec<String>,
     /// Write what is measured into verifier/budget.toml instead of judging by it
     #[arg(long)]
     update_budget: bool,
@@ -38,6 +55,9 @@ pub(crate) struct VmArgs {
 /// Boots every kernel, prints one line for each, and fails if one of them falls short.
 pub(crate) fn run(workspace: &Workspace, args: &VmArgs) -> Result<()> {
     emulator()?;
+    if args.devices {
+        return devices::run(workspace, args);
+    }
     build::all(workspace, &build::BuildArgs::default())?;
     let programs = Programs::build(workspace, args.frames)?;
     let archive = Archive::new(workspace)?;
@@ -92,7 +112,13 @@ fn try_kernel(archive: &Archive, programs: &Programs, name: &str) -> Result<Repo
     let kernel = archive.kernel(name)?;
     let initramfs = programs.initramfs(&kernel)?;
     let log = kernel.folder.join("console.log");
-    let Outcome { console, in_time } = machine::boot(&kernel.image, &initramfs, &log)?;
+    let Outcome { console, in_time } = machine::boot(
+        &kernel.image,
+        &initramfs,
+        &Cables::none(),
+        machine::LIMIT,
+        &log,
+    )?;
     let report = Report::read(name, &kernel.release, &console);
     if !in_time {
         bail!(

@@ -1,0 +1,85 @@
+//! What came of one attachment.
+
+use std::fmt;
+
+/// One line of the table.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) row: &'static str,
+    pub(super) interfaces: &'static [&'static str],
+    pub(super) mode: &'static str,
+    pub(super) outcome: Outcome,
+}
+
+/// What clients saw, or why there was nothing to see.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Every blocked name was answered by the filter, every clean one by the resolver.
+    Filtered,
+    /// Every blocked name came to nothing, but some without an answer; how many, of how many.
+    Dropped(usize, usize),
+    /// nxdp did not attach; what it said.
+    Refused(String),
+    /// It attached, said in its status or its lines that it filters nothing there, and blocked
+    /// names resolved.
+    Told(String),
+    /// It attached, and a blocked name resolved.
+    Silent(String),
+    /// It attached, and a clean name did not resolve.
+    Lost(String),
+    /// The kernel has no such device.
+    Impossible,
+    /// The table could not try.
+    Broken(String),
+}
+
+impl Outcome {
+    /// Whether an operator would be left with something that nobody told.
+    pub(super) fn is_fault(&self) -> bool {
+        matches!(self, Self::Silent(_) | Self::Lost(_) | Self::Broken(_))
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interfaces = self.interfaces.join("+");
+        write!(
+            f,
+            "{}\t{interfaces}\t{}\t{}",
+            self.row, self.mode, self.outcome
+        )
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filtered => write!(f, "filtered"),
+            Self::Dropped(some, all) => {
+                write!(
+                    f,
+                    "filtered, {some} of {all} blocked queries without an answer"
+                )
+            }
+            Self::Refused(said) => write!(f, "refused: {said}"),
+            Self::Told(said) => write!(f, "not filtered, and told: {said}"),
+            Self::Silent(what) => write!(f, "SILENT: {what}"),
+            Self::Lost(what) => write!(f, "LOST: {what}"),
+            Self::Impossible => write!(f, "not in this kernel"),
+            Self::Broken(why) => write!(f, "BROKEN: {}", why.replace('\n', " / ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attached_and_silent_is_a_fault_and_a_refusal_is_none() {
+        assert!(Outcome::Silent("A of ads.test".into()).is_fault());
+        assert!(Outcome::Lost("A of clean.test".into()).is_fault());
+        assert!(!Outcome::Refused("no".into()).is_fault());
+        assert!(!Outcome::Dropped(1, 12).is_fault());
+    }
+}

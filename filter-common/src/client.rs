@@ -63,9 +63,9 @@ fn is_client<S: Steps + ?Sized>(steps: &S, source: Source) -> bool {
     steps.client(&address).0 & CLIENT_ANSWERED != 0 || steps.is_on_link(&address)
 }
 
-/// Whether an address is not routed on the Internet.
+/// Whether an address is not routed on the Internet: always one of a client.
 #[inline(always)]
-const fn is_private(source: Source) -> bool {
+pub const fn is_private(source: Source) -> bool {
     match source.ipv4() {
         Some(address) => is_private_ipv4(address),
         None => is_private_ipv6(source.high),

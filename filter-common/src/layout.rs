@@ -206,7 +206,8 @@ pub const RULE_RESET: u32 = 4;
 pub struct PolicyRecord {
     /// Categories that are blocked. Zero blocks nothing.
     pub categories: u64,
-    /// Until then nothing is blocked, in nanoseconds of CLOCK_BOOTTIME; 0 means not paused.
+    /// Until then only [`Self::kept_categories`] are blocked, in nanoseconds of CLOCK_BOOTTIME;
+    /// 0 means not paused.
     pub paused_until_ns: u64,
     /// [`POLICY_UNFILTERED`], [`POLICY_OBSERVE`], [`POLICY_REFUSE_BYPASS`].
     pub flags: u32,
@@ -218,8 +219,10 @@ pub struct PolicyRecord {
     pub reserved: [u8; 2],
     /// By which userspace knows the policy again; the kernel does not look at it.
     pub name_hash: u64,
+    /// Categories that are blocked while the policy or its client is paused. Zero blocks nothing.
+    pub kept_categories: u64,
     /// Unused, zero.
-    pub reserved_words: [u64; 4],
+    pub reserved_words: [u64; 3],
 }
 
 impl Default for PolicyRecord {

@@ -45,16 +45,26 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     scratch.generation = active;
     scratch.custom = custom;
     let policy = policy_of(steps, scratch)?;
-    if scratch.flags & CONTROL_OVERRIDES != 0 {
+    let is_policy_paused = policy.paused_until_ns != 0 && steps.now_ns() < policy.paused_until_ns;
+    // A pause suspends overrides, too.
+    if !is_policy_paused && scratch.flags & CONTROL_OVERRIDES != 0 {
         steps.overlay(scratch);
     }
+    let is_paused = is_policy_paused || scratch.decision.action == DECISION_PAUSE;
+    if is_paused {
+        // What must be blocked is blocked during a pause as well.
+        scratch.categories = policy.kept_categories;
+        if scratch.categories == 0 {
+            return Err(Reason::Paused);
+        }
+    }
     let decided = match scratch.decision.action {
-        DECISION_PAUSE => Err(Reason::Paused),
         DECISION_ALLOW => Err(Reason::Overridden),
         DECISION_BLOCK => answer_of(steps, scratch, scratch.decision.answer, policy.answer),
         _ => decide_in(steps, scratch, active, policy.answer),
     };
     match decided {
+        Err(Reason::NoRule) if is_paused => Err(Reason::Paused),
         Ok(_) if is_delegation(scratch) => Err(Reason::Delegation),
         Ok(_) if policy.flags & POLICY_OBSERVE != 0 => Err(Reason::Observed),
         decided => decided,
@@ -83,9 +93,6 @@ fn policy_of<'a, S: Steps + ?Sized>(
     let policy = steps.policy(scratch.policy).ok_or(Reason::Inconsistent)?;
     if policy.flags & POLICY_UNFILTERED != 0 {
         return Err(Reason::Unfiltered);
-    }
-    if policy.paused_until_ns != 0 && steps.now_ns() < policy.paused_until_ns {
-        return Err(Reason::Paused);
     }
     scratch.categories = policy.categories;
     scratch.ede_code = u32::from(policy.ede_code);

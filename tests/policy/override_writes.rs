@@ -40,6 +40,7 @@ fn orders(names: &[String]) -> Vec<Order> {
         reason: "kill".to_owned(),
         by: None,
         ticket: None,
+        against_guard: false,
     };
     names.iter().map(order).collect()
 }

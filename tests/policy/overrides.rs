@@ -87,6 +87,8 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
             "a policy is for whole prefixes",
         ),
         ("allow a..example --reason r", "read name 'a..example'"),
+        ("allow 192.0.2.1 --reason r", "'192.0.2.1' is an address"),
+        ("block 2001:db8::1 --reason r", "write the name"),
         ("allow --reason r", "NAME"),
         (
             "allow a.example --reason r --for soon",
@@ -201,4 +203,99 @@ fn overrides_and_pauses_survive_reloads_restarts_and_a_table_that_grows() {
         show.begin();
         holds(&show);
     }
+}
+
+/// Two lists; the guard says which names one of them must block, and which none may.
+const ORDERS: &str = "[[list]]\npath = 'list.txt'\ncategory = 'ads'\n\
+    [[list]]\npath = 'orders.txt'\ncategory = 'orders'\n\
+    [policy.kids]\nclients = ['10.53.1.0/24']\n\
+    [guard]\nmust_block = [{ category = 'orders', file = 'must.txt' }]\nmust_not_block = ['own.txt']\n";
+
+fn with_orders(mode: &str) -> Show {
+    let files = [
+        ("orders.txt", "||casino.nxdp-show.example^\n"),
+        ("must.txt", "casino.nxdp-show.example\n"),
+        ("own.txt", "mail.nxdp-show.example\n"),
+    ];
+    Show::start_with(mode, ORDERS, LIST, &files)
+}
+
+#[test]
+fn an_override_against_a_guard_must_be_meant() {
+    let show = with_orders("skb");
+    for (line, file) in [
+        ("allow www.casino.nxdp-show.example --reason r", "must.txt"),
+        (
+            "allow nxdp-show.example --reason r --policy kids --for 1h",
+            "must.txt",
+        ),
+        ("block mail.nxdp-show.example --reason r", "own.txt"),
+    ] {
+        let error = show.refused(line);
+        assert!(
+            error.contains("--against-guard") && error.contains(file),
+            "{line}: {error}"
+        );
+    }
+    assert!(show.is_blocked("www.casino.nxdp-show.example"));
+    show.nxdp("allow www.casino.nxdp-show.example --against-guard --reason appeal");
+    assert!(!show.is_blocked("www.casino.nxdp-show.example"));
+    let told = show.nxdp("overrides");
+    assert_eq!(told["overrides"][0]["against_guard"], true);
+    let text = String::from_utf8(show.run("overrides").stdout).unwrap();
+    assert!(text.contains("appeal [against a guard]"), "{text}");
+}
+
+#[test]
+fn a_pause_leaves_in_force_what_must_be_blocked() {
+    let show = with_orders("native");
+    let (order, mac) = (
+        "casino.nxdp-show.example",
+        CLIENT_MAC.map(|byte| format!("{byte:02x}")).join(":"),
+    );
+    show.nxdp("allow free.nxdp-show.example --reason r");
+    for whom in [
+        "",
+        " --policy kids",
+        " --client 10.53.1.2",
+        &format!(" --client {mac}"),
+    ] {
+        assert!(show.is_blocked(BLOCKED) && show.is_blocked(order));
+        show.nxdp(&format!("pause --for 1h{whom}"));
+        assert!(!show.is_blocked(BLOCKED), "pause{whom}");
+        assert!(show.is_blocked(order), "pause{whom}");
+        let config = show.config();
+        let explained = show.run_alone(&format!(
+            "explain -c {} {order} {BLOCKED} --client 10.53.1.2 --mac {mac}",
+            config.display()
+        ));
+        let verdicts: Vec<&str> = explained
+            .lines()
+            .filter(|line| !line.starts_with(' '))
+            .collect();
+        assert!(
+            verdicts[0].starts_with("block ") && verdicts[1].starts_with("none "),
+            "{explained}"
+        );
+        show.nxdp(&format!("resume{whom}"));
+    }
+    assert!(show.filter().counter("pass_paused").unwrap() >= 4);
+}
+
+#[test]
+fn what_somebody_wrote_into_a_reason_does_not_act_on_the_terminal() {
+    let show = Show::with_overrides("skb");
+    show.nxdp("allow free.nxdp-show.example --reason \u{1b}[2J\u{9b}31m\u{202e}x --by a\u{7}b");
+    for line in ["overrides", "overrides --json"] {
+        let shown = show.run(line).stdout;
+        assert!(
+            shown.is_ascii() && !shown.contains(&0x1b) && !shown.contains(&7),
+            "{shown:?}"
+        );
+    }
+    let told = show.nxdp("overrides");
+    assert_eq!(
+        told["overrides"][0]["reason"],
+        "\u{1b}[2J\u{9b}31m\u{202e}x"
+    );
 }

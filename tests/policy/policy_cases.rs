@@ -251,6 +251,7 @@ fn order(said: &Said, now: Timestamp) -> Order {
         reason: "the table".to_owned(),
         by: None,
         ticket: None,
+        against_guard: false,
     }
 }
 
@@ -369,6 +370,7 @@ fn random_order(random: &mut StdRng, now: Timestamp) -> Order {
         reason: "chance".to_owned(),
         by: None,
         ticket: None,
+        against_guard: false,
     }
 }
 

@@ -116,6 +116,18 @@ impl Show {
         command.output().unwrap()
     }
 
+    /// What `nxdp` with the words of a line prints, without a running one.
+    pub fn run_alone(&self, line: &str) -> String {
+        let mut command = Command::new(filter::binary().unwrap());
+        let output = command.args(line.split_whitespace()).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// What `nxdp` with the words of a line tells as JSON.
     pub fn nxdp(&self, line: &str) -> Value {
         let output = self.run(&format!("{line} --json"));

@@ -116,6 +116,34 @@ fn what_has_ended_does_not_come_back_when_the_clock_is_wrong_after_a_boot() {
 }
 
 #[test]
+fn a_start_with_a_clock_two_months_ahead_loses_no_override() {
+    let (lab, _responder) = lab();
+    let watched = Watched::new(&lab);
+    watched.set("2026-03-02 20:10:00");
+    let mut daemon = watched.start(&lab);
+    wait_for("the evening", || Ok(is_blocked(&lab))).unwrap();
+    let allow = format!("allow {NAME} --until 2026-04-01T00:00Z --reason trip");
+    watched.roles.say(&allow).unwrap();
+    assert!(!is_blocked(&lab));
+    daemon.end(Signal::SIGKILL, SOON).unwrap();
+
+    watched.set("2026-05-01 20:10:00");
+    let mut daemon = watched.start(&lab);
+    wait_for("the end that the clock shows", || Ok(is_blocked(&lab))).unwrap();
+    // As long as it takes to write down what has ended.
+    std::thread::sleep(Duration::from_secs(3));
+    watched.set("2026-03-02 20:20:00");
+    wait_for("the clock to be set right", || Ok(!is_blocked(&lab))).unwrap();
+
+    watched.set("2026-05-01 20:10:00");
+    wait_for("the end that the clock shows", || Ok(is_blocked(&lab))).unwrap();
+    daemon.end(Signal::SIGKILL, SOON).unwrap();
+    watched.set("2026-03-02 20:30:00");
+    let _daemon = watched.start(&lab);
+    wait_for("the override", || Ok(!is_blocked(&lab))).unwrap();
+}
+
+#[test]
 fn schedules_are_kept_though_the_first_reload_fails() {
     let (lab, _responder) = lab();
     let watched = Watched::new(&lab);

@@ -12,6 +12,7 @@ mod ethtool;
 mod generic;
 mod kernel;
 mod link;
+mod neighbour;
 mod netlink;
 mod obstacle;
 mod on_link;
@@ -35,6 +36,7 @@ use self::{
 pub use self::{
     bindings::{Bindings, policy_names},
     kernel::Kernel,
+    neighbour::hardware_addresses,
     obstacle::{Obstacle, ObstacleKind, Purpose, notes, obstacles},
     on_link::{OnLink, on_link},
     route::other_ways,

@@ -107,6 +107,20 @@ pub enum Error {
         /// Longest possible, in bytes.
         max: usize,
     },
+    /// A TTL that resolvers take for zero.
+    #[error("{key} is {value}, at most {max} is possible (RFC 2181 §8): write less", max = super::TTL_MAX_S)]
+    LongTtl {
+        /// Where it is written.
+        key: String,
+        /// Its value, in seconds.
+        value: u32,
+    },
+    /// A word that could forge a line where it is printed.
+    #[error("the list word {word:?} has a control character: leave it out")]
+    ControlCharacter {
+        /// The name, category or text.
+        word: String,
+    },
     /// A token bucket that cannot be.
     #[error(
         "limit: answers_per_s and burst are at most {max}, and burst is at least 1 unless answers_per_s is 0",
@@ -291,7 +305,8 @@ pub enum Error {
 
 impl Error {
     pub(super) fn parse(path: &Path, error: &toml::de::Error) -> Self {
-        let mut reason = error.to_string().trim_end().to_owned();
+        // It shows the line, in which an address may have a token.
+        let mut reason = super::redacted(error.to_string().trim_end());
         if let Some(word) = nearest(error.message()) {
             reason.push_str(&format!("; did you mean `{word}`?"));
         }

@@ -24,6 +24,8 @@ const REFRESH_MIN: Span = Span(Duration::from_secs(1));
 /// As many characters of a list's name stand in the name of its copy.
 const NAME_CHARS: usize = 40;
 const MIB: u64 = 1 << 20;
+/// What stands for the part of an address behind its path, in which a token may be.
+const HIDDEN: &str = "...";
 
 /// The table `[fetch]`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub struct FetchConfig {
     /// Whether addresses that begin with `http:` are fetched and redirected to.
     pub allow_http: bool,
     /// Prefixes that are no public addresses, and may be connected to all the same.
+    #[serde(deserialize_with = "super::policy::prefixes")]
     pub allow_private: Vec<IpNet>,
     /// Certificates (PEM) that are trusted besides those of the system.
     pub ca_file: Option<PathBuf>,
@@ -152,10 +155,12 @@ impl ListUrl {
     ///
     /// Says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("'{text}' is no address: {error}"))?;
+        let url = Url::parse(text)
+            .map_err(|error| format!("'{}' is no address: {error}", redacted(text)))?;
         if !matches!(url.scheme(), "https" | "http") {
             return Err(format!(
-                "'{text}': lists are fetched by https (or http, with `allow_http`), not by {}; write files as `path`",
+                "'{}': lists are fetched by https (or http, with `allow_http`), not by {}; write files as `path`",
+                redacted(text),
                 url.scheme()
             ));
         }
@@ -188,7 +193,7 @@ impl ListUrl {
     }
 }
 
-/// The address without a password that may be in it.
+/// The address without a password or a token that may be in it.
 impl fmt::Display for ListUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(without_credentials(&self.0).as_str())
@@ -207,7 +212,33 @@ pub(crate) fn without_credentials(url: &Url) -> Url {
     let mut url = url.clone();
     // Only addresses that cannot have credentials refuse to lose them.
     let _ = url.set_password(None).and_then(|()| url.set_username(""));
+    if url.query().is_some() {
+        url.set_query(Some(HIDDEN));
+    }
+    url.set_fragment(None);
     url
+}
+
+/// A text in which every address loses what [`without_credentials`] takes.
+pub(crate) fn redacted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, address) = rest.split_at(at + 3);
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>');
+        let (address, after) = address.split_at(address.find(is_end).unwrap_or(address.len()));
+        let host_at = address.find(['/', '?', '#']).unwrap_or(address.len());
+        let (authority, path) = address.split_at(host_at);
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let shown = path.find(['?', '#']).unwrap_or(path.len());
+        out.extend([before, host, &path[..shown]]);
+        if path[shown..].starts_with('?') {
+            out.extend(["?", HIDDEN]);
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// A length of time as people write it: `12h`, `1day 6h`, `90s`.
@@ -314,9 +345,45 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_shown() {
-        let url = ListUrl::parse("https://me:secret@a.example/x").unwrap();
-        assert_eq!(url.to_string(), "https://a.example/x");
+    fn passwords_and_tokens_are_not_shown() {
+        for (text, shown) in [
+            ("https://me:secret@a.example/x", "https://a.example/x"),
+            (
+                "https://a.example/x?token=secret#part",
+                "https://a.example/x?...",
+            ),
+            ("https://a.example?token=secret", "https://a.example/?..."),
+        ] {
+            assert_eq!(ListUrl::parse(text).unwrap().to_string(), shown);
+        }
+        let text = "1 | url = \"ftp://me:secret@a.example/x?token=secret\" # see https://b.example/y?z=secret";
+        assert_eq!(
+            redacted(text),
+            "1 | url = \"ftp://a.example/x?...\" # see https://b.example/y?..."
+        );
+        for wrong in [
+            "ftp://a.example/?token=secret",
+            "https://:secret@/?token=secret",
+        ] {
+            let error = ListUrl::parse(wrong).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_in_the_line_of_an_address_does_not_show_its_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nxdp.toml");
+        std::fs::write(
+            &path,
+            "[[list]]\nurl = \"ftp://a.example/x?token=secret\"\n",
+        )
+        .unwrap();
+        let error = Config::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("by https") && !error.contains("secret"),
+            "{error}"
+        );
     }
 
     #[test]

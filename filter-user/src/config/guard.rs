@@ -1,6 +1,9 @@
 //! What must hold before lists go live, in the configuration's words.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use filter_lists::guard::{GuardKind, SizeLimits};
 use serde::Deserialize;
@@ -101,6 +104,16 @@ impl Default for GuardConfig {
 }
 
 impl GuardConfig {
+    /// Categories whose lists must block some names, each once.
+    pub fn must_block_categories(&self) -> Vec<String> {
+        let named = self
+            .must_block
+            .iter()
+            .filter_map(|names| names.category.clone());
+        let named: BTreeSet<String> = named.collect();
+        named.into_iter().collect()
+    }
+
     /// Makes paths relative to `folder`.
     pub(super) fn relocate(&mut self, folder: &Path) {
         let files = self.must_not_block.iter_mut();

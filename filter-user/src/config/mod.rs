@@ -24,7 +24,7 @@ use filter_lists::{
 use ipnet::IpNet;
 use serde::Deserialize;
 
-pub(crate) use self::fetch::without_credentials;
+pub(crate) use self::fetch::{redacted, without_credentials};
 pub use self::{
     category::CategoryConfig,
     error::Error,
@@ -33,14 +33,16 @@ pub use self::{
     limit::LimitConfig,
     observe::{LogConfig, LogQueries, MetricsConfig},
     policy::{
-        BYPASS_CATEGORY, BypassConfig, ClientMatch, DEFAULT_POLICY, PolicyConfig, ScheduleConfig,
-        SpanConfig, prefix,
+        BYPASS_CATEGORY, BypassConfig, ClientMatch, DEFAULT_POLICY, NoPrefix, PolicyConfig,
+        ScheduleConfig, SpanConfig, prefix,
     },
     words::{AnswerChoice, EdeCode, ModeChoice},
 };
 
 /// Seconds for which an answer may be cached, unless the configuration says otherwise.
 pub const TTL_DEFAULT_S: u32 = 60;
+/// Most seconds that a TTL can say (RFC 2181 §8): resolvers take a longer one for zero.
+pub const TTL_MAX_S: u32 = i32::MAX as u32;
 /// Where a running nxdp listens for `nxdp status`, unless told otherwise.
 pub const SOCKET_DEFAULT: &str = "/run/nxdp/control.sock";
 /// Where overrides are kept, unless told otherwise.
@@ -55,7 +57,7 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// Prefixes of clients that may be answered, besides private addresses and the
     /// prefixes on the interfaces themselves.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "policy::prefixes")]
     pub clients: Vec<IpNet>,
     /// Where the program runs.
     #[serde(default)]
@@ -191,6 +193,16 @@ impl ListConfig {
         self.answer.is_some() || self.rewrites.unwrap_or(self.url.is_none())
     }
 
+    /// Checks that what is printed of a list stays on its line.
+    fn check_words(&self) -> Result<(), Error> {
+        let words = [Some(self.name()), self.category.clone(), self.text.clone()];
+        let mut words = words.into_iter().flatten();
+        match words.find(|word| word.contains(char::is_control)) {
+            Some(word) => Err(Error::ControlCharacter { word }),
+            None => Ok(()),
+        }
+    }
+
     /// How the list is to be parsed.
     pub fn parse_options(&self) -> list::Options {
         let of_file = || Some(self.path.file_name()?.to_string_lossy().into_owned());
@@ -201,6 +213,16 @@ impl ListConfig {
             only_blocks: !self.takes_rewrites(),
             file_name: self.url.as_ref().map_or_else(of_file, of_url),
         }
+    }
+}
+
+fn check_ttl(key: &str, ttl_s: Option<u32>) -> Result<(), Error> {
+    match ttl_s {
+        Some(value) if value > TTL_MAX_S => Err(Error::LongTtl {
+            key: key.to_owned(),
+            value,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -242,7 +264,10 @@ impl Config {
         self.log.check()?;
         let max = filter_common::layout::TEXT_MAX_BYTES;
         category::check(self)?;
+        check_ttl("ttl_s", self.ttl_s)?;
         for list in self.lists.iter().chain(&self.custom_lists()) {
+            check_ttl(&format!("list '{}': ttl_s", list.name()), list.ttl_s)?;
+            list.check_words()?;
             match &list.text {
                 Some(text) if text.len() > max => {
                     return Err(Error::LongText {

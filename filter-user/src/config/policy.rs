@@ -67,6 +67,7 @@ pub struct SpanConfig {
     #[serde(default)]
     pub days: DaysChoice,
     /// When it starts.
+    #[serde(deserialize_with = "start_time")]
     pub from: ClockTime,
     /// When it ends; on the next day if that is not after the start.
     pub to: ClockTime,
@@ -115,13 +116,14 @@ impl ClientMatch {
             return Ok(Self::Mac(mac));
         }
         match prefix(text) {
-            Some(prefix) if prefix.prefix_len() == 0 => Err(format!(
+            Ok(prefix) if prefix.prefix_len() == 0 => Err(format!(
                 "'{text}' is everybody: say it in [policy.{DEFAULT_POLICY}]"
             )),
-            Some(prefix) => Ok(Self::Prefix(prefix)),
-            None => Err(format!(
+            Ok(prefix) => Ok(Self::Prefix(prefix)),
+            Err(NoPrefix::Other) => Err(format!(
                 "'{text}' is no client: write a MAC address, an address, a prefix, \"vlan:10\" or \"interface:eth1\""
             )),
+            Err(why) => Err(format!("'{text}' {why}")),
         }
     }
 }
@@ -167,7 +169,7 @@ impl<'de> Deserialize<'de> for DaysChoice {
     }
 }
 
-/// A time of day, `HH:MM`; `24:00` is midnight.
+/// A time of day, `HH:MM`; `24:00` is the midnight at which a day ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockTime(pub Time);
 
@@ -189,6 +191,17 @@ impl<'de> Deserialize<'de> for ClockTime {
         Self::parse(&text)
             .ok_or_else(|| de::Error::custom(format!("'{text}' is no time: write HH:MM")))
     }
+}
+
+/// Reads when a span starts, on its day: `24:00` is none of that day's times.
+fn start_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ClockTime, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "24:00" {
+        return Err(de::Error::custom(
+            "a span starts at 24:00, where its day ends: write 00:00 and the day after",
+        ));
+    }
+    ClockTime::deserialize(de::value::StringDeserializer::new(text))
 }
 
 /// A time zone by its IANA name.
@@ -233,19 +246,56 @@ impl<'de> Deserialize<'de> for Resolver {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         match prefix(&text) {
-            Some(prefix) if prefix.prefix_len() > 0 => Ok(Self(prefix)),
-            _ => Err(de::Error::custom(format!(
+            Ok(prefix) if prefix.prefix_len() > 0 => Ok(Self(prefix)),
+            Ok(_) | Err(NoPrefix::Other) => Err(de::Error::custom(format!(
                 "'{text}' is no resolver: write an address or a prefix"
             ))),
+            Err(why) => Err(de::Error::custom(format!("'{text}' {why}"))),
         }
     }
 }
 
+/// Why a text is no prefix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPrefix {
+    /// It looks like something else.
+    #[error("is neither an address nor a prefix")]
+    Other,
+    /// It could mean an address or the whole range.
+    #[error("has bits behind its length: write {} for the range, or {} for the one address", .0.trunc(), .0.addr())]
+    HostBits(IpNet),
+    /// IPv4 addresses are looked up in the form ::ffff:192.0.2.1.
+    #[error(
+        "covers every IPv4 address too: write 2000::/3 for all public IPv6 addresses, fc00::/7 for private ones"
+    )]
+    BothFamilies,
+}
+
 /// Reads a prefix; an address is one of full length.
-pub fn prefix(text: &str) -> Option<IpNet> {
+///
+/// # Errors
+///
+/// When it is none, or not certainly the one that was meant.
+pub fn prefix(text: &str) -> Result<IpNet, NoPrefix> {
     let prefix = text.parse::<IpNet>();
     let prefix = prefix.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    prefix.ok().map(|prefix| prefix.trunc())
+    let prefix = prefix.map_err(|_| NoPrefix::Other)?;
+    if prefix.trunc() != prefix {
+        return Err(NoPrefix::HostBits(prefix));
+    }
+    let is_wide = (1..=80).contains(&prefix.prefix_len());
+    match prefix {
+        IpNet::V6(v6) if is_wide && v6.addr().is_unspecified() => Err(NoPrefix::BothFamilies),
+        _ => Ok(prefix),
+    }
+}
+
+/// Reads a list of prefixes, each as [`prefix`] does.
+pub(super) fn prefixes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let read =
+        |text: &String| prefix(text).map_err(|why| de::Error::custom(format!("'{text}' {why}")));
+    texts.iter().map(read).collect()
 }
 
 /// Makes paths relative to `folder`.
@@ -347,7 +397,6 @@ mod tests {
         }
         let spellings = [
             ("02-00-5E-10-00-01", "02:00:5e:10:00:01"),
-            ("192.0.2.7/24", "192.0.2.0/24"),
             ("192.0.2.7/32", "192.0.2.7"),
         ];
         for (text, canonical) in spellings {
@@ -363,12 +412,28 @@ mod tests {
             ("vlan:4095", "1 to 4094"),
             ("interface:", "1 to 15"),
             ("02:00:5e:10:00", "MAC address"),
+            (
+                "192.168.7.9/24",
+                "write 192.168.7.0/24 for the range, or 192.168.7.9",
+            ),
+            ("2001:db8::1/64", "2001:db8::/64"),
+            ("::/1", "2000::/3"),
+            ("::/80", "every IPv4 address"),
             ("0.0.0.0/0", "[policy.default]"),
             ("::/0", "[policy.default]"),
         ] {
             let error = ClientMatch::parse(text).unwrap_err();
             assert!(error.contains(hint), "{error}");
         }
+    }
+
+    #[test]
+    fn a_span_does_not_start_where_its_day_ends() {
+        let span =
+            |from| toml::from_str::<SpanConfig>(&format!("from = \"{from}\"\nto = \"24:00\""));
+        assert_eq!(span("06:30").unwrap().to, span("00:00").unwrap().from);
+        let error = span("24:00").unwrap_err().to_string();
+        assert!(error.contains("the day after"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! For one name, scope and audience there is at most one override without an
 //! end and one with: a new one takes the place of those that it would hide for
 //! ever. One with an end lies over the one without, which holds again afterwards.
+//!
+//! One whose end the clock has passed is past: it is not in force and takes no place, and is
+//! kept nevertheless until it is certain that the clock is right. A machine that starts with a
+//! clock far ahead would otherwise lose it for good.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,13 +54,19 @@ pub struct Book {
     places: BTreeMap<Place, u32>,
     ends: BTreeSet<(Timestamp, u32)>,
     pauses: BTreeSet<u32>,
+    past: BTreeMap<u32, Override>,
     last_id: u32,
 }
 
 impl Book {
-    /// The overrides in the order of their numbers.
+    /// The overrides that hold, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = &Override> {
         self.entries.values()
+    }
+
+    /// Those whose end the clock has passed, in the order of their numbers.
+    pub fn past(&self) -> impl Iterator<Item = &Override> {
+        self.past.values()
     }
 
     /// Number of overrides.
@@ -90,11 +100,14 @@ impl Book {
     pub fn plan(&self, orders: Vec<Order>, now: Timestamp) -> Result<Change, Refused> {
         let count = u32::try_from(orders.len()).map_err(|_| Refused::Full(orders.len()))?;
         self.last_id.checked_add(count).ok_or(Refused::NoNumbers)?;
+        let past = self.past_places();
         let mut removed = BTreeSet::new();
         let mut added: BTreeMap<Place, Override> = BTreeMap::new();
         for (id, order) in (self.last_id + 1..).zip(orders) {
             for place in places_taken_by(&order) {
                 removed.extend(self.places.get(&place));
+                // If the clock was ahead, one that is past would come back in its place.
+                removed.extend(past.get(&place).into_iter().flatten());
                 added.remove(&place);
             }
             let entry = Override {
@@ -104,7 +117,11 @@ impl Book {
             };
             added.insert(place_of(&entry.order), entry);
         }
-        let left = self.len() - removed.len() + added.len();
+        let gone = removed
+            .iter()
+            .filter(|id| self.entries.contains_key(id))
+            .count();
+        let left = self.len() - gone + added.len();
         if left > OVERRIDE_MAX as usize {
             return Err(Refused::Full(left));
         }
@@ -114,6 +131,17 @@ impl Book {
             removed: removed.into_iter().collect(),
             added,
         })
+    }
+
+    fn past_places(&self) -> BTreeMap<Place, Vec<u32>> {
+        let mut places: BTreeMap<Place, Vec<u32>> = BTreeMap::new();
+        for entry in self.past() {
+            places
+                .entry(place_of(&entry.order))
+                .or_default()
+                .push(entry.id);
+        }
+        places
     }
 
     /// What removing these overrides would change.
@@ -132,12 +160,23 @@ impl Book {
         }
     }
 
-    /// What the end of overrides until `now` changes.
-    pub fn plan_ends(&self, now: Timestamp) -> Change {
+    /// Puts aside what has ended at `now`; hands it back.
+    pub fn end(&mut self, now: Timestamp) -> Vec<Override> {
         let ended = self.ends.iter().take_while(|(end, _)| *end <= now);
-        Change {
-            removed: ended.map(|(_, id)| *id).collect(),
-            added: Vec::new(),
+        let ids: Vec<u32> = ended.map(|(_, id)| *id).collect();
+        let ended: Vec<Override> = ids.iter().filter_map(|id| self.remove(*id)).collect();
+        let past = ended.iter().map(|entry| (entry.id, entry.clone()));
+        self.past.extend(past);
+        ended
+    }
+
+    /// Brings back what has not ended at `now` after all: the clock was ahead.
+    pub fn revive(&mut self, now: Timestamp) {
+        let holds = |entry: &Override| entry.order.expires.is_none_or(|end| end > now);
+        let revived: Vec<Override> = self.past().filter(|entry| holds(entry)).cloned().collect();
+        for entry in revived {
+            self.past.remove(&entry.id);
+            self.insert(entry);
         }
     }
 
@@ -155,6 +194,9 @@ impl Book {
     ///
     /// Numbers that are unknown are passed over: a change may be read a second time.
     pub fn apply(&mut self, change: &Change) -> Vec<Override> {
+        for id in &change.removed {
+            self.past.remove(id);
+        }
         let removed = change
             .removed
             .iter()
@@ -162,16 +204,20 @@ impl Book {
             .collect();
         for entry in &change.added {
             self.last_id = self.last_id.max(entry.id);
-            if let Some(end) = entry.order.expires {
-                self.ends.insert((end, entry.id));
-            }
-            if entry.order.action == Action::Pause {
-                self.pauses.insert(entry.id);
-            }
-            self.places.insert(place_of(&entry.order), entry.id);
-            self.entries.insert(entry.id, entry.clone());
+            self.insert(entry.clone());
         }
         removed
+    }
+
+    fn insert(&mut self, entry: Override) {
+        if let Some(end) = entry.order.expires {
+            self.ends.insert((end, entry.id));
+        }
+        if entry.order.action == Action::Pause {
+            self.pauses.insert(entry.id);
+        }
+        self.places.insert(place_of(&entry.order), entry.id);
+        self.entries.insert(entry.id, entry);
     }
 
     fn remove(&mut self, id: u32) -> Option<Override> {
@@ -223,6 +269,7 @@ mod tests {
             reason: "why".to_owned(),
             by: None,
             ticket: None,
+            against_guard: false,
         }
     }
 
@@ -284,13 +331,31 @@ mod tests {
             ],
         );
         assert_eq!(book.next_end(), Some(at(50)));
-        assert_eq!(book.plan_ends(at(49)), Change::default());
-        let change = book.plan_ends(at(100));
-        assert_eq!(change.removed, [2, 1]);
-        assert_eq!(book.apply(&change).len(), 2);
+        assert!(book.end(at(49)).is_empty());
+        let ended = book.end(at(100)).into_iter().map(|entry| entry.id);
+        assert_eq!(ended.collect::<Vec<_>>(), [2, 1]);
         assert!(book.is_empty() && book.next_end().is_none());
         add(&mut book, vec![order("c.example", Action::Allow, None)]);
         assert_eq!(ids(&book), [3]);
+    }
+
+    #[test]
+    fn what_a_clock_far_ahead_ended_comes_back_unless_something_took_its_place() {
+        let mut book = Book::default();
+        let names = ["a.example", "b.example", "c.example"];
+        let orders = names.map(|name| order(name, Action::Allow, Some(100)));
+        add(&mut book, orders.to_vec());
+        assert_eq!(book.end(at(5_000)).len(), 3);
+        let change = add(&mut book, vec![order("b.example", Action::Block, None)]);
+        assert_eq!((change.removed, ids(&book)), (vec![2], vec![4]));
+        let past: Vec<u32> = book.past().map(|entry| entry.id).collect();
+        assert_eq!(past, [1, 3]);
+        book.revive(at(50));
+        assert_eq!(ids(&book), [1, 3, 4]);
+        assert_eq!((book.past().count(), book.next_end()), (0, Some(at(100))));
+        book.end(at(5_000));
+        book.revive(at(5_000));
+        assert_eq!(ids(&book), [4]);
     }
 
     #[test]

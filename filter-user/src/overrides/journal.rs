@@ -270,7 +270,7 @@ impl Journal {
             self.locked()?;
         }
         let mut bytes = line::encode(&Head::new(book.last_id()));
-        for entry in book.iter() {
+        for entry in book.iter().chain(book.past()) {
             bytes.extend(line::encode(&Change {
                 removed: Vec::new(),
                 added: vec![entry.clone()],

@@ -6,6 +6,7 @@
 //! that take effect as one.
 
 mod book;
+mod guarded;
 mod journal;
 mod records;
 mod transition;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use self::{
     book::{Book, Change, Refused},
+    guarded::{GuardedNames, Wanted},
     journal::{Error as JournalError, Journal},
     records::Records,
     transition::{Difference, Transition},
@@ -66,6 +68,9 @@ pub struct Order {
     /// Where it is asked for or discussed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// It is meant though the configuration says that the name must be blocked, or must not be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub against_guard: bool,
 }
 
 /// What an override does.

@@ -4,7 +4,7 @@ use filter_common::{
     address::Asker,
     direct::Direct,
     hash::HashKey,
-    layout::{Control, Decision, OverrideRecord, PolicyRecord, Record},
+    layout::{CONTROL_PAUSES, Control, Decision, OverrideRecord, PolicyRecord, Record},
     maps::Maps,
     name::Name,
     overlay,
@@ -29,6 +29,8 @@ impl Records {
     pub fn new(key: HashKey) -> Self {
         let control = Control {
             key,
+            // The kernel is told so only where a client is paused; here it costs nothing.
+            flags: CONTROL_PAUSES,
             ..Control::default()
         };
         Self {

@@ -1,6 +1,6 @@
 //! The guards of a configuration, with the names in the files that it points to.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use filter_common::name::Name;
 use filter_lists::{
@@ -12,6 +12,7 @@ use filter_lists::{
 
 use crate::{
     config::{Config, Error, MustBlock},
+    overrides::{GuardedNames, Wanted},
     policy::Categories,
 };
 
@@ -67,6 +68,27 @@ pub(super) fn guards(
         }
     }
     Ok(guards)
+}
+
+/// The names of a configuration that overrides contradict only on purpose.
+///
+/// # Errors
+///
+/// When a file cannot be read or a line of it is no name.
+pub fn guarded_names(config: &Config) -> Result<GuardedNames, Error> {
+    let mut guarded = GuardedNames::default();
+    let must_not_block = config.guard.must_not_block.iter();
+    let must_block = config.guard.must_block.iter().map(|names| &names.file);
+    let files = must_not_block
+        .map(|file| (Wanted::Passed, file))
+        .chain(must_block.map(|file| (Wanted::Blocked, file)));
+    for (wanted, file) in files {
+        let source: Arc<str> = file.display().to_string().into();
+        for name in names(file, |name, _| name)? {
+            guarded.add(wanted, &name, &source);
+        }
+    }
+    Ok(guarded)
 }
 
 /// The popular names of a configuration, none of which a hash collision may hit.

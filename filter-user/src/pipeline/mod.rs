@@ -38,7 +38,7 @@ use serde::Serialize;
 
 pub use self::custom::Custom;
 pub use self::error::Error;
-pub use self::guards::popular_names;
+pub use self::guards::{guarded_names, popular_names};
 pub use self::probes::Probes;
 pub use self::replace::{Rejected, Replacement};
 use self::{

@@ -9,6 +9,7 @@ mod category;
 mod clients;
 mod compose;
 mod set;
+mod warnings;
 
 pub use self::{
     asking::{Asking, Because, Chosen},

@@ -29,6 +29,8 @@ pub struct Policy {
     pub number: u32,
     /// Categories that it blocks, times apart.
     pub categories: u64,
+    /// Those of them that names must be blocked by, which a pause does not lift.
+    pub kept: u64,
     /// [`POLICY_UNFILTERED`] and others.
     pub flags: u32,
     /// [`AnswerKind`] as a number; 0 leaves it to the lists and the configuration.
@@ -48,6 +50,7 @@ impl Policy {
             answer: self.answer,
             ede_code: self.ede_code,
             name_hash: name_hash(&self.name),
+            kept_categories: self.kept_at(now),
             ..PolicyRecord::default()
         }
     }
@@ -55,6 +58,16 @@ impl Policy {
     /// Categories that it blocks at an instant.
     pub fn categories_at(&self, now: Timestamp) -> u64 {
         self.schedule.at(now).applied_to(self.categories)
+    }
+
+    /// Categories that it blocks at an instant though it is paused.
+    pub fn kept_at(&self, now: Timestamp) -> u64 {
+        self.categories_at(now) & self.kept
+    }
+
+    /// Whether what would be blocked passes and is counted.
+    pub const fn observes(&self) -> bool {
+        self.flags & POLICY_OBSERVE != 0
     }
 
     /// Whether no list is looked at for it.
@@ -96,6 +109,10 @@ impl Policies {
         let mut policies = vec![policy(DEFAULT_POLICY, 0, default, categories)?];
         for (name, config) in others {
             policies.push(policy(name, numbers[name], config, categories)?);
+        }
+        let kept = mask_of_names(&config.guard.must_block_categories(), categories);
+        for policy in &mut policies {
+            policy.kept = kept;
         }
         Ok(Self {
             policies,
@@ -191,6 +208,7 @@ fn policy(
         } else {
             mask_of(config, categories)
         },
+        kept: 0,
         flags: flags.fold(0, |all, (_, flag)| all | flag),
         answer: config
             .answer

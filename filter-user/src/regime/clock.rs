@@ -4,8 +4,12 @@
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::synchronised::kernel_vouches_for;
+
 /// The clock on the wall was set if it differs from the other one by so much more than before.
 const STEP_MIN: SignedDuration = SignedDuration::from_millis(500);
+/// A clock that nobody synchronises is believed when nobody has set it for so long.
+const TRUST_NS: u64 = 24 * 3600 * 1_000_000_000;
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,13 @@ impl Clock {
         let left_ns = self.now.duration_until(end).as_nanos();
         let end_ns = i128::from(self.boot_ns) + left_ns;
         u64::try_from(end_ns.max(1)).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the time is believed at `later`, when nobody has set the clock since this moment.
+    ///
+    /// NTP vouches for it, or it has run so long that NTP would have set it if there was any.
+    pub fn is_trusted(&self, later: Self) -> bool {
+        later.boot_ns.saturating_sub(self.boot_ns) >= TRUST_NS || kernel_vouches_for(later.now)
     }
 
     /// Whether the clock on the wall was set since `earlier`.
@@ -67,6 +78,14 @@ mod tests {
         assert!(!at(1_000_060, 65_000_000_000).was_set_since(&before));
         assert!(at(1_000_061, 65_000_000_000).was_set_since(&before));
         assert!(at(999_999, 5_000_000_000).was_set_since(&before));
+    }
+
+    #[test]
+    fn a_clock_that_nobody_vouches_for_is_believed_after_a_day() {
+        let day_ns = 86_400_000_000_000;
+        let start = at(9_000_000_000, 5_000_000_000);
+        assert!(!start.is_trusted(at(9_000_086_399, 4_999_999_999 + day_ns)));
+        assert!(start.is_trusted(at(9_000_086_400, 5_000_000_000 + day_ns)));
     }
 
     #[test]

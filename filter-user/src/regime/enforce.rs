@@ -47,8 +47,7 @@ impl Regime {
         let kept = if is_appended {
             self.journal.sync()
         } else {
-            let written = self.journal.write_anew(&self.book);
-            written.map(|()| self.ended.clear())
+            self.journal.write_anew(&self.book)
         };
         if let Err(error) = kept {
             self.book.apply(&inverse(change, &removed));
@@ -65,20 +64,36 @@ impl Regime {
     ///
     /// When it cannot be written; what it said stays.
     pub fn tidy_journal(&mut self) -> Result<(), Error> {
-        if !self.ended.is_empty() && self.journal.is_ready() {
-            self.journal.append(&Change {
-                removed: self.ended.clone(),
-                added: Vec::new(),
-            })?;
+        let ended = self.certainly_ended();
+        if !ended.removed.is_empty() && self.journal.is_ready() {
+            self.journal.append(&ended)?;
             self.journal.sync()?;
-            self.ended.clear();
+            self.book.apply(&ended);
         }
         let since_change = Clock::now().boot_ns.saturating_sub(self.clock.boot_ns);
         if self.journal.is_long() && since_change > QUIET_NS {
             self.journal.write_anew(&self.book)?;
-            self.ended.clear();
         }
         Ok(())
+    }
+
+    /// What is past by a clock that can be believed.
+    ///
+    /// A clock that is far ahead when this process starts ends everything. It is mostly set back
+    /// within minutes, by NTP; until then nothing may be written down that cannot be undone.
+    fn certainly_ended(&self) -> Change {
+        if self.book.past().next().is_none() {
+            return Change::default();
+        }
+        let is_trusted = self.undisturbed.is_trusted(self.clock);
+        // Its whole life was measured by this clock, whatever date that shows.
+        let was_seen = |entry: &Override| entry.created >= self.undisturbed.now;
+        let past = self.book.past();
+        let ended = past.filter(|entry| is_trusted || was_seen(entry));
+        Change {
+            removed: ended.map(|entry| entry.id).collect(),
+            added: Vec::new(),
+        }
     }
 
     /// Puts a change of the book in force, or nothing of it.
@@ -107,10 +122,9 @@ impl Regime {
         found: Vec<(u64, OverrideRecord)>,
         tables: &mut Tables,
     ) -> Result<(), Error> {
-        // What has ended is never put in force.
-        let ended = self.book.plan_ends(self.clock.now);
-        self.book.apply(&ended);
-        self.ended.extend(ended.removed);
+        // What has ended is never put in force, and comes back if the clock was set back before its end.
+        self.book.end(self.clock.now);
+        self.book.revive(self.clock.now);
         let overrides: Vec<Override> = self.book.iter().cloned().collect();
         let mut tree = Tree::new(*self.tree.key());
         tree.change(&[], &self.entries(&overrides));

@@ -48,6 +48,20 @@ pub enum Error {
     /// Nobody says why.
     #[error("{0} without a reason: say in `--reason` why, for whoever finds it later")]
     NoReason(&'static str),
+    /// A guard of the configuration wants the contrary.
+    #[error(
+        "{action} '{name}': {source_file} says that it, or a name around it, {must}; say `--against-guard` if you mean it"
+    )]
+    AgainstGuard {
+        /// What was to be done.
+        action: &'static str,
+        /// The name.
+        name: String,
+        /// What the guard wants.
+        must: &'static str,
+        /// The file that says so.
+        source_file: String,
+    },
     /// It would have ended.
     #[error("the end {0} is past: name a later one")]
     Past(Timestamp),

@@ -32,8 +32,10 @@ pub struct Forecast {
 pub struct Judgement<'a> {
     /// The policy that applies.
     pub chosen: Chosen<'a>,
-    /// Categories that the policy blocks then.
+    /// Categories that the policy blocks then, those alone that a pause does not lift if there is one.
     pub categories: u64,
+    /// The policy blocks something else then than it usually does.
+    pub is_scheduled: bool,
     /// What decides.
     pub by: Decider<'a>,
     /// What would be blocked passes and is counted.
@@ -42,19 +44,12 @@ pub struct Judgement<'a> {
     pub is_chosen: bool,
 }
 
-impl Judgement<'_> {
-    /// Whether the policy blocks something else then than it usually does.
-    pub fn is_scheduled(&self) -> bool {
-        self.categories != self.chosen.policy.categories
-    }
-}
-
 /// What decides a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decider<'a> {
     /// Nothing: no list is looked at.
     Unfiltered,
-    /// Nothing until then.
+    /// Until then nothing but what must be blocked.
     Paused(Timestamp),
     /// The operator.
     Override(&'a Override),
@@ -65,7 +60,7 @@ pub enum Decider<'a> {
 impl Forecast {
     /// What these would amount to at a time.
     pub fn new(plan: Plan, mut book: Book, at: Timestamp) -> Self {
-        book.apply(&book.plan_ends(at));
+        book.end(at);
         let clock = Clock {
             now: at,
             boot_ns: BOOT_NS,
@@ -95,9 +90,15 @@ impl Forecast {
     /// What decides a query.
     pub fn judge(&self, name: &Name, asking: &Asking) -> Judgement<'_> {
         let chosen = self.policies().chosen(asking);
+        let by = self.decider(name, asking, &chosen);
+        let usual = chosen.policy.categories_at(self.at);
         Judgement {
-            by: self.decider(name, asking, &chosen),
-            categories: chosen.policy.categories_at(self.at),
+            categories: match by {
+                Decider::Paused(_) => chosen.policy.kept_at(self.at),
+                _ => usual,
+            },
+            by,
+            is_scheduled: usual != chosen.policy.categories,
             is_chosen: self.policies().iter().nth(1).is_some(),
             observes: chosen.policy.flags & POLICY_OBSERVE != 0,
             chosen,

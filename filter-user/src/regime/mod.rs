@@ -15,6 +15,7 @@ mod orders;
 mod plan;
 mod resolvers;
 mod standing;
+mod synchronised;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -49,8 +50,6 @@ pub struct Regime {
     /// What the maps of clients hold; nothing is known of them after a change that failed.
     assignments: Option<Arc<Assignments>>,
     book: Book,
-    /// Overrides that ended and that the journal still has.
-    ended: Vec<u32>,
     journal: Journal,
     tree: Tree,
     /// The records of policies in the map, by number.
@@ -59,6 +58,8 @@ pub struct Regime {
     unsettled: BTreeMap<u32, u64>,
     next_switch: Option<Timestamp>,
     clock: Clock,
+    /// Both clocks when this process first saw them, or when the one on the wall was set last.
+    undisturbed: Clock,
 }
 
 /// Numbers that the maps hold for the policies of a configuration.
@@ -96,13 +97,13 @@ impl Regime {
             plan,
             links,
             book,
-            ended: Vec::new(),
             journal,
             tree: Tree::new(tables.key()),
             written: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             next_switch: None,
             clock: Clock::now(),
+            undisturbed: Clock::now(),
         };
         regime.install(tables)?;
         Ok(regime)
@@ -110,7 +111,7 @@ impl Regime {
 
     /// Puts everything in force in other maps, whatever they hold.
     pub fn install(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.clock = Clock::now();
+        self.look_at_clock();
         self.written.clear();
         self.unsettled.clear();
         for policy in self.plan.policies.iter() {
@@ -188,6 +189,7 @@ impl Regime {
                     let old = self.record_of(old);
                     PolicyRecord {
                         categories: old.categories | new.categories,
+                        kept_categories: old.kept_categories | new.kept_categories,
                         ..old
                     }
                 }
@@ -269,24 +271,32 @@ impl Regime {
 
     /// Does what is due: schedules that switch, overrides that end, a clock that was set.
     fn tick(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        let clock = Clock::now();
-        let was_set = clock.was_set_since(&self.clock);
-        self.clock = clock;
-        let ended = self.book.plan_ends(clock.now);
-        if !ended.removed.is_empty() {
+        let was_set = self.look_at_clock();
+        let now = self.clock.now;
+        let ended = self.book.end(now);
+        if !ended.is_empty() {
             // They are over in the kernel already.
-            let removed = self.book.apply(&ended);
-            self.ended.extend(&ended.removed);
-            self.enforce(&removed, &[], tables)?;
+            self.enforce(&ended, &[], tables)?;
         }
         if was_set {
             self.rebuild(self.in_force(tables), tables)?;
         }
-        let switches = self.next_switch.is_some_and(|next| next <= clock.now);
-        if was_set || switches || !ended.removed.is_empty() {
+        let switches = self.next_switch.is_some_and(|next| next <= now);
+        if was_set || switches || !ended.is_empty() {
             self.put_policies(tables)?;
         }
         Ok(())
+    }
+
+    /// Looks at both clocks; whether the one on the wall was set since the last look.
+    fn look_at_clock(&mut self) -> bool {
+        let clock = Clock::now();
+        let was_set = clock.was_set_since(&self.clock);
+        self.clock = clock;
+        if was_set {
+            self.undisturbed = clock;
+        }
+        was_set
     }
 
     /// Does what an operator asks for; it is on disk when this returns.

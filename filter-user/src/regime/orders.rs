@@ -90,6 +90,22 @@ impl Regime {
             None if order.action == Action::Pause => return Err(Error::EndlessPause),
             _ => {}
         }
+        if let Some(source) = self
+            .plan
+            .guarded
+            .contradicts(order)
+            .filter(|_| !order.against_guard)
+        {
+            return Err(Error::AgainstGuard {
+                action: order.action.as_str(),
+                name: order.name.to_string(),
+                must: match order.action {
+                    Action::Allow => "must be blocked",
+                    Action::Block | Action::Pause => "must not be blocked",
+                },
+                source_file: source.to_owned(),
+            });
+        }
         if order.action != Action::Pause && order.reason.trim().is_empty() {
             return Err(Error::NoReason(order.action.as_str()));
         }

@@ -11,6 +11,8 @@ use filter_kernel::{Assignments, Prefix};
 use super::{Error, resolvers};
 use crate::{
     config::{self, Config},
+    overrides::GuardedNames,
+    pipeline::guarded_names,
     policy::{Categories, Numbers, Policies, compose},
 };
 
@@ -19,6 +21,7 @@ use crate::{
 pub struct Plan {
     pub(super) policies: Policies,
     pub(super) resolvers: Vec<Prefix>,
+    pub(super) guarded: GuardedNames,
 }
 
 /// A plan that everything is ready for but its image.
@@ -52,7 +55,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// As [`Policies::resolve`].
+    /// As [`Policies::resolve`], and when a file of guarded names cannot be read.
     pub fn of(
         config: &Config,
         categories: &Categories,
@@ -61,6 +64,7 @@ impl Plan {
         Ok(Self {
             policies: Policies::resolve(config, categories, numbers)?,
             resolvers: resolvers::prefixes(config),
+            guarded: guarded_names(config)?,
         })
     }
 

@@ -33,7 +33,7 @@ fn built_in() -> impl Iterator<Item = IpNet> {
         .map(|line| line.split('#').next().unwrap_or_default().trim());
     lines
         .filter(|line| !line.is_empty())
-        .filter_map(crate::config::prefix)
+        .filter_map(|line| crate::config::prefix(line).ok())
 }
 
 #[cfg(test)]

@@ -4,10 +4,17 @@
 //! Both change with the machine: a provider renumbers, a port joins a bridge, an interface gets
 //! another name. They are read again at each change that the kernel tells of, and every second.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+};
 
+use filter_common::{
+    address::{Address, Source},
+    client::is_private,
+};
 use filter_kernel::{
-    Prefix,
+    Prefix, address_of,
     features::{self, Bindings, OnLink},
 };
 
@@ -58,6 +65,25 @@ fn untagged(config: &Config, interfaces: &Interfaces) -> Result<BTreeSet<u32>, f
         ModeChoice::Native => features::untagged(&interfaces.indexes()),
         ModeChoice::Skb => Ok(BTreeSet::new()),
     }
+}
+
+/// Whether an address is one of a client, by a configuration and this machine's networks as they are now.
+pub fn is_client(config: &Config, policies: &Policies, address: IpAddr) -> bool {
+    let address = address_of(address);
+    let mut listed = config.clients.iter().copied().map(Prefix::from);
+    is_private(Source::of(&address))
+        || policies.clients().longest(&address).is_some()
+        || listed.any(|prefix| prefix.covers(&address))
+        || is_near(config, &address).unwrap_or(false)
+}
+
+/// Whether an address is in a network behind an interface of a configuration.
+fn is_near(config: &Config, address: &Address) -> Result<bool, features::Error> {
+    let names = config.interfaces.iter();
+    let indexes = Bindings::default().resolve_all(names, &features::hooks()?);
+    let indexes: BTreeSet<u32> = indexes.into_values().collect();
+    let near = prefixes(&features::on_link(&indexes)?);
+    Ok(near.iter().any(|prefix| prefix.covers(address)))
 }
 
 /// The prefixes of networks, as the kernel has them.

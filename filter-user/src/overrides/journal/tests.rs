@@ -18,6 +18,7 @@ fn order(name: &str) -> Order {
         reason: "line\nbreak \"and\" quotes".to_owned(),
         by: Some("ann".to_owned()),
         ticket: None,
+        against_guard: false,
     }
 }
 
@@ -231,6 +232,19 @@ fn a_file_that_somebody_deleted_is_written_anew_and_a_long_one_becomes_short() {
     let again = Kept::open(&path);
     assert_eq!(again.book.len(), 5);
     assert_eq!(again.book.last_id(), kept.book.last_id());
+}
+
+#[test]
+fn a_file_that_is_written_anew_keeps_what_only_the_clock_ended() {
+    let (_folder, path) = file();
+    let mut kept = Kept::open(&path);
+    kept.add("a.example");
+    kept.add("b.example");
+    kept.book
+        .end(Timestamp::from_second(5_000_000_000).unwrap());
+    kept.journal.write_anew(&kept.book).unwrap();
+    assert!(kept.names().is_empty());
+    assert_eq!(Kept::open(&path).names(), ["a.example", "b.example"]);
 }
 
 proptest! {

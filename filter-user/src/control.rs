@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::LogQueries,
     fetch::Accounts,
     pipeline::ListOutcome,
     querylog::{LogHeader, LogLine, LogRequest, LogStats},
@@ -50,6 +51,8 @@ pub enum Verb {
     Metrics,
     /// The query log.
     Log(LogRequest),
+    /// To log other queries from now on; the answer is that to [`Verb::Stats`].
+    Logging(LogQueries),
     /// What an operator says of overrides and pauses.
     Overrides(OverridesRequest),
     /// To read the lists again; the answer is that to [`Verb::Status`], before they are read.
@@ -84,7 +87,9 @@ impl Verb {
             | Self::Lists
             | Self::Overrides(OverridesRequest::List) => Access::Read,
             Self::Log(_) => Access::Names,
-            Self::Overrides(_) | Self::Reload | Self::Update { .. } => Access::Change,
+            Self::Overrides(_) | Self::Reload | Self::Update { .. } | Self::Logging(_) => {
+                Access::Change
+            }
         }
     }
 }

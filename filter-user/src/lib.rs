@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod overrides;
 pub mod pipeline;
 pub mod policy;
+pub mod printable;
 pub mod querylog;
 pub mod regime;
 pub mod schedule;

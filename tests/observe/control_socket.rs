@@ -202,6 +202,47 @@ fn clients_that_never_read_their_answers_lose_their_places() {
 }
 
 #[test]
+fn long_answers_that_nobody_reads_take_a_bounded_amount_of_memory() {
+    const OVERRIDES: usize = 30_000;
+    let show = Show::start("group = \"bin\"\n");
+    let names: String = (0..OVERRIDES).map(|n| format!("n{n}.example\n")).collect();
+    let file = show.folder.path().join("names.txt");
+    fs::write(&file, names).unwrap();
+    let reason = "x".repeat(300);
+    let file = file.to_str().unwrap();
+    let arguments = ["allow", "--file", file, "--reason", &reason, "--json"];
+    show.filter.output(&arguments).unwrap();
+    let resident_kib = || -> u64 {
+        let id = show.filter.process().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let before = resident_kib();
+    let mut deaf: Vec<UnixStream> = (0..PLACES).map(|_| show.connect()).collect();
+    for stream in &mut deaf {
+        stream
+            .write_all(b"{\"version\":1,\"verb\":{\"overrides\":\"list\"}}\n")
+            .unwrap();
+    }
+    let end = Instant::now() + Duration::from_secs(3);
+    let mut most = before;
+    while Instant::now() < end {
+        most = most.max(resident_kib());
+        thread::sleep(Duration::from_millis(20));
+    }
+    // One answer of 15 MB waits; 64 would take a gigabyte.
+    assert!(most < before + 150 * 1024, "{before} KiB became {most} KiB");
+    drop(deaf);
+    let told = show.filter.output(&["overrides", "--json"]).unwrap();
+    assert!(told.matches("\"id\"").count() == OVERRIDES);
+    show.assert_filters();
+}
+
+#[test]
 fn what_is_no_socket_is_not_replaced_by_one() {
     let lab = Lab::new().unwrap();
     let folder = tempfile::tempdir().unwrap();

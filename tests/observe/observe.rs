@@ -1,4 +1,5 @@
 //! What a running filter tells of itself: metrics, the query log, dnstap.
+// tidy: long because all of it is asked of one filter in one lab
 
 use std::{
     collections::BTreeMap,
@@ -177,16 +178,22 @@ fn http_takes_nothing_but_reading_metrics_on_loopback() {
             "{request}: {answer}"
         );
     }
-    // Clients that say nothing hold their places for seconds only, and the filter answers meanwhile.
+    // Clients that say nothing keep nobody out, and the filter answers meanwhile.
     let idle = || -> Vec<TcpStream> {
         let connect = |_| TcpStream::connect("127.0.0.1:9153").unwrap();
-        (0..9).map(connect).collect()
+        (0..100).map(connect).collect()
     };
     let idle = show.lab.router().run(idle).unwrap();
+    let asked = Instant::now();
     show.ask("www.blocked.example");
     let get = "HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
     let answer = show.http("127.0.0.1:9153", get).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(
+        asked.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        asked.elapsed()
+    );
     drop(idle);
     let elsewhere = show.http("10.53.1.1:9153", get).unwrap_err();
     assert_eq!(elsewhere.kind(), std::io::ErrorKind::ConnectionRefused);
@@ -200,7 +207,7 @@ fn by_default_nobody_is_told_who_asked_for_what() {
     let refused = show.filter.command(&["log", "--follow"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     let told = String::from_utf8(refused.stderr).unwrap();
-    assert!(told.contains("--log blocked"), "{told}");
+    assert!(told.contains("nxdp log --set blocked"), "{told}");
     show.filter
         .process_mut()
         .end(Signal::SIGTERM, SOON)
@@ -265,6 +272,80 @@ fn the_log_of_all_queries_tells_of_those_that_pass_and_can_leave_them_out() {
     for name in ["clean.example", "www.blocked.example"] {
         follow.wait_for_line(0, name, SOON).unwrap();
     }
+}
+
+#[test]
+fn the_log_is_switched_while_the_filter_runs_and_told_of_one_client() {
+    let show = Show::start("");
+    show.ask("before.blocked.example");
+    let said = show
+        .filter
+        .command(&["log", "--set", "all"])
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+    show.ask("clean.example");
+    let query = Query::new("www.blocked.example", RecordType::AAAA).unwrap();
+    show.lab.ask_v6(&query).unwrap();
+    let lines = show.log_of(2);
+    for client in ["fd00:53:1::2", "02:53:00:00:01:02", "10.53.1.2"] {
+        let own = show.filter.log(&["--client", client]).unwrap();
+        let is_own = |line: &&Value| line["client"] == client || line["mac"] == client;
+        assert!(
+            !own.is_empty() && lines.iter().filter(is_own).eq(&own),
+            "{client}: {own:#?}"
+        );
+    }
+    let nobody = show.filter.log(&["--client", "10.53.1.3"]).unwrap();
+    assert!(nobody.is_empty(), "{nobody:#?}");
+
+    let said = show
+        .filter
+        .command(&["log", "--set", "off"])
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+    show.ask("www.blocked.example");
+    let refused = show.filter.command(&["log"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = show
+        .filter
+        .command(&["log", "--set", "blocked"])
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+    assert!(
+        show.filter.log(&[]).unwrap().is_empty(),
+        "what was logged is forgotten"
+    );
+}
+
+#[test]
+fn a_configuration_that_is_read_again_switches_the_log() {
+    let show = Show::start("");
+    let path = show.folder.path().join("nxdp.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{config}[log]\nqueries = \"blocked\"\n")).unwrap();
+    show.filter.process().signal(Signal::SIGHUP).unwrap();
+    let is_on = |status: &Value| status["reloads"]["done"] == 1;
+    show.filter.wait_for_status("the reload", is_on).unwrap();
+    show.ask("www.blocked.example");
+    show.log_of(1);
+}
+
+#[test]
+fn clients_of_an_unfiltered_policy_are_not_logged() {
+    let show = Show::start(
+        "[log]\nqueries = \"all\"\n[policy.free]\nclients = [\"10.53.1.0/24\"]\nunfiltered = true\n",
+    );
+    show.ask("www.blocked.example");
+    show.ask("clean.example");
+    let query = Query::new("clean.example", RecordType::AAAA).unwrap();
+    show.lab.ask_v6(&query).unwrap();
+    let lines = show.log_of(1);
+    assert_eq!(lines[0]["client"], "fd00:53:1::2");
+    let stats = show.filter.stats().unwrap();
+    assert_eq!(stats["policies"]["free"]["queries"], 2, "{stats}");
 }
 
 #[test]

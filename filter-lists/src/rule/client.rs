@@ -4,6 +4,7 @@ use std::{net::IpAddr, str::FromStr};
 
 use filter_common::address::mac_from_text;
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// A condition on who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,7 +28,8 @@ pub enum Client {
 }
 
 /// Who asks, as far as a condition can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
 pub enum ClientAddress {
     /// The source address of the query.
     Ip(IpAddr),

@@ -1,9 +1,10 @@
 //! Metrics over HTTP: `GET /metrics` on a loopback address, and nothing else.
 //!
 //! A task of its own speaks HTTP; it asks the service for the text and hands it on.
-//! A client that dawdles is cut off, and only a few are served at once.
+//! A client that dawdles is cut off. Only a few are served at once, and the one that has been
+//! there longest makes room for the next: connections that say nothing keep nobody out.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, io, net::SocketAddr, time::Duration};
 
 use http_body_util::Full;
 use hyper::{
@@ -16,14 +17,18 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
-/// Clients that are served at once; more wait.
-const CLIENTS_MAX: usize = 8;
+/// Clients that are served at once.
+const CLIENTS_MAX: usize = 32;
+/// Clients that wait for the text at once; more wait with their request.
+const ASKED_MAX: usize = 8;
 /// How long a client may take for everything.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nobody is accepted when that failed.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Why metrics cannot be read over HTTP.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +60,7 @@ impl Listener {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| Error::Listen { address, source })?;
-        let (sender, asked) = mpsc::channel(CLIENTS_MAX);
+        let (sender, asked) = mpsc::channel(ASKED_MAX);
         Ok(Self {
             asked,
             task: tokio::spawn(accept(listener, sender)),
@@ -78,18 +83,24 @@ impl Drop for Listener {
 }
 
 async fn accept(listener: TcpListener, asked: mpsc::Sender<Asked>) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let mut clients: VecDeque<JoinHandle<()>> = VecDeque::with_capacity(CLIENTS_MAX);
+    loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                clients.retain(|client| !client.is_finished());
+                if clients.len() == CLIENTS_MAX
+                    && let Some(oldest) = clients.pop_front()
+                {
+                    // Who has something to ask does so at once, and has long been served.
+                    oldest.abort();
+                }
                 let asked = asked.clone();
-                tokio::spawn(async move {
+                clients.push_back(tokio::spawn(async move {
                     let _ = tokio::time::timeout(PATIENCE, serve(stream, asked)).await;
-                    drop(place);
-                });
+                }));
             }
             // Mostly no descriptor is free; one will be.
-            Err(_) => tokio::time::sleep(PATIENCE).await,
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
@@ -142,4 +153,44 @@ async fn text(asked: &mpsc::Sender<Asked>) -> Option<String> {
     let (sender, text) = oneshot::channel();
     asked.send(sender).await.ok()?;
     text.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn scrape(address: SocketAddr) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn connections_that_say_nothing_keep_nobody_from_the_metrics() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, asked) = mpsc::channel(ASKED_MAX);
+        let mut open = Listener {
+            asked,
+            task: tokio::spawn(accept(listener, sender)),
+        };
+        let mut idle = Vec::new();
+        for _ in 0..3 * CLIENTS_MAX {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let served = async {
+            let hand_out = async {
+                let _ = open.next().await.send("nxdp_generation 7\n".to_owned());
+            };
+            tokio::join!(scrape(address), hand_out).0
+        };
+        let text = tokio::time::timeout(PATIENCE / 2, served).await.unwrap();
+        assert!(text.ends_with("nxdp_generation 7\n"), "{text}");
+    }
 }

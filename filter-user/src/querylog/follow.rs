@@ -16,6 +16,8 @@ use tokio::{
     },
 };
 
+use filter_lists::rule::ClientAddress;
+
 use super::{Entry, Error, LogHeader, LogLine, LogRequest, LostLine, Outcome, QueryLine, QueryLog};
 use crate::config::LogQueries;
 
@@ -75,7 +77,7 @@ impl QueryLog {
     }
 
     fn admit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
-        if self.0.config.queries == LogQueries::Off {
+        if self.queries() == LogQueries::Off {
             return Err(Error::Off);
         }
         Arc::clone(&self.0.followers)
@@ -145,9 +147,20 @@ impl Follower<'_> {
         if self.request.blocked && Outcome::of(entry.reason) == Outcome::Passed {
             return Ok(());
         }
+        if (self.request.client).is_some_and(|client| !self.is_of(entry, client)) {
+            return Ok(());
+        }
         let line = LogLine::Query(Box::new(QueryLine::of(entry)));
         self.block.extend(line_of(&line)?);
         Ok(())
+    }
+
+    /// Whether a client asked, as far as the log may know: addresses may be truncated in it.
+    fn is_of(&self, entry: &Entry, client: ClientAddress) -> bool {
+        match client {
+            ClientAddress::Ip(address) => self.log.0.config.truncate(address) == entry.client.ip(),
+            ClientAddress::Mac(mac) => entry.mac == Some(mac),
+        }
     }
 
     fn tell_ring_losses(&mut self) -> io::Result<()> {

@@ -10,6 +10,8 @@ use filter_common::{
 use serde::{Deserialize, Serialize};
 
 use super::Entry;
+use filter_lists::rule::ClientAddress;
+
 use crate::config::LogQueries;
 
 /// What is wanted of the query log.
@@ -21,6 +23,9 @@ pub struct LogRequest {
     pub follow: bool,
     /// Whether those that merely pass are left out.
     pub blocked: bool,
+    /// Whose queries; everybody's by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientAddress>,
 }
 
 /// What the query log tells of at all.

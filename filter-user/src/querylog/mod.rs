@@ -27,7 +27,7 @@ pub use self::{
     line::{LogHeader, LogLine, LogRequest, LogStats, LostLine, Outcome, QueryLine, TapStats},
     reader::Reader,
 };
-use crate::config::LogConfig;
+use crate::config::{LogConfig, LogQueries};
 
 /// Version of the log's head and lines.
 const LINES_VERSION: u32 = 1;
@@ -50,7 +50,7 @@ type Generations = VecDeque<(u32, Arc<Names>)>;
 pub enum Error {
     /// Nothing was told to be logged.
     #[error(
-        "the query log is off: start nxdp with `--log blocked` or `--log all`, or write `queries = \"blocked\"` below `[log]`"
+        "the query log is off: `nxdp log --set blocked` turns it on until nxdp ends, `queries = \"blocked\"` below `[log]` for good"
     )]
     Off,
     /// Everybody wants to know.
@@ -67,7 +67,9 @@ pub struct QueryLog(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    /// What was configured; which queries are logged may be switched meanwhile.
     config: LogConfig,
+    queries: RwLock<LogQueries>,
     names: RwLock<Generations>,
     recent: Mutex<VecDeque<Arc<Entry>>>,
     entries: broadcast::Sender<Arc<Entry>>,
@@ -83,6 +85,7 @@ impl QueryLog {
         let taps = Target::of(config).into_iter().map(Tap::start);
         Ok(Self(Arc::new(Shared {
             config: config.clone(),
+            queries: RwLock::new(config.queries),
             names: RwLock::default(),
             recent: Mutex::default(),
             entries: broadcast::Sender::new(FOLLOWED_MAX),
@@ -93,9 +96,34 @@ impl QueryLog {
         })))
     }
 
-    /// What is told of at all.
-    pub fn config(&self) -> &LogConfig {
-        &self.0.config
+    /// What is logged at all.
+    pub fn config(&self) -> LogConfig {
+        LogConfig {
+            queries: self.queries(),
+            ..self.0.config.clone()
+        }
+    }
+
+    /// Which queries are logged now.
+    pub fn queries(&self) -> LogQueries {
+        *self
+            .0
+            .queries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs others from now on. What was logged is forgotten when nothing is logged any more.
+    pub fn set_queries(&self, queries: LogQueries) {
+        *self
+            .0
+            .queries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = queries;
+        if queries == LogQueries::Off {
+            let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.clear();
+        }
     }
 
     /// Says what the numbers in events of a generation stand for.
@@ -116,7 +144,7 @@ impl QueryLog {
     /// What became of the log itself.
     pub fn stats(&self) -> LogStats {
         LogStats {
-            queries: self.0.config.queries,
+            queries: self.queries(),
             sample: self.0.config.sample,
             told: self.0.told.load(Ordering::Relaxed),
             lost: self.0.lost.load(Ordering::Relaxed),
@@ -127,7 +155,7 @@ impl QueryLog {
     fn header(&self) -> LogHeader {
         LogHeader {
             version: LINES_VERSION,
-            queries: self.0.config.queries,
+            queries: self.queries(),
             sample: self.0.config.sample,
         }
     }

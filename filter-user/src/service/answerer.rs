@@ -10,6 +10,7 @@ use super::{
     socket::{Asked, Socket},
 };
 use crate::{
+    config::LogQueries,
     control::{ListStatus, PROTOCOL_VERSION, PolicyStats, Response, Stats, Status, Verb},
     fetch::Accounts,
     metrics,
@@ -52,6 +53,7 @@ fn answer(service: &mut Service, verb: Verb, accepted: Instant) -> Response {
         }
         Verb::Status => Ok(Response::Status(status(service))),
         Verb::Stats => stats(service).map(Response::Stats),
+        Verb::Logging(queries) => return logging(service, queries),
         Verb::Metrics => metrics(service).map(Response::Metrics),
         // Handed to the log before it comes here.
         Verb::Log(_) => Ok(Response::Error(querylog::Error::Off.to_string())),
@@ -69,6 +71,14 @@ fn update(service: &mut Service, list: Option<&str>) -> Response {
             Response::Lists(lists(service))
         }
         Err(why) => Response::Error(why),
+    }
+}
+
+fn logging(service: &mut Service, queries: LogQueries) -> Response {
+    let switched = service.observer.switch(&mut service.side, queries);
+    match switched.and_then(|()| Ok(stats(service)?)) {
+        Ok(stats) => Response::Stats(stats),
+        Err(error) => Response::Error(error_chain(&error)),
     }
 }
 

@@ -20,7 +20,15 @@ use ipnet::IpNet;
 use crate::{
     fetch::{ListAccount, told_span},
     pipeline::{Compiled, Custom, Progress},
+    printable,
 };
+
+/// Says something on standard error, whatever stands in it.
+macro_rules! say {
+    ($($text:tt)*) => {
+        eprintln!("{}", printable::lines(&format!($($text)*)))
+    };
+}
 
 /// How often a terminal is renewed.
 const TERMINAL_INTERVAL: Duration = Duration::from_secs(1);
@@ -38,6 +46,8 @@ pub struct Display {
     is_daemon: bool,
     /// Interfaces of policies that nothing filtered comes by, as it was told.
     idle: BTreeSet<String>,
+    /// What is seldom meant, as it was told.
+    warnings: Vec<String>,
 }
 
 impl Display {
@@ -60,7 +70,7 @@ impl Display {
 
     pub(super) fn compiled(&self, compiled: &Compiled, generation: u32) {
         for list in compiled.all_lists() {
-            eprintln!(
+            say!(
                 "list '{}': {} rules from {}",
                 list.name,
                 list.report.rules,
@@ -68,16 +78,16 @@ impl Display {
             );
         }
         for finding in compiled.all_findings().take(FINDINGS_SHOWN) {
-            eprintln!("{finding}");
+            say!("{finding}");
         }
         let findings = compiled.all_findings().count();
         if findings > FINDINGS_SHOWN {
             let more = findings - FINDINGS_SHOWN;
-            eprintln!("and {more} more warnings; `nxdp check --json` tells all of them");
+            say!("and {more} more warnings; `nxdp check --json` tells all of them");
         }
         let image = &compiled.image;
         let records = image.records().len();
-        eprintln!(
+        say!(
             "generation {generation}: {} names, {} of kernel memory",
             image.header().name_count,
             human_bytes(records * filter_common::layout::RECORD_BYTES)
@@ -90,17 +100,18 @@ impl Display {
         } else {
             "; Ctrl-C detaches"
         };
-        eprintln!("attached to {interface} in {mode} mode{way_out}");
+        say!("attached to {interface} in {mode} mode{way_out}");
     }
 
     /// Tells of the generation that was found in force.
     pub(super) fn adopted(&self, generation: Option<Header>) {
         match generation {
-            Some(header) => eprintln!(
+            Some(header) => say!(
                 "going on with generation {}: {} names",
-                header.generation, header.name_count
+                header.generation,
+                header.name_count
             ),
-            None => eprintln!("no generation is active yet: every name passes"),
+            None => say!("no generation is active yet: every name passes"),
         }
     }
 
@@ -112,7 +123,17 @@ impl Display {
             "new maps"
         };
         let names = generation.map_or(0, |header| header.name_count);
-        eprintln!("loaded over {maps}: {names} names are active");
+        say!("loaded over {maps}: {names} names are active");
+    }
+
+    /// Tells what is seldom meant, when it is new.
+    pub(super) fn warnings(&mut self, warnings: Vec<String>) {
+        for warning in &warnings {
+            if !self.warnings.contains(warning) {
+                self.trouble(&format!("warning: {warning}"));
+            }
+        }
+        self.warnings = warnings;
     }
 
     /// Tells, once, which policies are for interfaces that nothing filtered comes by.
@@ -146,21 +167,21 @@ impl Display {
 
     /// Tells that something is not as it should be, or changed by itself.
     pub(super) fn trouble(&self, what: &str) {
-        eprintln!("{what}");
+        say!("{what}");
     }
 
     pub(super) fn reloading(&self, why: &str) {
-        eprintln!("reloading: {why}");
+        say!("reloading: {why}");
     }
 
     pub(super) fn reload_failed(&self, why: &str) {
-        eprintln!("reload failed, configuration and lists loaded before stay in force: {why}");
+        say!("reload failed, configuration and lists loaded before stay in force: {why}");
     }
 
     /// Tells how old the copy is that a list starts from.
     pub(super) fn starts_from(&self, list: &ListAccount) {
         if let (Some(age), Some(wait_s)) = (list.age(), list.next_refresh_s) {
-            eprintln!(
+            say!(
                 "list '{}': starting from the copy of {} ago; {} is asked again in {}",
                 list.name,
                 told_span(age),
@@ -183,16 +204,16 @@ impl Display {
         let next = list.next_refresh_s.map_or_else(String::new, |wait_s| {
             format!("; next try in {}", told_span(Duration::from_secs(wait_s)))
         });
-        eprintln!("{failure}; {meanwhile}{next}");
+        say!("{failure}; {meanwhile}{next}");
     }
 
     /// Tells that lists are not fetched at all.
     pub(super) fn no_refresh(&self, why: &str) {
-        eprintln!("lists are not refreshed, the copies there are stay in force: {why}");
+        say!("lists are not refreshed, the copies there are stay in force: {why}");
     }
 
     pub(super) fn swapped(&self, compiled: &Compiled, generation: u32, took: Duration) {
-        eprintln!(
+        say!(
             "generation {generation} active: {} names, swapped in {:.1} ms",
             compiled.image.header().name_count,
             took.as_secs_f64() * 1e3
@@ -201,7 +222,7 @@ impl Display {
 
     /// Tells that names of custom categories changed, alone.
     pub(super) fn custom_swapped(&self, custom: &Custom, generation: u32, swap: Duration) {
-        eprintln!(
+        say!(
             "custom categories: generation {generation} active: {} names, compiled in {:.1} ms, swapped in {:.1} ms; \
              the lists are untouched",
             custom.image.header().name_count,
@@ -212,7 +233,7 @@ impl Display {
 
     /// Tells that names of custom categories are not taken over.
     pub(super) fn custom_refused(&self, why: &str) {
-        eprintln!("custom categories: not changed, the names before stay in force: {why}");
+        say!("custom categories: not changed, the names before stay in force: {why}");
     }
 
     pub(super) fn tick(&mut self, counters: &Counters) {
@@ -221,7 +242,11 @@ impl Display {
         }
         let before = self.shown.replace(*counters);
         let is_terminal = std::io::stdout().is_terminal();
-        if before.as_ref() == Some(counters) && !is_terminal {
+        let is_news = match &before {
+            Some(before) => before != counters,
+            None => counters.iter().any(|(_, packets)| packets > 0),
+        };
+        if !is_news && !is_terminal {
             return;
         }
         let line = summary(counters, before.map(|before| counters.since(&before)));
@@ -234,7 +259,7 @@ impl Display {
         };
     }
 
-    /// Prints every counter that is not zero.
+    /// Prints every counter that is not zero, and their sums.
     pub(super) fn end(&self, counters: &Counters) {
         let mut out = std::io::stdout().lock();
         if out.is_terminal() {
@@ -243,7 +268,8 @@ impl Display {
         for (reason, packets) in counters.iter().filter(|(_, packets)| *packets > 0) {
             let _ = writeln!(out, "{:<24} {packets:>12}", reason.name());
         }
-        eprintln!("detached");
+        let _ = writeln!(out, "{}", summary(counters, None));
+        say!("detached");
     }
 }
 
@@ -290,6 +316,21 @@ fn summary(counters: &Counters, since: Option<Counters>) -> String {
     cells.join("  ")
 }
 
+/// An error with its causes, each said once.
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
 /// Bytes for people, in powers of 1024.
 pub fn human_bytes(bytes: usize) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
@@ -320,7 +361,7 @@ pub fn progress_bar() -> impl Fn(Progress) + Send + Sync {
         if progress.done_bytes >= progress.total_bytes {
             bar.finish_and_clear();
         } else {
-            bar.set_message(progress.list);
+            bar.set_message(printable::one_line(&progress.list).into_owned());
         }
     }
 }

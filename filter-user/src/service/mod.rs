@@ -47,6 +47,17 @@ use filter_kernel::{
 use filter_lists::image::{Image, ImageError};
 use tokio::time::MissedTickBehavior;
 
+pub use self::{
+    clients::is_client,
+    daemon::{DaemonOptions, daemon},
+    display::{error_chain, human_bytes, idle_policy, progress_bar},
+    keep::attach,
+    load::{LoadError, LoadOptions, Room, load},
+    reload::{PrepareError, Reread},
+    state::STATE_DEFAULT,
+    unload::{Error as UnloadError, Unloaded, unload},
+    update::{lists, update},
+};
 use self::{
     clients::{Near, Strangers},
     custom::CustomState,
@@ -61,16 +72,6 @@ use self::{
     state::{Keeping, State},
     unseen::Unseen,
     watch::Watch,
-};
-pub use self::{
-    daemon::{DaemonOptions, daemon},
-    display::{human_bytes, idle_policy, progress_bar},
-    keep::attach,
-    load::{LoadError, LoadOptions, Room, load},
-    reload::{PrepareError, Reread},
-    state::STATE_DEFAULT,
-    unload::{Error as UnloadError, Unloaded, unload},
-    update::{lists, update},
 };
 use crate::{
     config::{Config, ModeChoice},
@@ -235,6 +236,7 @@ impl Service {
         service.activate(compiled, part, None)?;
         service.side.change(|maps| service.regime.settle(maps))?;
         service.admit();
+        service.warn();
         Ok(service)
     }
 
@@ -529,19 +531,4 @@ fn mode(config: &Config) -> Mode {
         ModeChoice::Native => Mode::Native,
         ModeChoice::Skb => Mode::Skb,
     }
-}
-
-/// An error with its causes, each said once.
-pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
 }

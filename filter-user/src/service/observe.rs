@@ -105,11 +105,20 @@ impl Observer {
     fn read(&mut self, side: &mut Side) -> Result<(), Error> {
         // What is left in the one before is told first.
         self.reader = None;
-        if self.log.config().queries != LogQueries::Off {
+        if self.log.queries() != LogQueries::Off {
             self.reader = Some(self.log.read(side.maps().events()?)?);
         }
         // Off, too: a daemon that was killed may have left it on.
-        Ok(tell(side, self.log.config())?)
+        Ok(tell(side, &self.log.config())?)
+    }
+
+    /// Logs other queries from now on.
+    pub(super) fn switch(&mut self, side: &mut Side, queries: LogQueries) -> Result<(), Error> {
+        if queries == self.log.queries() {
+            return Ok(());
+        }
+        self.log.set_queries(queries);
+        self.read(side)
     }
 
     /// Leaves a filter that goes on: nobody would read what it tells.

@@ -1,7 +1,8 @@
 //! How many clients of the control socket there are at a time.
 //!
-//! Each takes a descriptor and a task, and may take its time. One user's clients must not
-//! keep out those of another, nor the filter from its files.
+//! Each takes a descriptor and a task, and may take its time; what it has sent or has not read
+//! yet takes memory. One user's clients must not keep out those of another, nor take the memory
+//! or the files of the filter.
 
 use std::{
     collections::HashMap,
@@ -12,16 +13,26 @@ use tokio::net::{UnixStream, unix::UCred};
 
 /// Clients of one user at a time.
 const USER_MAX: usize = 64;
+/// Bytes that may wait for clients of one user before another one is answered.
+const USER_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The clients of each user.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places(Arc<Mutex<HashMap<u32, usize>>>);
+pub(super) struct Places(Arc<Mutex<HashMap<u32, Taken>>>);
+
+/// What one user takes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    clients: usize,
+    bytes: usize,
+}
 
 /// The place of a client, which is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Places,
     peer: UCred,
+    bytes: usize,
 }
 
 impl Places {
@@ -32,21 +43,22 @@ impl Places {
             .map_err(|error| format!("ask the kernel who asks: {error}"))?;
         let mut places = self.lock();
         let taken = places.entry(peer.uid()).or_default();
-        if *taken == USER_MAX {
+        if taken.clients == USER_MAX {
             return Err(format!(
                 "{USER_MAX} clients of user {} are being answered: ask again",
                 peer.uid()
             ));
         }
-        *taken += 1;
+        taken.clients += 1;
         drop(places);
         Ok(Place {
             places: self.clone(),
             peer,
+            bytes: 0,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Taken>> {
         // Counts are whole whenever the lock is free.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,14 +69,39 @@ impl Place {
     pub(super) fn peer(&self) -> &UCred {
         &self.peer
     }
+
+    /// Says why there is no memory for a request or an answer: what the user's other clients take.
+    ///
+    /// Asked before the work is done. One answer may be as long as it is; while it waits, there is
+    /// no other one.
+    pub(super) fn check_room(&self) -> Result<(), String> {
+        let taken = self.places.lock().get(&self.peer.uid()).copied();
+        let others = taken.unwrap_or_default().bytes - self.bytes;
+        if others > USER_MAX_BYTES {
+            return Err(format!(
+                "other clients of user {} have not read their answers yet: ask again when they have",
+                self.peer.uid()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Notes what the client takes now, in place of what it took before.
+    pub(super) fn take_bytes(&mut self, bytes: usize) {
+        let mut places = self.places.lock();
+        let taken = places.entry(self.peer.uid()).or_default();
+        taken.bytes = taken.bytes - self.bytes + bytes;
+        self.bytes = bytes;
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut places = self.places.lock();
         if let Some(taken) = places.get_mut(&self.peer.uid()) {
-            *taken -= 1;
-            if *taken == 0 {
+            taken.clients -= 1;
+            taken.bytes -= self.bytes;
+            if taken.clients == 0 {
                 places.remove(&self.peer.uid());
             }
         }
@@ -87,6 +124,29 @@ mod tests {
         taken.pop();
         taken.push(places.take(&client).unwrap());
         drop(taken);
+        assert!(places.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_reads_take_so_much_memory_and_not_more() {
+        const LONG: usize = 16 * 1024 * 1024;
+        let (client, _other_end) = UnixStream::pair().unwrap();
+        let places = Places::default();
+        let mut first = places.take(&client).unwrap();
+        first.take_bytes(USER_MAX_BYTES / 2);
+        let mut second = places.take(&client).unwrap();
+        second.check_room().unwrap();
+        second.take_bytes(LONG);
+        assert!(
+            second.check_room().is_ok(),
+            "its own answer is not in its way"
+        );
+        let third = places.take(&client).unwrap();
+        let refused = third.check_room().unwrap_err();
+        assert!(refused.contains("ask again"), "{refused}");
+        drop(second);
+        third.check_room().unwrap();
+        drop((first, third));
         assert!(places.lock().is_empty());
     }
 }

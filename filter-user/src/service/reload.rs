@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::{Error, Service, clients, error_chain, watch::Watch};
 use crate::{
-    config::{self, Config},
+    config::{self, Config, LogConfig},
     pipeline::{self, Compiled, Custom, Damaged, Part, Progress, Replacement, Request, Sources},
     policy::{Categories, Numbers},
     regime::Plan,
@@ -230,6 +230,13 @@ impl Service {
         }
     }
 
+    /// Tells what is legal in the configuration in force and seldom meant.
+    pub(super) fn warn(&mut self) {
+        let policies = self.regime.policies();
+        let warnings = policies.warnings(&self.config, &self.compiled.categories);
+        self.display.warnings(warnings);
+    }
+
     fn put_in_force(&mut self, prepared: Prepared) -> Result<(), Error> {
         let policies = prepared.plan.policies();
         let bindings = &mut self.bindings;
@@ -246,6 +253,11 @@ impl Service {
             maps.set_limit(limit.answers_per_s, limit.burst);
             self.regime.commit(staged, maps)
         })?;
+        let queries = prepared.config.log.queries;
+        if queries != self.config.log.queries {
+            let switched = self.observer.switch(&mut self.side, queries);
+            self.note(switched);
+        }
         if let Err(error) = self.refresh.follow(&self.config, &prepared.config) {
             self.display.no_refresh(&error_chain(&error));
         }
@@ -254,6 +266,7 @@ impl Service {
         if prepared.part == Part::All {
             self.custom.watch = prepared.custom_watch;
         }
+        self.warn();
         Ok(())
     }
 }
@@ -323,7 +336,15 @@ fn changed(running: &Config, new: Config) -> Result<Config, PrepareError> {
         ("`socket`", running.socket() != new.socket()),
         ("`[control]`", running.control != new.control),
         ("`[metrics]`", running.metrics != new.metrics),
-        ("`[log]`", running.log != new.log),
+        // Which queries are logged may change; where they go is opened at the start.
+        (
+            "`[log]`",
+            running.log
+                != LogConfig {
+                    queries: running.log.queries,
+                    ..new.log.clone()
+                },
+        ),
         ("`overrides`", running.overrides() != new.overrides()),
         ("`fetch.cache`", running.fetch.cache != new.fetch.cache),
     ];

@@ -137,25 +137,31 @@ impl Socket {
             mut stream,
             verb,
             accepted,
-            place,
+            mut place,
         } = asked;
-        let answer = |verb| answer(verb, accepted);
+        let answer = |verb| match place.check_room() {
+            Ok(()) => answer(verb, accepted),
+            Err(why) => Response::Error(why),
+        };
         let response = verb.map_or_else(Response::Error, answer);
+        // Written out here and not where it is sent: what waits is bytes that are counted.
+        let Some(line) = line_of(&response) else {
+            return;
+        };
+        place.take_bytes(line.capacity());
+        drop(response);
         tokio::spawn(async move {
-            say(&mut stream, &response).await;
+            // A client that left does not concern the filter.
+            let _ = tokio::time::timeout(PATIENCE, stream.write_all(&line)).await;
             drop(place);
         });
     }
 }
 
-/// Sends an answer to a client that takes it in time.
-async fn say(stream: &mut UnixStream, response: &Response) {
-    let Ok(mut line) = serde_json::to_vec(response) else {
-        return;
-    };
+fn line_of(response: &Response) -> Option<Vec<u8>> {
+    let mut line = serde_json::to_vec(response).ok()?;
     line.push(b'\n');
-    // A client that left does not concern the filter.
-    let _ = tokio::time::timeout(PATIENCE, stream.write_all(&line)).await;
+    Some(line)
 }
 
 impl Drop for Socket {
@@ -184,8 +190,7 @@ async fn listen(listener: UnixListener, peers: Arc<Peers>, asked: mpsc::Sender<A
 
 /// Says why, if that takes no time.
 fn turn_away(stream: UnixStream, why: String) {
-    if let Ok(mut line) = serde_json::to_vec(&Response::Error(why)) {
-        line.push(b'\n');
+    if let Some(line) = line_of(&Response::Error(why)) {
         // Not by tokio, which does not know yet that there is room. The client may have left.
         let _ = stream
             .into_std()
@@ -194,13 +199,18 @@ fn turn_away(stream: UnixStream, why: String) {
 }
 
 /// Reads one request and hands it on; who does not finish its line in time is cut off.
-async fn read(mut stream: UnixStream, place: Place, peers: Arc<Peers>, asked: mpsc::Sender<Asked>) {
+async fn read(
+    mut stream: UnixStream,
+    mut place: Place,
+    peers: Arc<Peers>,
+    asked: mpsc::Sender<Asked>,
+) {
     let accepted = Instant::now();
     let max_bytes = match peers.may_change(place.peer()) {
         true => REQUEST_MAX_BYTES,
         false => QUESTION_MAX_BYTES,
     };
-    let request = request(&mut stream, max_bytes);
+    let request = request(&mut stream, max_bytes, &mut place);
     if let Ok(verb) = tokio::time::timeout(PATIENCE, request).await {
         let verb = verb.and_then(|verb| admit(&peers, place.peer(), verb));
         let asking = Asked {
@@ -243,20 +253,40 @@ fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn request(stream: &mut UnixStream, max_bytes: u64) -> Result<Verb, String> {
-    let mut line = String::new();
+async fn request(
+    stream: &mut UnixStream,
+    max_bytes: u64,
+    place: &mut Place,
+) -> Result<Verb, String> {
+    let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(max_bytes));
-    let read = reader
-        .read_line(&mut line)
-        .await
-        .map_err(|error| format!("read the request: {error}"))?;
-    if read as u64 == max_bytes && !line.ends_with('\n') {
+    loop {
+        let bytes = reader
+            .fill_buf()
+            .await
+            .map_err(|error| format!("read the request: {error}"))?;
+        let (read, is_end) = match memchr::memchr(b'\n', bytes) {
+            Some(at) => (at + 1, true),
+            None => (bytes.len(), bytes.is_empty()),
+        };
+        line.extend_from_slice(&bytes[..read]);
+        reader.consume(read);
+        if line.len() as u64 > QUESTION_MAX_BYTES {
+            place.check_room()?;
+            place.take_bytes(line.capacity());
+        }
+        if is_end {
+            break;
+        }
+    }
+    if line.len() as u64 == max_bytes && !line.ends_with(b"\n") {
         return Err(format!(
             "read the request: it is longer than {max_bytes} bytes"
         ));
     }
+    let line = str::from_utf8(&line).map_err(|error| format!("read the request: {error}"))?;
     let request: Request =
-        serde_json::from_str(&line).map_err(|error| format!("parse the request: {error}"))?;
+        serde_json::from_str(line).map_err(|error| format!("parse the request: {error}"))?;
     if request.version != PROTOCOL_VERSION {
         return Err(format!(
             "request of version {}: this nxdp speaks version {PROTOCOL_VERSION}",

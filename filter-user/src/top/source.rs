@@ -92,6 +92,7 @@ fn follow(socket: &Path, words: &SharedWords) {
         last: RECENT,
         follow: true,
         blocked: false,
+        client: None,
     };
     loop {
         let followed = control::follow(socket, request);

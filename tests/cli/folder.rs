@@ -29,8 +29,14 @@ impl Folder {
 
     /// Runs `nxdp` with the words of a line.
     pub fn run(&self, arguments: &str) -> Ran {
+        self.run_in(arguments, &[])
+    }
+
+    /// Runs it with these variables in its environment.
+    pub fn run_in(&self, arguments: &str, variables: &[(&str, &str)]) -> Ran {
         let output = Command::new(binary().unwrap())
             .args(arguments.split_whitespace())
+            .envs(variables.iter().copied())
             .current_dir(self.0.path())
             .output()
             .unwrap();

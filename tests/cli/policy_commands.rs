@@ -202,7 +202,7 @@ fn check_shows_the_policies_as_they_take_effect() {
         "guests nxdomain 1 VLAN social, bypass -",
         "host observe 1 prefix every category -",
         "kids refused 1 MAC ads 20",
-        "mon,tue,wed,thu,sun 20:00 to 06:30: blocks ads, social",
+        "mon,tue,wed,thu,sun 20:00 to 06:30 (Europe/Berlin): blocks ads, social",
         "net nxdomain 2 prefixes social -",
         "third - 2 destinations nothing: unfiltered -",
     ]
@@ -222,6 +222,89 @@ fn check_shows_the_policies_as_they_take_effect() {
 }
 
 #[test]
+fn a_time_is_meant_where_the_schedule_of_the_policy_is_unless_it_says_where() {
+    let folder = desk();
+    // A Monday. In Berlin social names are blocked from 20:00, in New York it is 14:00 then.
+    for (at, verdict) in [
+        ("2026-01-05T21:15", "block"),
+        ("2026-01-05T19:15", "none"),
+        ("2026-01-05T14:30[America/New_York]", "block"),
+        ("2026-01-05T21:15[America/New_York]", "block"),
+        ("2026-01-05T07:00[America/New_York]", "none"),
+    ] {
+        let line = format!("query -c c.toml social.example --mac 02:00:5e:10:00:01 --at {at}");
+        for zone in ["America/Los_Angeles", "Asia/Tokyo"] {
+            let told = folder.run_in(&line, &[("TZ", zone)]);
+            told.ended(0);
+            assert!(
+                told.out.starts_with(verdict),
+                "{at} in {zone}: {}",
+                told.out
+            );
+        }
+    }
+    folder
+        .run("query -c c.toml social.example --at 21:15[Europe/Atlantis]")
+        .ended(2)
+        .says(&["IANA name"]);
+    let shown = folder.run_in("check -c c.toml", &[("TZ", "Asia/Tokyo")]);
+    let kids = shown.out.lines().find(|line| line.starts_with("kids"));
+    let kids = kids.unwrap();
+    assert!(
+        kids.contains(" +01:00") || kids.contains(" +02:00"),
+        "{kids}"
+    );
+}
+
+#[test]
+fn explain_says_what_its_answer_rests_on() {
+    let folder = desk();
+    let explain = |flags: &str| {
+        folder
+            .run(&format!("explain -c c.toml ads.example {flags}"))
+            .out
+    };
+    let unknown = explain("--client 10.9.9.9");
+    assert!(unknown.contains("say it with `--mac`"), "{unknown}");
+    let stranger = explain("--client 203.0.113.9 --mac 02:00:5e:10:00:02");
+    assert!(stranger.contains("203.0.113.9 is no client"), "{stranger}");
+    assert!(!stranger.contains("--mac"), "{stranger}");
+    let private = explain("--client 10.9.9.9 --mac 02:00:5e:10:00:02");
+    assert!(!private.contains("note"), "{private}");
+    let public = explain("--client 2001:db8:7::1 --mac 02:00:5e:10:00:02");
+    assert!(!public.contains("note"), "{public}");
+    let object = folder
+        .run("explain -c c.toml ads.example --client 203.0.113.9 --json")
+        .json();
+    assert_eq!(object["notes"].as_array().unwrap().len(), 2, "{object}");
+}
+
+#[test]
+fn an_address_is_no_name_to_ask_for() {
+    let folder = desk();
+    for verb in ["query", "explain"] {
+        folder
+            .run(&format!("{verb} -c c.toml 192.0.2.1"))
+            .ended(2)
+            .says(&["is an address", "write the name"]);
+    }
+}
+
+#[test]
+fn check_warns_of_orders_that_do_not_bind_everybody() {
+    let folder = desk();
+    let guard = "[guard]\nmust_block = [{ category = 'ads', file = 'ads.txt' }]\n";
+    folder.write("c.toml", format!("{CONFIG}{guard}").as_bytes());
+    let shown = folder.run("check -c c.toml");
+    shown.ended(0);
+    let warning =
+        "category 'ads' does not bind the clients of policy cable, guests, host, net, third";
+    assert!(shown.out.contains(warning), "{}", shown.out);
+    let object = folder.run("check -c c.toml --json").json();
+    assert!(object["warnings"][0].as_str().unwrap().contains(warning));
+}
+
+#[test]
 fn check_names_what_is_wrong_with_a_policy() {
     let folder = desk();
     for (more, hint) in [
@@ -232,6 +315,18 @@ fn check_names_what_is_wrong_with_a_policy() {
         ),
         ("[policy.x]\nclient_files = ['none.txt']", "none.txt"),
         ("[policy.x]\nobserv = true", "did you mean `observe`?"),
+        (
+            "[policy.x]\nclients = ['192.168.7.9/24']",
+            "write 192.168.7.0/24 for the range",
+        ),
+        (
+            "[policy.x]\nclients = ['::/1']",
+            "covers every IPv4 address",
+        ),
+        (
+            "[policy.x.schedule]\nspan = [{ from = '24:00', to = '06:00' }]",
+            "the day after",
+        ),
     ] {
         folder.write("c.toml", format!("{CONFIG}\n{more}\n").as_bytes());
         folder.run("check -c c.toml").ended(2).says(&[hint]);

@@ -3,19 +3,20 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use filter_common::address::{Mac, mac_from_text};
+use filter_common::address::{Mac, MacText, mac_from_text};
+use filter_kernel::features;
 use filter_lists::{image::Decision, rule::ClientAddress};
 use filter_user::{
     config::Config,
     overrides::{Action, Book, Journal},
-    policy::{Asking, Categories, Numbers},
+    policy::{Asking, Categories, Numbers, Policies},
     regime::{Decider, Forecast, Judgement, Plan},
-    service::error_chain,
+    service::{self, error_chain},
 };
-use jiff::{Timestamp, Zoned};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde_json::json;
 
-use super::{Failure, when};
+use super::{Failure, out, when};
 
 /// What decides the policy.
 const HEADING: &str = "Who asks";
@@ -38,7 +39,8 @@ pub(super) struct AskingArguments {
     /// Address of the resolver that is asked
     #[arg(long, help_heading = HEADING, value_name = "ADDRESS", requires = "config")]
     to: Option<IpAddr>,
-    /// When it is asked, for schedules and overrides: 21:30, 2026-02-01T21:30 [default: now]
+    /// When it is asked, for schedules and overrides: 21:30 or 2026-02-01T21:30 in the zone of
+    /// the policy's schedule, or 21:30[Europe/Berlin] [default: now]
     #[arg(long, help_heading = HEADING, value_name = "TIME", requires = "config")]
     at: Option<String>,
 }
@@ -59,6 +61,16 @@ impl AskingArguments {
         }
     }
 
+    /// Where the times are meant: where the policy that applies has its schedule.
+    fn zone(&self, config: &Config, plan: &Plan) -> TimeZone {
+        let (asking, _) = self.known(config, plan.policies());
+        let schedule = &plan.policies().chosen(&asking).policy.schedule;
+        match schedule.spans.is_empty() {
+            true => TimeZone::system(),
+            false => schedule.zone.clone(),
+        }
+    }
+
     /// The client, for rules that are for some clients only.
     pub(super) fn client_address(&self) -> Option<ClientAddress> {
         self.client.or(self.mac.map(ClientAddress::Mac))
@@ -73,11 +85,14 @@ impl AskingArguments {
         categories: &Categories,
         is_from_file: bool,
     ) -> Result<Forecast, Failure> {
+        let plan = Plan::of(config, categories, &Numbers::new()).map_err(Failure::usage)?;
         let at = match &self.at {
-            Some(text) => when::at(text, &Zoned::now()).map_err(Failure::usage)?,
+            Some(text) => {
+                let now = Zoned::now().with_time_zone(self.zone(config, &plan));
+                when::at(text, &now).map_err(Failure::usage)?
+            }
             None => Timestamp::now(),
         };
-        let plan = Plan::of(config, categories, &Numbers::new()).map_err(Failure::usage)?;
         let book = if is_from_file {
             overrides(config)
         } else {
@@ -87,11 +102,47 @@ impl AskingArguments {
     }
 }
 
+impl AskingArguments {
+    /// Whom the configuration knows: the client by its hardware address too, if it is a neighbour of
+    /// this machine; and what the answer rests on.
+    pub(super) fn known(&self, config: &Config, policies: &Policies) -> (Asking, Vec<String>) {
+        let mut asking = self.asking();
+        let mut notes = Vec::new();
+        let Some(client) = asking.client else {
+            return (asking, notes);
+        };
+        if asking.mac.is_none() && !policies.clients().macs.is_empty() {
+            // Without netlink nothing is known, as without a neighbour.
+            let seen = features::hardware_addresses(client).unwrap_or_default();
+            match *seen {
+                [mac] => {
+                    asking.mac = Some(mac);
+                    notes.push(format!(
+                        "{client} has the hardware address {} here (`ip neigh`)",
+                        MacText(mac)
+                    ));
+                }
+                _ => notes.push(format!(
+                    "some policies are for hardware addresses, and that of {client} is not known here: \
+                     say it with `--mac`"
+                )),
+            }
+        }
+        if !service::is_client(config, policies, client) {
+            notes.push(format!(
+                "{client} is no client by this configuration, on this machine: it gets no answer for a blocked \
+                 name; add its prefix to `clients`"
+            ));
+        }
+        (asking, notes)
+    }
+}
+
 fn overrides(config: &Config) -> Book {
     match Journal::open(config.overrides()) {
         Ok((_, book)) => book,
         Err(error) => {
-            eprintln!("nxdp: without overrides: {}", error_chain(&error));
+            out::say(&format!("nxdp: without overrides: {}", error_chain(&error)));
             Book::default()
         }
     }
@@ -107,6 +158,8 @@ pub(super) fn decision(judgement: &Judgement<'_>) -> Option<Decision> {
         Decider::Lists => None,
         Decider::Override(entry) if entry.order.action == Action::Block => Some(Decision::Block),
         Decider::Override(_) => Some(Decision::Allow),
+        // Lists that must block something are asked during a pause, too.
+        Decider::Paused(_) if judgement.categories != 0 => None,
         Decider::Unfiltered | Decider::Paused(_) => Some(Decision::None),
     }
 }
@@ -133,7 +186,7 @@ pub(super) fn policy_text(judgement: &Judgement<'_>) -> Option<String> {
     } else {
         ""
     };
-    let scheduled = if judgement.is_scheduled() {
+    let scheduled = if judgement.is_scheduled {
         ", at a time of its schedule"
     } else {
         ""
@@ -147,7 +200,7 @@ pub(super) fn add_json(object: &mut serde_json::Value, judgement: &Judgement<'_>
     object["policy"] = json!(chosen.policy.name);
     object["policy_because"] = json!(chosen.because.to_string());
     object["observed"] = json!(judgement.observes);
-    object["scheduled"] = json!(judgement.is_scheduled());
+    object["scheduled"] = json!(judgement.is_scheduled);
     match judgement.by {
         Decider::Lists => {}
         Decider::Unfiltered => object["unfiltered"] = json!(true),

@@ -16,7 +16,7 @@ use filter_user::{
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Failure, GivenLists, policies::PolicyTable, print_findings};
+use super::{Failure, GivenLists, out, policies::PolicyTable, print_findings};
 
 /// Flags of `nxdp check`.
 #[derive(Debug, Args)]
@@ -39,11 +39,12 @@ impl Arguments {
             .compile(&config, &request, &progress_bar())
             .map_err(Failure::usage)?;
         let policies = PolicyTable::new(&config, &compiled.categories)?;
-        let mut out = io::stdout().lock();
+        let mut out = out::stdout();
         if self.json {
             let mut account = account(&config, &compiled)?;
             account["policies"] = policies.json();
             account["interfaces"] = serde_json::to_value(interfaces(&config)?)?;
+            account["warnings"] = json!(policies.warnings());
             writeln!(out, "{account}")?;
         } else {
             print(&config, &compiled, &mut out)?;
@@ -53,6 +54,9 @@ impl Arguments {
             print_interfaces(&interfaces(&config)?, &mut out)?;
             for name in idle_policies(&config)? {
                 writeln!(out, "policy: {}", idle_policy(&name))?;
+            }
+            for warning in policies.warnings() {
+                writeln!(out, "warning: {warning}")?;
             }
         }
         compiled.admit().map_err(Failure::usage)

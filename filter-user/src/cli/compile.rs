@@ -1,9 +1,6 @@
 //! `nxdp compile`.
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::{io::Write as _, path::PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
@@ -14,7 +11,7 @@ use filter_user::{
 };
 use serde_json::json;
 
-use super::{Failure, GivenLists, print_findings};
+use super::{Failure, GivenLists, out, print_findings};
 
 /// Flags of `nxdp compile`.
 #[derive(Debug, Args)]
@@ -61,7 +58,7 @@ impl Arguments {
                 .with_context(|| format!("write report '{}'", path.display()))?;
         }
         if self.json {
-            writeln!(io::stdout(), "{account}")?;
+            writeln!(out::stdout(), "{account}")?;
         } else {
             print(&compiled)?;
         }
@@ -121,7 +118,7 @@ fn account(compiled: &Compiled) -> anyhow::Result<serde_json::Value> {
 }
 
 fn print(compiled: &Compiled) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     for list in compiled.all_lists() {
         writeln!(
             out,

@@ -16,7 +16,7 @@ use filter_lists::{
 use filter_user::pipeline::popular_names;
 use serde_json::json;
 
-use super::{Failure, query::EVERY_CATEGORY};
+use super::{Failure, out, query::EVERY_CATEGORY};
 
 /// Type of the queries whose verdicts are compared: A.
 const QTYPE: u16 = 1;
@@ -47,7 +47,7 @@ impl Arguments {
         };
         let diff = Diff::between(&old, &new);
         let mut changes = Diff::verdict_changes(&old, &new, popular, QTYPE, EVERY_CATEGORY);
-        let mut out = io::stdout().lock();
+        let mut out = out::stdout();
         if self.json {
             let changes: Vec<_> = changes.map(|change| change_json(&change)).collect();
             let mut object = serde_json::to_value(&diff)?;

@@ -1,11 +1,11 @@
 //! `nxdp features`.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use clap::Args;
 use filter_kernel::features;
 
-use super::Failure;
+use super::{Failure, out};
 
 /// Flags of `nxdp features`.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let features = features::inspect(&self.interface, filter_kernel::program_name)?;
-        let mut out = io::stdout().lock();
+        let mut out = out::stdout();
         if self.json {
             serde_json::to_writer(&mut out, &features)?;
             writeln!(out)?;

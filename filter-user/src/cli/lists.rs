@@ -16,7 +16,7 @@ use filter_user::{
     service::{self, human_bytes},
 };
 
-use super::Failure;
+use super::{Failure, out};
 
 /// How often a running nxdp is asked whether it is done.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -138,14 +138,14 @@ impl Place {
 }
 
 fn print_json(accounts: &Accounts) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     serde_json::to_writer(&mut out, accounts)?;
     writeln!(out)?;
     Ok(())
 }
 
 fn print(accounts: &Accounts) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     writeln!(
         out,
         "{:<NAME_COLUMNS$} {:>9} {:>10} {:>12} {:>12} {:>12}  last result",
@@ -193,5 +193,5 @@ fn print_outcome(list: &ListAccount) -> io::Result<()> {
     let rules = list
         .rules
         .map_or_else(String::new, |rules| format!(", {rules} rules"));
-    writeln!(io::stdout(), "{}: {}{rules}", list.name, result(list))
+    writeln!(out::stdout(), "{}: {}{rules}", list.name, result(list))
 }

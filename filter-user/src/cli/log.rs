@@ -4,13 +4,14 @@ use std::io::{self, Write};
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
+use filter_lists::rule::ClientAddress;
 use filter_user::{
     config::LogQueries,
-    control,
+    control::{self, Response, Verb},
     querylog::{LogLine, LogRequest},
 };
 
-use super::{Failure, SocketArgument};
+use super::{Failure, SocketArgument, out};
 
 /// Queries that are printed first with `--follow`, unless told otherwise.
 const LAST_FOLLOWED: u32 = 10;
@@ -26,6 +27,12 @@ pub(super) struct Arguments {
     /// Leave out queries that merely passed
     #[arg(long)]
     blocked: bool,
+    /// Only queries of this client, by its IP or hardware address
+    #[arg(long, value_name = "ADDR")]
+    client: Option<ClientAddress>,
+    /// Log these queries from now on, until nxdp ends or its configuration says otherwise
+    #[arg(long, value_name = "QUERIES", conflicts_with_all = ["follow", "blocked", "client", "last", "json"])]
+    set: Option<LogFlag>,
     /// How many of the last queries to print first [default: all that nxdp kept; 10 with --follow]
     #[arg(long, short = 'n', value_name = "COUNT")]
     last: Option<u32>,
@@ -57,20 +64,36 @@ impl From<LogFlag> for LogQueries {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if let Some(queries) = self.set {
+            return self.set(queries.into());
+        }
         let kept = if self.follow { LAST_FOLLOWED } else { u32::MAX };
         let request = LogRequest {
             last: self.last.unwrap_or(kept),
             follow: self.follow,
             blocked: self.blocked,
+            client: self.client,
         };
         let (_, lines) = control::follow(&self.socket.socket, request)?;
-        let mut out = io::stdout().lock();
+        let mut out = out::stdout();
         for line in lines {
             self.print(&mut out, &line?)?;
         }
         if self.follow {
             return Err(anyhow!("follow the query log: nxdp ended").into());
         }
+        Ok(())
+    }
+
+    fn set(&self, queries: LogQueries) -> Result<(), Failure> {
+        let Response::Stats(stats) = control::ask(&self.socket.socket, Verb::Logging(queries))?
+        else {
+            return Err(control::Error::OtherAnswer.into());
+        };
+        out::say(&format!(
+            "logging {} from now on, until nxdp ends",
+            stats.log.queries
+        ));
         Ok(())
     }
 
@@ -82,7 +105,7 @@ impl Arguments {
         match line {
             LogLine::Query(query) => writeln!(out, "{query}"),
             LogLine::Lost(lost) => {
-                eprintln!("nxdp: {lost}");
+                out::say(&format!("nxdp: {lost}"));
                 Ok(())
             }
         }

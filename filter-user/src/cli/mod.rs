@@ -14,6 +14,8 @@ mod lists;
 mod load;
 mod log;
 mod metrics;
+mod names;
+mod out;
 mod overrides;
 mod policies;
 mod query;
@@ -140,9 +142,10 @@ enum Command {
     Metrics(metrics::Arguments),
     /// Print the queries that a running nxdp blocked, or all: who asked for what, and what decided
     ///
-    /// The query log is off unless nxdp was started with `--log blocked` or
-    /// `--log all`, or has `queries = "blocked"` below `[log]`: it tells who
-    /// asked for what. nxdp keeps the last 1000 queries in memory.
+    /// The query log says who asked for what, so it is off by default. `--set blocked` or
+    /// `--set all` turns it on in the running nxdp, `--set off` turns it off;
+    /// `queries = "blocked"` below `[log]` turns it on for good. nxdp keeps the
+    /// last 1000 queries in memory. Clients of an unfiltered policy are not logged.
     Log(log::Arguments),
     /// Watch a running nxdp on the terminal: rates, verdicts, lists, blocked names, clients
     Top(top::Arguments),
@@ -345,7 +348,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => Exit::Done,
         Err(failure) if is_broken_pipe(&failure.error) => Exit::Done,
         Err(failure) => {
-            eprintln!("nxdp: {}", service::error_chain(failure.error.as_ref()));
+            out::say(&format!(
+                "nxdp: {}",
+                service::error_chain(failure.error.as_ref())
+            ));
             failure.exit
         }
     };

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -13,11 +13,12 @@ use filter_lists::{guard, list};
 use filter_user::{
     control::{self, Response, Verb},
     overrides::{Action, Audience, Order, Override, OverrideScope},
+    printable::one_line,
     regime::{Outcome, Request},
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
-use super::{Failure, SocketArgument, when};
+use super::{Failure, SocketArgument, names, out, when};
 
 /// Flags of `nxdp allow` and `nxdp block`.
 #[derive(Debug, Args)]
@@ -42,6 +43,9 @@ pub(super) struct NameArguments {
     /// Why, for whoever finds it later
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// Mean it though `must_block` or `must_not_block` of the configuration says the contrary
+    #[arg(long)]
+    against_guard: bool,
     #[command(flatten)]
     author: AuthorArgument,
     /// Where it was asked for or is discussed
@@ -201,6 +205,7 @@ impl NameArguments {
             reason: self.reason.clone(),
             by: self.author.name(),
             ticket: self.ticket.clone(),
+            against_guard: self.against_guard,
         };
         let orders = names.iter().map(order).collect();
         self.talk.ask(Request::Add(orders))
@@ -215,9 +220,7 @@ impl NameArguments {
     }
 
     fn names(&self) -> anyhow::Result<Vec<Name>> {
-        let parse = |text: &String| {
-            list::name(text).map_err(|reason| anyhow!("read name '{text}': {reason}"))
-        };
+        let parse = |text: &String| names::parse(text);
         let mut names: Vec<Name> = self.names.iter().map(parse).collect::<Result<_, _>>()?;
         if let Some(path) = &self.file {
             names.extend(names_of(path)?);
@@ -241,6 +244,7 @@ impl PauseArguments {
             reason: self.reason,
             by: self.author.name(),
             ticket: None,
+            against_guard: false,
         };
         self.talk.ask(Request::Add(vec![order]))
     }
@@ -315,10 +319,13 @@ fn names_of(path: &Path) -> anyhow::Result<Vec<Name>> {
     let file = fs::File::open(path).with_context(context)?;
     let mut names = Vec::new();
     let mut wrong = None;
-    list::names(file, |line, name| match name {
-        Ok(name) => names.push(name),
-        Err(reason) => {
-            wrong.get_or_insert(anyhow!("line {line}: {reason}"));
+    list::names(file, |line, name| {
+        let name = name.map_err(|reason| anyhow!("{reason}"));
+        match name.and_then(names::refuse_address) {
+            Ok(name) => names.push(name),
+            Err(reason) => {
+                wrong.get_or_insert(anyhow!("line {line}: {reason}"));
+            }
         }
     })
     .with_context(context)?;
@@ -351,7 +358,7 @@ impl Talk {
 const SHOWN: usize = 20;
 
 fn tell(outcome: &Outcome, json: bool) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     if json {
         serde_json::to_writer(&mut out, outcome)?;
         writeln!(out)?;
@@ -393,12 +400,15 @@ pub(super) fn line(entry: &Override) -> String {
         order.audience
     );
     if !order.reason.is_empty() {
-        line.push_str(&format!(": {}", order.reason));
+        line.push_str(&format!(": {}", one_line(&order.reason)));
+    }
+    if order.against_guard {
+        line.push_str(" [against a guard]");
     }
     let notes = [order.by.as_ref(), order.ticket.as_ref()];
     let notes: Vec<&str> = notes.into_iter().flatten().map(String::as_str).collect();
     if !notes.is_empty() {
-        line.push_str(&format!(" ({})", notes.join(", ")));
+        line.push_str(&format!(" ({})", one_line(&notes.join(", "))));
     }
     line
 }

@@ -44,7 +44,11 @@ impl<'a> PolicyTable<'a> {
         )?;
         let now = Timestamp::now();
         for policy in self.policies.iter() {
-            let next = policy.schedule.next_switch(now).map(when::local);
+            let zone = &policy.schedule.zone;
+            let next = policy
+                .schedule
+                .next_switch(now)
+                .map(|next| when::zoned(next, zone));
             writeln!(
                 out,
                 "{:<20} {:<10} {:<34} {:<34} {}",
@@ -54,13 +58,23 @@ impl<'a> PolicyTable<'a> {
                 self.blocks(policy, policy.categories),
                 next.as_deref().unwrap_or("-"),
             )?;
+            let zone_name = zone.iana_name().unwrap_or("local time");
             for span in &policy.schedule.spans {
                 let (from, to) = (span.from.strftime("%H:%M"), span.to.strftime("%H:%M"));
                 let blocks = self.blocks(policy, span.change.applied_to(policy.categories));
-                writeln!(out, "  {} {from} to {to}: blocks {blocks}", span.days)?;
+                writeln!(
+                    out,
+                    "  {} {from} to {to} ({zone_name}): blocks {blocks}",
+                    span.days
+                )?;
             }
         }
         Ok(())
+    }
+
+    /// What is seldom meant.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.policies.warnings(self.config, self.categories)
     }
 
     pub(super) fn json(&self) -> serde_json::Value {

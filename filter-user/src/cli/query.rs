@@ -18,6 +18,8 @@ use filter_lists::{
 use filter_user::{
     config::{self, ListConfig},
     pipeline::{Guarding, Request, Sources},
+    policy::Asking,
+    printable::Printable,
     regime::{Forecast, Judgement},
     service::progress_bar,
 };
@@ -26,6 +28,7 @@ use serde_json::json;
 use super::{
     Failure, ListArguments,
     asking::{self, AskingArguments},
+    names,
 };
 
 /// Version of the objects that `--json` prints.
@@ -67,6 +70,8 @@ struct Asked<'a> {
     default_answer: AnswerKind,
     /// The lists, to show lines as they were written.
     lists: &'a [ListConfig],
+    /// What that rests on.
+    notes: &'a [String],
 }
 
 impl Asked<'_> {
@@ -113,6 +118,9 @@ struct Subject {
     custom: Option<Arc<Image>>,
     forecast: Option<Forecast>,
     lists: Vec<ListConfig>,
+    /// Who asks, and what that rests on.
+    asking: Asking,
+    notes: Vec<String>,
 }
 
 impl Arguments {
@@ -155,7 +163,7 @@ impl Arguments {
             ))
         })?;
         let subject = self.subject()?;
-        let mut out = BufWriter::new(io::stdout().lock());
+        let mut out = Printable(BufWriter::new(io::stdout().lock()));
         for name in &self.names {
             if name == "-" {
                 for line in io::stdin().lock().lines() {
@@ -180,6 +188,8 @@ impl Arguments {
                 custom: None,
                 forecast: None,
                 lists: Vec::new(),
+                asking: self.asking.asking(),
+                notes: Vec::new(),
             });
         }
         let config = self.lists.config().map_err(Failure::usage)?;
@@ -193,7 +203,10 @@ impl Arguments {
         let compiled = Sources::default().compile(&config, &request, &progress_bar())?;
         let is_from_file = self.lists.config.is_some();
         let forecast = (self.asking).forecast(&config, &compiled.categories, is_from_file)?;
+        let (asking, notes) = self.asking.known(&config, forecast.policies());
         Ok(Subject {
+            asking,
+            notes,
             image: compiled.image,
             custom: compiled.custom.map(|custom| custom.image),
             forecast: Some(forecast),
@@ -209,20 +222,17 @@ impl Arguments {
         print: Printer,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
-        let name = match text {
-            "." => Ok(Name::ROOT),
-            _ => list::name(text),
-        };
-        let name = name.map_err(|error| Failure::usage(anyhow!("read name '{text}': {error}")))?;
+        let name = names::parse(text).map_err(Failure::usage)?;
         let asked = Asked {
             text,
             qtype,
             json: self.json,
             client: self.asking.client_address(),
             judgement: (subject.forecast.as_ref())
-                .map(|forecast| forecast.judge(&name, &self.asking.asking())),
+                .map(|forecast| forecast.judge(&name, &subject.asking)),
             default_answer: subject.image.default_answer(),
             lists: &subject.lists,
+            notes: &subject.notes,
         };
         let layers = Layers::new(&subject.image, subject.custom.as_deref());
         Ok(print(layers, &name, &asked, out)?)
@@ -348,6 +358,9 @@ fn print_explanation(
         let word = by_lists.verdict.decision.as_str();
         writeln!(out, "       lists alone: {word} by {}", whole_place(origin))?;
     }
+    for note in asked.notes {
+        writeln!(out, "       note: {note}")?;
+    }
     for (origin, loss) in &by_lists.others {
         writeln!(out, "       not by {}: {loss}", whole_place(origin))?;
         if let Some(written) = asked.written(origin) {
@@ -365,6 +378,7 @@ fn explanation_json(
     let mut object = verdict_json(asked, verdict);
     let winner = verdict.winner.as_ref();
     object["written"] = json!(winner.and_then(|origin| asked.written(origin)));
+    object["notes"] = json!(asked.notes);
     object["by_lists"] = json!(explanation.verdict.decision.as_str());
     object["others"] = explanation
         .others

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     interfaces: Vec<String>,
     /// Prefix of clients with public addresses, such as 203.0.113.0/24; may be repeated.
     /// Private addresses and the networks behind the interfaces are always answered
-    #[arg(long = "client", value_name = "PREFIX")]
+    #[arg(long = "client", value_name = "PREFIX", value_parser = config::prefix)]
     clients: Vec<ipnet::IpNet>,
     #[command(flatten)]
     lists: GivenLists,
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N")]
     answers_per_s: Option<u32>,
     /// Seconds for which an answer may be cached [default: 60]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=i64::from(config::TTL_MAX_S)))]
     ttl: Option<u32>,
     /// Which queries are told of to `nxdp log`, `nxdp top` and dnstap [default: off]
     #[arg(long, value_name = "QUERIES")]

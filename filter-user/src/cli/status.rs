@@ -7,19 +7,20 @@ use std::{
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use filter_common::reason::Reason;
+use filter_common::reason::{Action, Reason};
 use filter_user::{
     config::LogQueries,
     control::{
         self, AttachmentState, ClientsStatus, CustomStatus, PolicyStats, Response, Stats, Status,
         Verb,
     },
+    printable,
     querylog::LogStats,
     regime::PolicyStanding,
 };
 use serde_json::json;
 
-use super::{Failure, SocketArgument, when};
+use super::{Failure, SocketArgument, out, when};
 
 /// Flags of `nxdp stats`.
 #[derive(Debug, Args)]
@@ -29,6 +30,9 @@ pub(super) struct StatsArguments {
     /// Count by something else than the reason
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
+    /// Show counters that are zero, too
+    #[arg(long)]
+    all: bool,
 }
 
 /// What queries are counted by.
@@ -87,7 +91,7 @@ impl StatsArguments {
         match (json, self.by) {
             (true, None) => print_json(&stats)?,
             (true, Some(by)) => print_json(&part(&stats, by))?,
-            (false, None) => print_stats(&stats)?,
+            (false, None) => print_stats(&stats, self.all)?,
             (false, Some(By::Policy)) => print_policies(&stats.policies)?,
             (false, Some(By::Category)) => print_blocked("category", &stats.categories)?,
             (false, Some(By::List)) => print_blocked("list", &stats.lists)?,
@@ -111,19 +115,25 @@ fn part(stats: &Stats, by: By) -> serde_json::Value {
 }
 
 fn print_policies(policies: &BTreeMap<String, PolicyStats>) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{:<24} {:>14} {:>14}", "policy", "queries", "blocked")?;
+    let mut out = out::stdout();
+    writeln!(
+        out,
+        "{:<24} {:>14} {:>14} {:>8}",
+        "policy", "queries", "blocked", "share"
+    )?;
     for (name, PolicyStats { queries, blocked }) in policies {
-        writeln!(out, "{name:<24} {queries:>14} {blocked:>14}")?;
+        let share = share(*blocked, *queries);
+        writeln!(out, "{name:<24} {queries:>14} {blocked:>14} {share:>8}")?;
     }
     Ok(())
 }
 
 fn print_blocked(what: &str, counts: &BTreeMap<String, u64>) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{what:<24} {:>14}", "blocked")?;
+    let mut out = out::stdout();
+    writeln!(out, "{what:<24} {:>14} {:>8}", "blocked", "share")?;
+    let sum = counts.values().sum();
     for (name, blocked) in counts {
-        writeln!(out, "{name:<24} {blocked:>14}")?;
+        writeln!(out, "{name:<24} {blocked:>14} {:>8}", share(*blocked, sum))?;
     }
     Ok(())
 }
@@ -133,7 +143,7 @@ pub(super) fn other_answer() -> anyhow::Error {
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     serde_json::to_writer(&mut out, value)?;
     writeln!(out)?;
     Ok(())
@@ -158,7 +168,7 @@ fn print_custom(out: &mut impl io::Write, custom: &CustomStatus) -> io::Result<(
         )?;
     }
     if let Some(error) = &custom.last_error {
-        writeln!(out, "custom       not changed: {error}")?;
+        writeln!(out, "custom       not changed: {}", printable::lines(error))?;
     }
     Ok(())
 }
@@ -184,7 +194,7 @@ fn print_clients(out: &mut impl io::Write, clients: &ClientsStatus) -> io::Resul
 }
 
 fn print_status(status: &Status) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = out::stdout();
     writeln!(
         out,
         "process      {} (up {} s)",
@@ -247,7 +257,7 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
         )?;
     }
     if let Some(error) = &status.last_error {
-        writeln!(out, "last reload  failed: {error}")?;
+        writeln!(out, "last reload  failed: {}", printable::lines(error))?;
     }
     Ok(())
 }
@@ -273,30 +283,71 @@ fn policy_line(policy: &PolicyStanding) -> String {
     )
 }
 
-fn print_stats(stats: &Stats) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+/// One count of a sum, in percent: `12.3 %`.
+fn share(part: u64, sum: u64) -> String {
+    format!("{:.1} %", part as f64 * 100.0 / sum.max(1) as f64)
+}
+
+/// The queries among the counters, and those of them that were blocked.
+fn queries(stats: &Stats) -> [u64; 2] {
+    let counted = |reason: &Reason| stats.packets.get(reason.name()).copied().unwrap_or(0);
+    let of_queries = Reason::ALL.iter().filter(|reason| reason.is_of_query());
+    of_queries.fold([0, 0], |[all, blocked], reason| match reason.action() {
+        Action::Pass => [all + counted(reason), blocked],
+        Action::Drop | Action::Transmit => [all + counted(reason), blocked + counted(reason)],
+    })
+}
+
+fn print_stats(stats: &Stats, with_zeros: bool) -> anyhow::Result<()> {
+    let mut out = out::stdout();
     if stats.packets.is_empty() {
         bail!("the running nxdp sent no counters");
     }
+    let packets: u64 = stats.packets.values().sum();
     for reason in Reason::ALL {
-        if let Some(packets) = stats.packets.get(reason.name()) {
+        let counted = stats.packets.get(reason.name()).copied();
+        if let Some(counted) = counted.filter(|counted| with_zeros || *counted > 0) {
             writeln!(
                 out,
-                "{:<24} {packets:>14}  {}",
+                "{:<24} {counted:>14} {:>8}  {}",
                 reason.name(),
+                share(counted, packets),
                 reason.meaning()
             )?;
         }
     }
+    let [queries, blocked] = queries(stats);
+    writeln!(
+        out,
+        "{:<24} {packets:>14} {:>8}  All packets.",
+        "total",
+        share(packets, packets)
+    )?;
+    writeln!(
+        out,
+        "{:<24} {queries:>14} {:>8}  Queries that were judged by their name.",
+        "queries",
+        share(queries, packets)
+    )?;
+    writeln!(
+        out,
+        "{:<24} {blocked:>14} {:>8}  Queries that were answered or dropped, of all queries.",
+        "blocked",
+        share(blocked, queries)
+    )?;
     for (list, blocked) in stats.lists.iter().filter(|(_, blocked)| **blocked > 0) {
-        writeln!(out, "{list:<24} {blocked:>14}  Blocked by this list.")?;
+        writeln!(
+            out,
+            "{list:<24} {blocked:>14} {:>8}  Blocked by this list, of all queries.",
+            share(*blocked, queries)
+        )?;
     }
     let log = &stats.log;
     if log.queries != LogQueries::Off {
         let LogStats { told, lost, .. } = log;
         writeln!(
             out,
-            "{:<24} {told:>14}  Told of, {lost} more lost.",
+            "{:<24} {told:>14}           Logged, {lost} more lost.",
             "query log"
         )?;
     }

@@ -24,8 +24,19 @@ pub(super) fn after(
     Ok(end)
 }
 
-/// An instant: `18:00` of that day, `2026-02-01`, `2026-02-01T18:00`, all local, or with an offset.
+/// An instant: `18:00` of that day, `2026-02-01`, `2026-02-01T18:00`, all local, or with an
+/// offset, or with a zone behind it in brackets.
 pub(super) fn at(text: &str, now: &Zoned) -> anyhow::Result<Timestamp> {
+    if let Some((time, zone)) = zone_behind(text)? {
+        // An offset beside the zone must be right for it, which only this sees.
+        return match text.parse::<Zoned>() {
+            Ok(zoned) => Ok(zoned.timestamp()),
+            Err(error) if is_offset_given(time) => {
+                Err(error).context(format!("read time '{text}'"))
+            }
+            Err(_) => at(time, &now.with_time_zone(zone)),
+        };
+    }
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(timestamp);
     }
@@ -35,7 +46,9 @@ pub(super) fn at(text: &str, now: &Zoned) -> anyhow::Result<Timestamp> {
     } else if let Ok(time) = text.parse::<civil::Time>() {
         now.date().to_datetime(time)
     } else {
-        bail!("read time '{text}': write 18:00, 2026-02-01, 2026-02-01T18:00 or 2026-02-01T18:00Z");
+        bail!(
+            "read time '{text}': write 18:00, 2026-02-01, 2026-02-01T18:00, 2026-02-01T18:00Z or 18:00[Europe/Berlin]"
+        );
     };
     let zoned = local
         .to_zoned(now.time_zone().clone())
@@ -43,23 +56,51 @@ pub(super) fn at(text: &str, now: &Zoned) -> anyhow::Result<Timestamp> {
     Ok(zoned.timestamp())
 }
 
+/// What stands in front of a zone in brackets, and the zone.
+fn zone_behind(text: &str) -> anyhow::Result<Option<(&str, TimeZone)>> {
+    let Some((time, bracketed)) = text.split_once('[') else {
+        return Ok(None);
+    };
+    let name = bracketed.strip_suffix(']').unwrap_or(bracketed);
+    let zone = TimeZone::get(name).with_context(|| {
+        format!(
+            "read time '{text}': '{name}' is no time zone: write an IANA name such as Europe/Berlin"
+        )
+    })?;
+    Ok(Some((time.trim_end(), zone)))
+}
+
+fn is_offset_given(time: &str) -> bool {
+    time.parse::<Timestamp>().is_ok()
+}
+
 /// The next time that it is so late: `18:00` is tomorrow's if today's is past.
 pub(super) fn until(text: &str, now: &Zoned) -> anyhow::Result<Timestamp> {
     let end = at(text, now)?;
-    let is_dated = text.parse::<Timestamp>().is_ok() || text.parse::<civil::DateTime>().is_ok();
+    let time = text.split('[').next().unwrap_or(text).trim_end();
+    let is_dated = time.parse::<Timestamp>().is_ok() || time.parse::<civil::DateTime>().is_ok();
     if end > now.timestamp() || is_dated {
         return Ok(end);
     }
-    at(text, &now.tomorrow()?)
+    let tomorrow = match zone_behind(text)? {
+        Some((_, zone)) => now.with_time_zone(zone).tomorrow()?,
+        None => now.tomorrow()?,
+    };
+    at(text, &tomorrow)
 }
 
-/// An instant in the local zone, to the minute unless it has seconds.
+/// An instant in the machine's zone, with its offset, to the minute unless it has seconds.
 pub(super) fn local(when: Timestamp) -> String {
-    let zoned = when.to_zoned(TimeZone::system());
+    zoned(when, &TimeZone::system())
+}
+
+/// An instant as clocks in a zone show it, with its offset.
+pub(super) fn zoned(when: Timestamp, zone: &TimeZone) -> String {
+    let zoned = when.to_zoned(zone.clone());
     let format = if zoned.second() == 0 {
-        "%F %H:%M"
+        "%F %H:%M %:z"
     } else {
-        "%F %T"
+        "%F %T %:z"
     };
     zoned.strftime(format).to_string()
 }
@@ -104,6 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn an_instant_is_written_with_its_offset() {
+        let zone = zone();
+        assert_eq!(
+            zoned(instant("2026-07-01T16:00:00Z"), &zone),
+            "2026-07-01 18:00 +02:00"
+        );
+        assert_eq!(
+            zoned(instant("2026-01-05T19:30:05Z"), &zone),
+            "2026-01-05 20:30:05 +01:00"
+        );
+    }
+
+    #[test]
     fn times_are_local_unless_they_say_otherwise_and_lie_ahead() {
         for (text, end) in [
             ("21:00", "2026-01-05T20:00:00Z"),
@@ -120,6 +174,25 @@ mod tests {
             at("18:00", &now()).unwrap(),
             instant("2026-01-05T17:00:00Z")
         );
+        for (text, end) in [
+            // Brussels is an hour ahead of UTC in winter, New York five behind.
+            ("21:15[Europe/Brussels]", "2026-01-05T20:15:00Z"),
+            ("14:00[America/New_York]", "2026-01-06T19:00:00Z"),
+            ("2026-07-01T18:00[America/New_York]", "2026-07-01T22:00:00Z"),
+            (
+                "2026-07-01T18:00-04:00[America/New_York]",
+                "2026-07-01T22:00:00Z",
+            ),
+        ] {
+            assert_eq!(until(text, &now()).unwrap(), instant(end), "{text}");
+        }
+        for wrong in [
+            "21:15[Europe/Atlantis]",
+            "21:15[",
+            "2026-07-01T18:00+05:00[America/New_York]",
+        ] {
+            assert!(until(wrong, &now()).is_err(), "{wrong}");
+        }
         let past = until("2025-07-01T18:00", &now()).unwrap();
         assert_eq!(past, instant("2025-07-01T16:00:00Z"));
         assert!(until("tonight", &now()).is_err());

@@ -7,7 +7,7 @@ use std::fmt;
 pub(super) struct Tally {
     pub(super) passed: usize,
     pub(super) failed: usize,
-    skipped: usize,
+    pub(super) skipped: usize,
 }
 
 impl Tally {
@@ -31,6 +31,11 @@ impl Tally {
                 _ => {}
             }
         }
+    }
+
+    /// Whether it is of a single test.
+    pub(super) fn is_one(&self) -> bool {
+        self.passed + self.failed + self.skipped == 1
     }
 
     pub(super) fn add(&mut self, other: &Self) {

@@ -2,7 +2,7 @@
 //!
 //! Instructions and stack are judged. Load time is recorded only: under emulation it says little.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -111,11 +111,10 @@ fn has_outgrown(now: u64, allowed: u64) -> bool {
 }
 
 /// Loads the programs on the running kernel and judges by its entry, if there is one.
-pub(crate) fn check_this_kernel(workspace: &Workspace) -> Result<()> {
+pub(crate) fn check_this_kernel(workspace: &Workspace, probe: &Path) -> Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("read the release")?;
     let kernel = major_and_minor(&release);
-    let probe = workspace.release_binary("nxdp-probe");
-    let mut command = privilege::as_root(&probe, "load the programs")?;
+    let mut command = privilege::as_root(probe, "load the programs")?;
     let object = workspace.ebpf_objects().join("nxdp.bpf.o");
     let said = process::output(command.arg("verify").arg(object))?;
     let measured: BTreeMap<_, _> = said.lines().filter_map(Measured::read).collect();

@@ -1,7 +1,5 @@
 //! Lists that do not fit: what is too much goes, from the list that has it, and is counted.
 
-#![expect(clippy::unwrap_used, reason = "a failed test panics")]
-
 use filter_common::{
     name::Name,
     rule::{AnswerKind, Scope},

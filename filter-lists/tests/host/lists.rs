@@ -112,7 +112,7 @@ struct Case {
 
 #[test]
 fn every_golden_line_means_what_the_table_says() {
-    let golden: Golden = toml::from_str(include_str!("golden/lines.toml")).unwrap();
+    let golden: Golden = toml::from_str(include_str!("../golden/lines.toml")).unwrap();
     let mut wrong = Vec::new();
     for case in &golden.case {
         let format = case.format.unwrap_or(Format::Domains);

@@ -1,7 +1,5 @@
 //! Image files: what is written is read, what is damaged is refused, with the reason.
 
-#![expect(clippy::unwrap_used, reason = "a failed test panics")]
-
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use filter_common::{

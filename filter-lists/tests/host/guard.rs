@@ -1,7 +1,5 @@
 //! What keeps an image from going live.
 
-#![expect(clippy::unwrap_used, reason = "a failed test panics")]
-
 use filter_common::{
     name::Name,
     rule::{QtypeSet, Scope},

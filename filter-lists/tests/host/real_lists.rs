@@ -122,7 +122,7 @@ fn a_real_list_has_the_same_names_as_zone_and_configuration() {
     }
 }
 
-/// `cargo test --release -p filter-lists --test real_lists -- --ignored --nocapture`
+/// `cargo test --release -p filter-lists --test host real_lists -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
 fn lines_a_second() {

@@ -1,7 +1,5 @@
 //! Policies: what a configuration makes of them, and who has which.
 
-#![expect(clippy::unwrap_used, reason = "a failed test panics")]
-
 use std::{fs, net::Ipv4Addr};
 
 use filter_common::layout::CLIENT_PREFIX_MAX;

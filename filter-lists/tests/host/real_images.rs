@@ -2,8 +2,6 @@
 //!
 //! The lists are found through `NXDP_DATA`; without them there is nothing to test.
 
-#![expect(clippy::unwrap_used, reason = "a failed test panics")]
-
 use std::{collections::HashSet, env, fs, io::Read, path::PathBuf};
 
 use filter_common::{name::Name, rule::Scope};

@@ -1,8 +1,6 @@
 //! The compiled table against a matcher that is slow and obviously correct.
 // tidy: long because the slow matcher, the rules it is fed and what is held to it are read together.
 
-#![expect(clippy::unwrap_used, reason = "a failed test panics")]
-
 use filter_common::{
     layout::RuleRecord,
     name::Name,

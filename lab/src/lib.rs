@@ -33,6 +33,7 @@ pub mod raw_socket;
 pub mod reference;
 pub mod responder;
 pub mod roles;
+pub mod running;
 pub mod segment;
 pub mod show;
 pub mod station;

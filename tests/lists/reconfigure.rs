@@ -1,18 +1,16 @@
 //! SIGHUP takes a new configuration over as a whole, or says why not and keeps the old one.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, time::Duration};
 
-use hickory_proto::{op::ResponseCode, rr::RecordType};
+use hickory_proto::op::ResponseCode;
 use nix::sys::signal::Signal;
 use nxdp_lab::{
     filter::Filter,
     lab::{self, Lab},
     process::Stream,
-    query::{Query, Reply},
-    responder::Responder,
+    running::Running,
 };
 use serde_json::Value;
-use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(20);
 const OLD: &str = "old.nxdp-show.example";
@@ -22,85 +20,51 @@ const FIRST: &str = "[[list]]\npath = 'old.txt'\n";
 /// Another list, which blocks [`NEW`], and another answer.
 const SECOND: &str = "answer = 'null'\n[[list]]\npath = 'new.txt'\n";
 
-/// A lab and a filter that runs by the configuration in its folder.
-struct Show {
-    filter: Filter,
-    lab: Lab,
-    _responder: Responder,
-    folder: TempDir,
+/// A filter that runs by the first configuration.
+fn filter() -> Running {
+    let (old, new) = (format!("||{OLD}^\n"), format!("||{NEW}^\n"));
+    let files = [("old.txt", &*old), ("new.txt", &new), ("nxdp.toml", FIRST)];
+    Running::start(&files, &["--mode", "skb", "--config", "nxdp.toml"])
 }
 
-impl Show {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let lab = Lab::new().unwrap();
-        let responder = lab.start_responder().unwrap();
-        fs::write(folder.path().join("old.txt"), format!("||{OLD}^\n")).unwrap();
-        fs::write(folder.path().join("new.txt"), format!("||{NEW}^\n")).unwrap();
-        let config = folder.path().join("nxdp.toml");
-        fs::write(&config, FIRST).unwrap();
-        let arguments = ["--mode", "skb", "--config", config.to_str().unwrap()];
-        let filter = Filter::start(&lab, folder.path(), &arguments).unwrap();
-        Self {
-            filter,
-            lab,
-            _responder: responder,
-            folder,
-        }
-    }
+fn hang_up_with(show: &Running, config: &str) {
+    show.write("nxdp.toml", config);
+    show.hang_up();
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
+fn wait_for_generation(show: &Running, generation: u64) -> Value {
+    let wanted = |status: &Value| status["generation"] == generation;
+    let what = format!("generation {generation}");
+    show.filter.wait_for_status(&what, wanted).unwrap()
+}
 
-    fn hang_up(&self) {
-        self.filter.process().signal(Signal::SIGHUP).unwrap();
-    }
+fn rcodes(show: &Running) -> [ResponseCode; 2] {
+    [OLD, NEW].map(|name| show.ask(name).rcode())
+}
 
-    fn hang_up_with(&self, config: &str) {
-        fs::write(self.path("nxdp.toml"), config).unwrap();
-        self.hang_up();
-    }
-
-    fn wait_for_generation(&self, generation: u64) -> Value {
-        let wanted = |status: &Value| status["generation"] == generation;
-        let what = format!("generation {generation}");
-        self.filter.wait_for_status(&what, wanted).unwrap()
-    }
-
-    fn ask(&self, name: &str) -> Reply {
-        let query = Query::new(name, RecordType::A).unwrap().timeout(SOON);
-        self.lab.ask_v4(&query).unwrap()
-    }
-
-    fn rcodes(&self) -> [ResponseCode; 2] {
-        [OLD, NEW].map(|name| self.ask(name).rcode())
-    }
-
-    /// The first address in the answer for [`NEW`].
-    fn address(&self) -> String {
-        self.ask(NEW).answers()[0].data.to_string()
-    }
+/// The first address in the answer for [`NEW`].
+fn address(show: &Running) -> String {
+    show.ask(NEW).answers()[0].data.to_string()
 }
 
 #[test]
 fn lists_and_answers_of_a_new_configuration_come_into_force_together() {
-    let show = Show::start();
+    let show = filter();
     assert_eq!(
-        show.rcodes(),
+        rcodes(&show),
         [ResponseCode::NXDomain, ResponseCode::NoError]
     );
-    assert_ne!(show.address(), "0.0.0.0");
-    show.hang_up_with(SECOND);
-    let status = show.wait_for_generation(2);
+    assert_ne!(address(&show), "0.0.0.0");
+    hang_up_with(&show, SECOND);
+    let status = wait_for_generation(&show, 2);
     assert_eq!(status["lists"][0]["name"], "new", "{status}");
     assert_eq!(status["lists"].as_array().unwrap().len(), 1);
-    assert_eq!(show.rcodes(), [ResponseCode::NoError; 2]);
-    assert_eq!(show.address(), "0.0.0.0");
+    assert_eq!(rcodes(&show), [ResponseCode::NoError; 2]);
+    assert_eq!(address(&show), "0.0.0.0");
     // The list that came is watched, the one that went is not.
-    fs::write(show.path("old.txt"), "not a name at all\n").unwrap();
-    fs::write(show.path("new.txt"), format!("||{OLD}^\n||{NEW}^\n")).unwrap();
-    let status = show.wait_for_generation(3);
+    show.write("old.txt", "not a name at all\n");
+    show.write("new.txt", &format!("||{OLD}^\n||{NEW}^\n"));
+    let status = wait_for_generation(&show, 3);
     assert_eq!(
         (&status["names"], &status["last_error"]),
         (&2.into(), &Value::Null)
@@ -110,8 +74,8 @@ fn lists_and_answers_of_a_new_configuration_come_into_force_together() {
 
 #[test]
 fn a_configuration_that_is_wrong_changes_nothing_and_is_told() {
-    let show = Show::start();
-    fs::write(show.path("com.txt"), "||com^\n").unwrap();
+    let show = filter();
+    show.write("com.txt", "||com^\n");
     let bad = [
         ("answer = 'nul'\n", "did you mean `null`?"),
         ("answer = 'null'\n[[list]\n", "nxdp.toml"),
@@ -128,7 +92,7 @@ fn a_configuration_that_is_wrong_changes_nothing_and_is_told() {
     ];
     for (config, why) in bad {
         let line = show.filter.process().lines().len();
-        show.hang_up_with(config);
+        hang_up_with(&show, config);
         let told = show.filter.process().wait_for_line(line, why, SOON);
         let failed = show
             .filter
@@ -148,24 +112,27 @@ fn a_configuration_that_is_wrong_changes_nothing_and_is_told() {
         );
         assert_eq!(status["generation"], 1);
         assert_eq!(
-            show.rcodes(),
+            rcodes(&show),
             [ResponseCode::NXDomain, ResponseCode::NoError],
             "{config}"
         );
     }
     // A list that changes is still read by the configuration in force.
-    fs::write(show.path("old.txt"), format!("||{OLD}^\n||{NEW}^\n")).unwrap();
-    show.wait_for_generation(2);
-    assert_eq!(show.rcodes(), [ResponseCode::NXDomain; 2]);
-    show.hang_up_with(SECOND);
-    assert_eq!(show.wait_for_generation(3)["last_error"], Value::Null);
+    show.write("old.txt", &format!("||{OLD}^\n||{NEW}^\n"));
+    wait_for_generation(&show, 2);
+    assert_eq!(rcodes(&show), [ResponseCode::NXDomain; 2]);
+    hang_up_with(&show, SECOND);
+    assert_eq!(wait_for_generation(&show, 3)["last_error"], Value::Null);
 }
 
 #[test]
 fn what_flags_say_stays_whatever_the_configuration_becomes() {
-    let show = Show::start();
-    show.hang_up_with(&format!("mode = 'native'\ninterfaces = ['wan0']\n{FIRST}"));
-    let status = show.wait_for_generation(2);
+    let show = filter();
+    hang_up_with(
+        &show,
+        &format!("mode = 'native'\ninterfaces = ['wan0']\n{FIRST}"),
+    );
+    let status = wait_for_generation(&show, 2);
     assert_eq!(status["last_error"], Value::Null);
     let attached = &status["interfaces"][0];
     assert_eq!(
@@ -202,28 +169,28 @@ fn a_configuration_that_needs_a_restart_says_so_and_changes_nothing() {
 
 #[test]
 fn a_hangup_while_lists_are_read_is_not_forgotten() {
-    let show = Show::start();
+    let show = filter();
     let many: String = (0..300_000)
         .map(|number| format!("||n{number}.nxdp-show.example^\n"))
         .collect();
-    fs::write(show.path("many.txt"), many).unwrap();
+    show.write("many.txt", &many);
     let large = format!("{SECOND}[[list]]\npath = 'many.txt'\n");
-    show.hang_up_with(&large);
+    hang_up_with(&show, &large);
     show.filter
         .process()
         .wait_for_line(0, "reloading: SIGHUP", SOON)
         .unwrap();
-    show.hang_up_with(SECOND);
+    hang_up_with(&show, SECOND);
     let settled = |status: &Value| status["names"] == 1 && status["lists"][0]["name"] == "new";
     show.filter
         .wait_for_status("the last configuration", settled)
         .unwrap();
-    assert_eq!(show.rcodes(), [ResponseCode::NoError; 2]);
+    assert_eq!(rcodes(&show), [ResponseCode::NoError; 2]);
 }
 
 #[test]
 fn clients_of_a_new_configuration_are_answered_and_old_ones_are_not() {
-    let show = Show::start();
+    let show = filter();
     // A client with a public address, which is answered only when it is listed.
     let from = "203.0.113.9";
     show.lab
@@ -242,18 +209,18 @@ fn clients_of_a_new_configuration_are_answered_and_old_ones_are_not() {
         ResponseCode::NoError,
         "a stranger's query passes"
     );
-    show.hang_up_with(&format!("clients = ['203.0.113.0/24']\n{FIRST}"));
-    show.wait_for_generation(2);
+    hang_up_with(&show, &format!("clients = ['203.0.113.0/24']\n{FIRST}"));
+    wait_for_generation(&show, 2);
     assert_eq!(show.ask(OLD).rcode(), ResponseCode::NXDomain);
-    show.hang_up_with("clients = ['203.0.113.0/24'");
+    hang_up_with(&show, "clients = ['203.0.113.0/24'");
     let line = show
         .filter
         .process()
         .wait_for_line(0, "reload failed", SOON);
     line.unwrap();
     assert_eq!(show.ask(OLD).rcode(), ResponseCode::NXDomain);
-    show.hang_up_with(FIRST);
-    show.wait_for_generation(3);
+    hang_up_with(&show, FIRST);
+    wait_for_generation(&show, 3);
     assert_eq!(show.ask(OLD).rcode(), ResponseCode::NoError);
     assert!(!show.filter.process().text(Stream::Err).contains("panicked"));
 }

@@ -5,7 +5,6 @@ use std::{
     fmt::Write as _,
     fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
@@ -19,12 +18,11 @@ use hickory_proto::{
 use nix::sys::signal::Signal;
 use nxdp_lab::{
     filter::Filter,
-    lab::{self, Lab},
+    lab,
     process::{Process, Stream},
     query::{Query, Reply},
-    responder::Responder,
+    running::Running,
 };
-use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,70 +40,27 @@ const MARKERS: [&str; 2] = [
     "second.marker.other.example",
 ];
 
-/// A lab, a filter with one list, and the list's file.
-struct Show {
-    filter: Filter,
-    lab: Lab,
-    _responder: Responder,
-    list: PathBuf,
-    folder: TempDir,
+const LIST: &str = "changing.txt";
+
+/// A filter with one list, which grows and shrinks as the guard would not have it.
+fn filter(mode: &str, text: &str) -> Running {
+    let guard = "[guard]\nmax_growth_percent = 100000\nmax_shrink_percent = 100\n";
+    let files = [(LIST, text), ("nxdp.toml", guard)];
+    let arguments = ["--mode", mode, "--config", "nxdp.toml", "--list", LIST];
+    Running::start_warm(&files, &arguments)
 }
 
-impl Show {
-    fn start(mode: &str, text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let list = folder.path().join("changing.txt");
-        let lab = Lab::new().unwrap();
-        let responder = lab.start_responder().unwrap();
-        for server in [lab::DNS_V4, lab::DNS_V6] {
-            let warm = Query::new("warm.example", RecordType::A).unwrap();
-            warm.ask_from(lab.client(), server).unwrap();
-        }
-        replace(&list, text);
-        // The lists of these tests grow and shrink as the guard would not have it.
-        let config = folder.path().join("nxdp.toml");
-        let guard = "[guard]\nmax_growth_percent = 100000\nmax_shrink_percent = 100\n";
-        std::fs::write(&config, guard).unwrap();
-        let (list_text, config_text) = (list.to_str().unwrap(), config.to_str().unwrap());
-        let arguments = ["--mode", mode, "--config", config_text, "--list", list_text];
-        let filter = Filter::start(&lab, folder.path(), &arguments).unwrap();
-        Self {
-            filter,
-            lab,
-            _responder: responder,
-            list,
-            folder,
-        }
-    }
-
-    fn hang_up(&self) {
-        self.filter.process().signal(Signal::SIGHUP).unwrap();
-    }
-
-    fn rcode(&self, name: &str) -> ResponseCode {
-        let query = Query::new(name, RecordType::A).unwrap();
-        self.lab.ask_v4(&query).unwrap().rcode()
-    }
-
-    /// dnsperf with queries of which three of four are blocked, until it is interrupted.
-    fn load(&self, names: &[String]) -> Process {
-        let queries = self.folder.path().join("queries.txt");
-        let lines: Vec<String> = names.iter().map(|name| format!("{name} A")).collect();
-        fs::write(&queries, lines.join("\n") + "\n").unwrap();
-        let mut command = Command::new("dnsperf");
-        command
-            .args(["-s", "10.53.2.53", "-e", "-W", "-d"])
-            .arg(&queries)
-            .args(["-Q", &LOAD_PER_S.to_string(), "-l", &LOAD_MAX_S.to_string()]);
-        self.lab.client().spawn(command).unwrap()
-    }
-}
-
-/// As updaters do it: nobody ever sees half a file.
-fn replace(list: &Path, text: &str) {
-    let new = list.with_extension("new");
-    fs::write(&new, text).unwrap();
-    fs::rename(&new, list).unwrap();
+/// dnsperf with queries of which three of four are blocked, until it is interrupted.
+fn load(show: &Running, names: &[String]) -> Process {
+    let queries = show.folder.path().join("queries.txt");
+    let lines: Vec<String> = names.iter().map(|name| format!("{name} A")).collect();
+    fs::write(&queries, lines.join("\n") + "\n").unwrap();
+    let mut command = Command::new("dnsperf");
+    command
+        .args(["-s", "10.53.2.53", "-e", "-W", "-d"])
+        .arg(&queries)
+        .args(["-Q", &LOAD_PER_S.to_string(), "-l", &LOAD_MAX_S.to_string()]);
+    show.lab.client().spawn(command).unwrap()
 }
 
 /// A list in which both markers, the first and the last rule, have an address that tells the serial.
@@ -190,12 +145,12 @@ impl Poll {
 }
 
 /// Does `work` while dnsperf and two pollers ask; checks all that they saw.
-fn under_load(show: &Show, names: u32, work: impl FnOnce(&Poll)) -> BTreeMap<String, u64> {
+fn under_load(show: &Running, names: u32, work: impl FnOnce(&Poll)) -> BTreeMap<String, u64> {
     let poll = Poll {
         stop: AtomicBool::new(false),
         newest: AtomicU32::new(0),
     };
-    let mut load = show.load(&asked_names(names));
+    let mut load = load(show, &asked_names(names));
     let start = Instant::now();
     let questions = thread::scope(|scope| {
         let pollers = [lab::DNS_V4, lab::DNS_V6].map(|server| {
@@ -263,11 +218,11 @@ fn assert_no_query_lost(seen: &BTreeMap<String, u64>) {
 
 fn swaps_lose_nothing_and_show_no_half_list(mode: &str) {
     const NAMES: u32 = 50_000;
-    let show = Show::start(mode, &list_of(1, NAMES));
+    let show = filter(mode, &list_of(1, NAMES));
     let seen = under_load(&show, NAMES, |poll| {
         poll.wait_for(1, &show.filter);
         for serial in 2..2 + SWAPS {
-            replace(&show.list, &list_of(serial, NAMES));
+            show.replace(LIST, &list_of(serial, NAMES));
             show.hang_up();
             poll.wait_for(serial, &show.filter);
         }
@@ -297,12 +252,12 @@ fn swaps_under_load_lose_nothing_and_show_no_half_list_in_generic_mode() {
 fn a_list_that_grows_fiftyfold_loses_nothing(mode: &str) {
     const FEW: u32 = 4_000;
     const MANY: u32 = 50 * FEW;
-    let show = Show::start(mode, &list_of(1, FEW));
+    let show = filter(mode, &list_of(1, FEW));
     let before = show.filter.status().unwrap();
     let counters_before = show.filter.counters().unwrap();
     let seen = under_load(&show, FEW, |poll| {
         poll.wait_for(1, &show.filter);
-        replace(&show.list, &list_of(2, MANY));
+        show.replace(LIST, &list_of(2, MANY));
         show.hang_up();
         // Counters of one program follow those of the other without a step back.
         let (mut last, end) = (0, Instant::now() + PATIENCE);
@@ -359,13 +314,13 @@ fn a_list_that_is_none_any_more_leaves_the_old_generation_in_force_and_says_why(
         ),
         ("||a.example^\n\0\n", "NUL byte"),
     ];
-    let show = Show::start("native", "||good0.nxdp-show.example^\n");
+    let show = filter("native", "||good0.nxdp-show.example^\n");
     for (number, (text, why)) in bad.into_iter().enumerate() {
         let old = format!("good{number}.nxdp-show.example");
         let new = format!("good{}.nxdp-show.example", number + 1);
         let before = show.filter.status().unwrap();
         let line = show.filter.process().lines().len();
-        replace(&show.list, text);
+        show.replace(LIST, text);
         show.hang_up();
         let status = show
             .filter
@@ -384,7 +339,7 @@ fn a_list_that_is_none_any_more_leaves_the_old_generation_in_force_and_says_why(
         assert_eq!(status["generation"], before["generation"]);
         assert_eq!(show.rcode(&old), ResponseCode::NXDomain, "{why}");
 
-        replace(&show.list, &format!("||{new}^\n"));
+        show.replace(LIST, &format!("||{new}^\n"));
         show.hang_up();
         let recovered = |status: &serde_json::Value| {
             status["last_error"].is_null() && status["generation"] != before["generation"]
@@ -399,8 +354,8 @@ fn a_list_that_is_none_any_more_leaves_the_old_generation_in_force_and_says_why(
 
 #[test]
 fn a_list_that_is_gone_leaves_the_old_generation_in_force() {
-    let show = Show::start("skb", "||good.nxdp-show.example^\n");
-    fs::remove_file(&show.list).unwrap();
+    let show = filter("skb", "||good.nxdp-show.example^\n");
+    fs::remove_file(show.path(LIST)).unwrap();
     show.hang_up();
     let failed = |status: &serde_json::Value| status["last_error"].is_string();
     let status = show.filter.wait_for_status("the failure", failed).unwrap();

@@ -3,149 +3,108 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use nix::sys::{signal::Signal, stat::Mode};
-use nxdp_lab::{filter::Filter, lab::Lab, query::Query, responder::Responder, roles::Roles, show};
+use nxdp_lab::{query::Query, roles::Roles, running::Running, show};
 use serde_json::Value;
-use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A filter that blocks `blocked.example`, and the folder of its files.
-struct Show {
-    filter: Filter,
-    lab: Lab,
-    _responder: Responder,
-    folder: TempDir,
+/// A filter that blocks `blocked.example`.
+fn filter() -> Running {
+    let config = ("nxdp.toml", "[[list]]\npath = \"ads.txt\"\n");
+    let files = [config, ("ads.txt", "||blocked.example^\n")];
+    Running::start(&files, &["--config", "nxdp.toml"])
 }
 
-impl Show {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("nxdp.toml");
-        fs::write(&path, "[[list]]\npath = \"ads.txt\"\n").unwrap();
-        fs::write(folder.path().join("ads.txt"), "||blocked.example^\n").unwrap();
-        let lab = Lab::new().unwrap();
-        let responder = lab.start_responder().unwrap();
-        let arguments = ["--config", path.to_str().unwrap()];
-        let filter = Filter::start(&lab, folder.path(), &arguments).unwrap();
-        Self {
-            filter,
-            lab,
-            _responder: responder,
-            folder,
-        }
-    }
+/// Waits until a reload failed for this reason, with the list in force as it was.
+fn fails(show: &Running, why: &str) {
+    let failed = |status: &Value| {
+        status["last_error"]
+            .as_str()
+            .is_some_and(|e| e.contains(why))
+    };
+    let status = show.filter.wait_for_status(why, failed).unwrap();
+    assert_eq!(status["names"], 1, "{status}");
+    show.assert_blocked("blocked.example");
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+/// Puts a good list in place, and waits until it is in force.
+fn recovers(show: &Running, name: &str) {
+    show.replace("ads.txt", &format!("||blocked.example^\n||{name}^\n"));
+    let end = Instant::now() + SOON;
+    while show.rcode(name) != ResponseCode::NXDomain {
+        assert!(Instant::now() < end, "{:?}", show.filter.status());
+        thread::sleep(Duration::from_millis(50));
     }
-
-    fn hang_up(&self) {
-        self.filter.process().signal(Signal::SIGHUP).unwrap();
-    }
-
-    /// Waits until a reload failed for this reason, with the list in force as it was.
-    fn fails(&self, why: &str) {
-        let failed = |status: &Value| {
-            status["last_error"]
-                .as_str()
-                .is_some_and(|e| e.contains(why))
-        };
-        let status = self.filter.wait_for_status(why, failed).unwrap();
-        assert_eq!(status["names"], 1, "{status}");
-        self.assert_blocked("blocked.example");
-    }
-
-    /// Puts a good list in place, and waits until it is in force.
-    fn recovers(&self, name: &str) {
-        let new = self.path("new");
-        fs::write(&new, format!("||blocked.example^\n||{name}^\n")).unwrap();
-        fs::rename(new, self.path("ads.txt")).unwrap();
-        let end = Instant::now() + SOON;
-        while self.rcode(name) != ResponseCode::NXDomain {
-            assert!(Instant::now() < end, "{:?}", self.filter.status());
-            thread::sleep(Duration::from_millis(50));
-        }
-        fs::write(self.path("ads.txt"), "||blocked.example^\n").unwrap();
-        let is_back = |status: &Value| status["names"] == 1;
-        self.filter
-            .wait_for_status("the list before", is_back)
-            .unwrap();
-    }
-
-    fn rcode(&self, name: &str) -> ResponseCode {
-        let query = Query::new(name, RecordType::A).unwrap();
-        self.lab.ask_v4(&query).unwrap().rcode()
-    }
-
-    fn assert_blocked(&self, name: &str) {
-        assert_eq!(self.rcode(name), ResponseCode::NXDomain, "{name}");
-    }
+    show.write("ads.txt", "||blocked.example^\n");
+    let is_back = |status: &Value| status["names"] == 1;
+    show.filter
+        .wait_for_status("the list before", is_back)
+        .unwrap();
 }
 
 #[test]
 fn a_list_that_turns_into_something_else_keeps_no_other_from_being_read() {
-    let show = Show::start();
+    let show = filter();
     let list = show.path("ads.txt");
     fs::remove_file(&list).unwrap();
     nix::unistd::mkfifo(&list, Mode::S_IRWXU).unwrap();
     show.hang_up();
-    show.fails("it is a pipe, and nothing came for 10 s");
-    show.recovers("after-pipe.example");
+    fails(&show, "it is a pipe, and nothing came for 10 s");
+    recovers(&show, "after-pipe.example");
 
     fs::remove_file(&list).unwrap();
     fs::create_dir(&list).unwrap();
     show.hang_up();
-    show.fails("it is a folder");
+    fails(&show, "it is a folder");
     fs::remove_dir(&list).unwrap();
-    show.recovers("after-folder.example");
+    recovers(&show, "after-folder.example");
 
     fs::remove_file(&list).unwrap();
     std::os::unix::fs::symlink("ads.txt", &list).unwrap();
     show.hang_up();
-    show.fails("ads.txt");
+    fails(&show, "ads.txt");
     fs::remove_file(&list).unwrap();
-    show.recovers("after-loop.example");
+    recovers(&show, "after-loop.example");
 
     let garbage = |n: u32| format!("{n} ][ not \u{7f} a rule {{{n}}}\n");
     fs::write(&list, (0..10_000).map(garbage).collect::<String>()).unwrap();
     show.hang_up();
-    show.fails("ads.txt");
-    show.recovers("after-garbage.example");
+    fails(&show, "ads.txt");
+    recovers(&show, "after-garbage.example");
 }
 
 #[test]
 fn a_configuration_that_vanishes_changes_nothing() {
-    let show = Show::start();
+    let show = filter();
     let config = show.path("nxdp.toml");
     let kept = fs::read(&config).unwrap();
     fs::remove_file(&config).unwrap();
     show.hang_up();
-    show.fails("No such file");
+    fails(&show, "No such file");
     fs::create_dir(&config).unwrap();
     show.hang_up();
-    show.fails("is a directory");
+    fails(&show, "is a directory");
     fs::remove_dir(&config).unwrap();
     nix::unistd::mkfifo(&config, Mode::S_IRWXU).unwrap();
     show.hang_up();
-    show.fails("nothing came for 10 s");
+    fails(&show, "nothing came for 10 s");
     fs::remove_file(&config).unwrap();
     fs::write(&config, kept).unwrap();
     show.hang_up();
     let is_well = |status: &Value| status["last_error"].is_null();
     show.filter.wait_for_status("the reload", is_well).unwrap();
-    show.recovers("after-all.example");
+    recovers(&show, "after-all.example");
 }
 
 #[test]
 fn a_storm_of_hangups_is_a_few_reloads() {
-    let show = Show::start();
+    let show = filter();
     let before = show.filter.status().unwrap()["reloads"]["done"]
         .as_u64()
         .unwrap();
@@ -153,7 +112,7 @@ fn a_storm_of_hangups_is_a_few_reloads() {
         show.hang_up();
     }
     show.assert_blocked("blocked.example");
-    show.recovers("after-storm.example");
+    recovers(&show, "after-storm.example");
     let status = show.filter.status().unwrap();
     let reloads = status["reloads"]["done"].as_u64().unwrap() - before;
     assert!((1..200).contains(&reloads), "{status}");

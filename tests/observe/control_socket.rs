@@ -3,106 +3,67 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    os::unix::net::UnixStream,
     path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use hickory_proto::{op::ResponseCode, rr::RecordType};
-use nxdp_lab::{
-    filter::{self, Filter},
-    lab::Lab,
-    process::Stream,
-    query::Query,
-    responder::Responder,
-};
-use tempfile::TempDir;
+use nxdp_lab::{filter::binary, lab::Lab, process::Stream, running::Running};
 
 const SOON: Duration = Duration::from_secs(20);
 /// Clients of one user that are answered at a time.
 const PLACES: usize = 64;
 
 /// A filter that blocks `blocked.example`, whose socket the group `bin` may use.
-struct Show {
-    filter: Filter,
-    lab: Lab,
-    _responder: Responder,
-    folder: TempDir,
+fn filter() -> Running {
+    let config = "[[list]]\npath = \"ads.txt\"\n[control]\ngroup = \"bin\"\n";
+    let files = [("ads.txt", "||blocked.example^\n"), ("nxdp.toml", config)];
+    Running::start(&files, &["--config", "nxdp.toml"])
 }
 
-impl Show {
-    fn start(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Whoever may look into the folder of the socket decides nothing here.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(folder.path().join("ads.txt"), "||blocked.example^\n").unwrap();
-        let path = folder.path().join("nxdp.toml");
-        let config = format!("[[list]]\npath = \"ads.txt\"\n[control]\n{config}");
-        fs::write(&path, config).unwrap();
-        let lab = Lab::new().unwrap();
-        let responder = lab.start_responder().unwrap();
-        let arguments = ["--config", path.to_str().unwrap()];
-        let filter = Filter::start(&lab, folder.path(), &arguments).unwrap();
-        Self {
-            filter,
-            lab,
-            _responder: responder,
-            folder,
-        }
-    }
+fn connect(show: &Running) -> UnixStream {
+    let stream = UnixStream::connect(show.filter.socket()).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_write_timeout(Some(SOON)).unwrap();
+    stream
+}
 
-    fn assert_filters(&self) {
-        let query = Query::new("blocked.example", RecordType::A).unwrap();
-        assert_eq!(
-            self.lab.ask_v4(&query).unwrap().rcode(),
-            ResponseCode::NXDomain
-        );
-    }
+/// What is answered to these bytes, whether they were taken to their end or not.
+fn answer_to(show: &Running, bytes: &[u8]) -> String {
+    let mut stream = connect(show);
+    let _taken = stream.write_all(bytes);
+    let mut line = String::new();
+    let _read = BufReader::new(stream).read_line(&mut line);
+    line
+}
 
-    fn connect(&self) -> UnixStream {
-        let stream = UnixStream::connect(self.filter.socket()).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        stream.set_write_timeout(Some(SOON)).unwrap();
-        stream
+/// `nxdp status` as a user of the group; its exit code and what it said.
+fn status_as_games(show: &Running) -> (Option<i32>, String) {
+    // Where another user may execute it.
+    let copy = show.folder.path().join("nxdp");
+    if !copy.exists() {
+        nxdp_lab::process::copy_program(&binary().unwrap(), &copy).unwrap();
     }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "games", "--regid", "bin", "--clear-groups"]);
+    command.arg(copy).args(["status", "--socket"]);
+    let output = command.arg(show.filter.socket()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
 
-    /// What is answered to these bytes, whether they were taken to their end or not.
-    fn answer_to(&self, bytes: &[u8]) -> String {
-        let mut stream = self.connect();
-        let _taken = stream.write_all(bytes);
-        let mut line = String::new();
-        let _read = BufReader::new(stream).read_line(&mut line);
-        line
-    }
-
-    /// `nxdp status` as a user of the group; its exit code and what it said.
-    fn status_as_games(&self) -> (Option<i32>, String) {
-        // Where another user may execute it.
-        let copy = self.folder.path().join("nxdp");
-        if !copy.exists() {
-            nxdp_lab::process::copy_program(&filter::binary().unwrap(), &copy).unwrap();
-        }
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", "games", "--regid", "bin", "--clear-groups"]);
-        command.arg(copy).args(["status", "--socket"]);
-        let output = command.arg(self.filter.socket()).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), said)
-    }
-
-    fn descriptors(&self) -> usize {
-        let id = self.filter.process().id();
-        fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
-    }
+fn descriptors(show: &Running) -> usize {
+    let id = show.filter.process().id();
+    fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
 }
 
 #[test]
 fn a_thousand_silent_clients_of_one_user_keep_out_nobody_else() {
-    let show = Show::start("group = \"bin\"\n");
-    let before = show.descriptors();
-    let silent: Vec<UnixStream> = (0..1000).map(|_| show.connect()).collect();
+    let show = filter();
+    let before = descriptors(&show);
+    let silent: Vec<UnixStream> = (0..1000).map(|_| connect(&show)).collect();
     // Those that were turned away are told so, and at once.
     thread::sleep(Duration::from_secs(1));
     let mut turned_away = 0;
@@ -114,17 +75,17 @@ fn a_thousand_silent_clients_of_one_user_keep_out_nobody_else() {
     }
     assert!(turned_away >= 1000 - 2 * PLACES, "{turned_away}");
     assert!(
-        show.descriptors() <= before + PLACES + 8,
+        descriptors(&show) <= before + PLACES + 8,
         "{}",
-        show.descriptors()
+        descriptors(&show)
     );
     assert_eq!(
-        show.status_as_games().0,
+        status_as_games(&show).0,
         Some(0),
         "{:?}",
-        show.status_as_games()
+        status_as_games(&show)
     );
-    show.assert_filters();
+    show.assert_blocked("blocked.example");
     // Who says nothing is cut off.
     let end = Instant::now() + SOON;
     while show.filter.status().is_err() {
@@ -136,7 +97,7 @@ fn a_thousand_silent_clients_of_one_user_keep_out_nobody_else() {
 
 #[test]
 fn garbage_is_answered_with_what_is_wrong_with_it() {
-    let show = Show::start("group = \"bin\"\n");
+    let show = filter();
     let deep = format!("{{\"version\":1,\"verb\":{}\n", "[".repeat(100_000));
     let cases: [(&[u8], &str); 7] = [
         (b"\n", "parse the request"),
@@ -154,19 +115,19 @@ fn garbage_is_answered_with_what_is_wrong_with_it() {
         (deep.as_bytes(), "parse the request"),
     ];
     for (request, needle) in cases {
-        let answer = show.answer_to(request);
+        let answer = answer_to(&show, request);
         assert!(answer.starts_with("{\"error\":"), "{answer}");
         assert!(answer.contains(needle), "{needle}: {answer}");
     }
     show.filter.status().unwrap();
-    show.assert_filters();
+    show.assert_blocked("blocked.example");
 }
 
 #[test]
 fn a_request_without_end_is_cut_where_its_sender_has_no_more_room() {
-    let show = Show::start("group = \"bin\"\n");
+    let show = filter();
     // Who may change something may say much, as there are thousands of overrides.
-    let answer = show.answer_to(&vec![b'x'; 40 << 20]);
+    let answer = answer_to(&show, &vec![b'x'; 40 << 20]);
     assert!(answer.contains("longer than 33554432 bytes"), "{answer}");
     // Who may only read has nothing long to say.
     let mut command = Command::new("setpriv");
@@ -180,13 +141,13 @@ fn a_request_without_end_is_cut_where_its_sender_has_no_more_room() {
     let answer = String::from_utf8_lossy(&output.stdout);
     assert!(answer.contains("longer than 16384 bytes"), "{output:?}");
     show.filter.status().unwrap();
-    show.assert_filters();
+    show.assert_blocked("blocked.example");
 }
 
 #[test]
 fn clients_that_never_read_their_answers_lose_their_places() {
-    let show = Show::start("group = \"bin\"\n");
-    let mut deaf: Vec<UnixStream> = (0..PLACES).map(|_| show.connect()).collect();
+    let show = filter();
+    let mut deaf: Vec<UnixStream> = (0..PLACES).map(|_| connect(&show)).collect();
     for stream in &mut deaf {
         stream
             .write_all(b"{\"version\":1,\"verb\":\"metrics\"}\n")
@@ -197,7 +158,7 @@ fn clients_that_never_read_their_answers_lose_their_places() {
         assert!(Instant::now() < end, "the places are not free again");
         thread::sleep(Duration::from_millis(100));
     }
-    show.assert_filters();
+    show.assert_blocked("blocked.example");
     drop(deaf);
 }
 
@@ -249,7 +210,7 @@ fn what_is_no_socket_is_not_replaced_by_one() {
     let list = folder.path().join("ads.txt");
     fs::write(&list, "||blocked.example^\n").unwrap();
     let run = |socket: &Path| {
-        let mut command = Command::new(filter::binary().unwrap());
+        let mut command = Command::new(binary().unwrap());
         command.args(["run", "-i", "lan0", "--socket"]).arg(socket);
         let mut process = lab.router().spawn({
             command.arg("-l").arg(&list);

@@ -14,98 +14,56 @@ use std::{
 
 use hickory_proto::rr::RecordType;
 use nix::sys::signal::Signal;
-use nxdp_lab::{
-    filter::Filter,
-    lab::{self, Lab},
-    process::Process,
-    query::Query,
-    responder::Responder,
-};
+use nxdp_lab::{lab, process::Process, query::Query, running::Running};
 use serde_json::Value;
-use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// A lab, a filter that blocks `blocked.example`, and the folder of its files.
-struct Show {
-    filter: Filter,
-    lab: Lab,
-    _responder: Responder,
-    folder: TempDir,
+/// A filter that blocks `blocked.example`, with this configuration besides the list.
+fn filter(config: &str) -> Running {
+    let config = format!("[[list]]\npath = \"ads.txt\"\ncategory = \"nuisance\"\n{config}");
+    let files = [("ads.txt", "||blocked.example^\n"), ("nxdp.toml", &*config)];
+    Running::start_warm(&files, &["--config", "nxdp.toml"])
 }
 
-impl Show {
-    /// Starts it with this configuration besides the list.
-    fn start(config: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("ads.txt"), "||blocked.example^\n").unwrap();
-        let config = format!(
-            "[[list]]\npath = \"ads.txt\"\ncategory = \"nuisance\"\n{}",
-            config.replace("FOLDER", folder.path().to_str().unwrap())
-        );
-        let path = folder.path().join("nxdp.toml");
-        fs::write(&path, config).unwrap();
-        let lab = Lab::new().unwrap();
-        let responder = lab.start_responder().unwrap();
-        for server in [lab::DNS_V4, lab::DNS_V6] {
-            // Before the filter is there: neighbours are known, and no counter has seen it.
-            let warm = Query::new("warm.example", RecordType::A).unwrap();
-            warm.ask_from(lab.client(), server).unwrap();
+/// Sends queries as fast as they go and waits for no answer.
+fn flood(show: &Running, name: &str, count: u64) {
+    let query = Query::new(name, RecordType::A).unwrap();
+    let bytes = query.to_bytes(7);
+    let send = || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        for _ in 0..count {
+            socket.send_to(&bytes, lab::DNS_V4).unwrap();
         }
-        let arguments = ["--config", path.to_str().unwrap()];
-        let filter = Filter::start(&lab, folder.path(), &arguments).unwrap();
-        Self {
-            filter,
-            lab,
-            _responder: responder,
-            folder,
+    };
+    show.lab.client().run(send).unwrap();
+}
+
+/// The query log when it has `count` lines.
+fn log_of(show: &Running, count: usize) -> Vec<Value> {
+    let end = Instant::now() + SOON;
+    loop {
+        let lines = show.filter.log(&[]).unwrap();
+        if lines.len() >= count {
+            assert_eq!(lines.len(), count, "{lines:#?}");
+            return lines;
         }
+        assert!(Instant::now() < end, "{count} lines, not {lines:#?}");
+        thread::sleep(Duration::from_millis(20));
     }
+}
 
-    fn ask(&self, name: &str) {
-        let query = Query::new(name, RecordType::A).unwrap();
-        self.lab.ask_v4(&query).unwrap();
-    }
-
-    /// Sends queries as fast as they go and waits for no answer.
-    fn flood(&self, name: &str, count: u64) {
-        let query = Query::new(name, RecordType::A).unwrap();
-        let bytes = query.to_bytes(7);
-        let send = || {
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-            for _ in 0..count {
-                socket.send_to(&bytes, lab::DNS_V4).unwrap();
-            }
-        };
-        self.lab.client().run(send).unwrap();
-    }
-
-    /// The query log when it has `count` lines.
-    fn log_of(&self, count: usize) -> Vec<Value> {
-        let end = Instant::now() + SOON;
-        loop {
-            let lines = self.filter.log(&[]).unwrap();
-            if lines.len() >= count {
-                assert_eq!(lines.len(), count, "{lines:#?}");
-                return lines;
-            }
-            assert!(Instant::now() < end, "{count} lines, not {lines:#?}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn http(&self, address: &str, request: &str) -> std::io::Result<String> {
-        let address: SocketAddr = address.parse().unwrap();
-        let converse = || {
-            let mut stream = TcpStream::connect_timeout(&address, SOON)?;
-            stream.set_read_timeout(Some(SOON))?;
-            stream.write_all(request.as_bytes())?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        self.lab.router().run(converse).unwrap()
-    }
+fn http(show: &Running, address: &str, request: &str) -> std::io::Result<String> {
+    let address: SocketAddr = address.parse().unwrap();
+    let converse = || {
+        let mut stream = TcpStream::connect_timeout(&address, SOON)?;
+        stream.set_read_timeout(Some(SOON))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    show.lab.router().run(converse).unwrap()
 }
 
 /// The samples of a text by name and labels, as they stand there.
@@ -116,7 +74,7 @@ fn samples(text: &str) -> BTreeMap<&str, &str> {
 
 #[test]
 fn metrics_say_what_became_of_queries_on_the_socket_and_over_http() {
-    let show = Show::start("[metrics]\nlisten = \"127.0.0.1:9153\"\n");
+    let show = filter("[metrics]\nlisten = \"127.0.0.1:9153\"\n");
     for _ in 0..3 {
         show.ask("www.blocked.example");
     }
@@ -147,7 +105,7 @@ fn metrics_say_what_became_of_queries_on_the_socket_and_over_http() {
         assert_eq!(told.get(sample), Some(&value), "{sample} in\n{text}");
     }
     let get = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n";
-    let answer = show.http("127.0.0.1:9153", get).unwrap();
+    let answer = http(&show, "127.0.0.1:9153", get).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
     assert!(
@@ -162,7 +120,7 @@ fn metrics_say_what_became_of_queries_on_the_socket_and_over_http() {
 
 #[test]
 fn http_takes_nothing_but_reading_metrics_on_loopback() {
-    let show = Show::start("[metrics]\nlisten = \"127.0.0.1:9153\"\n");
+    let show = filter("[metrics]\nlisten = \"127.0.0.1:9153\"\n");
     for (request, status) in [
         (
             "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
@@ -172,7 +130,7 @@ fn http_takes_nothing_but_reading_metrics_on_loopback() {
         ("GET /../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
         ("nonsense\r\n\r\n", "400"),
     ] {
-        let answer = show.http("127.0.0.1:9153", request).unwrap();
+        let answer = http(&show, "127.0.0.1:9153", request).unwrap();
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status}")),
             "{request}: {answer}"
@@ -187,7 +145,7 @@ fn http_takes_nothing_but_reading_metrics_on_loopback() {
     let asked = Instant::now();
     show.ask("www.blocked.example");
     let get = "HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
-    let answer = show.http("127.0.0.1:9153", get).unwrap();
+    let answer = http(&show, "127.0.0.1:9153", get).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(
         asked.elapsed() < Duration::from_secs(3),
@@ -195,13 +153,13 @@ fn http_takes_nothing_but_reading_metrics_on_loopback() {
         asked.elapsed()
     );
     drop(idle);
-    let elsewhere = show.http("10.53.1.1:9153", get).unwrap_err();
+    let elsewhere = http(&show, "10.53.1.1:9153", get).unwrap_err();
     assert_eq!(elsewhere.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 #[test]
 fn by_default_nobody_is_told_who_asked_for_what() {
-    let mut show = Show::start("");
+    let mut show = filter("");
     show.ask("www.blocked.example");
     show.ask("clean.example");
     let refused = show.filter.command(&["log", "--follow"]).output().unwrap();
@@ -221,12 +179,12 @@ fn by_default_nobody_is_told_who_asked_for_what() {
 
 #[test]
 fn the_log_of_blocked_queries_tells_who_what_and_why() {
-    let show = Show::start("[log]\nqueries = \"blocked\"\n");
+    let show = filter("[log]\nqueries = \"blocked\"\n");
     show.ask("clean.example");
     let query = Query::new("www.blocked.example", RecordType::AAAA).unwrap();
     show.lab.ask_v4(&query.clone().mixed_case()).unwrap();
     show.lab.ask_v6(&query).unwrap();
-    let lines = show.log_of(2);
+    let lines = log_of(&show, 2);
     for (line, client, server) in [
         (&lines[0], "10.53.1.2", "10.53.2.53"),
         (&lines[1], "fd00:53:1::2", "fd00:53:2::53"),
@@ -258,12 +216,12 @@ fn the_log_of_blocked_queries_tells_who_what_and_why() {
 
 #[test]
 fn the_log_of_all_queries_tells_of_those_that_pass_and_can_leave_them_out() {
-    let show = Show::start("[log]\nqueries = \"all\"\n");
+    let show = filter("[log]\nqueries = \"all\"\n");
     let follow = show.filter.command(&["log", "--follow", "--json"]);
     let follow = show.lab.router().spawn(follow).unwrap();
     show.ask("clean.example");
     show.ask("www.blocked.example");
-    let lines = show.log_of(2);
+    let lines = log_of(&show, 2);
     assert_eq!(lines[0]["outcome"], "passed");
     assert_eq!(lines[0]["reason"], "pass_no_rule");
     assert_eq!(lines[0].get("list"), None);
@@ -351,10 +309,10 @@ fn clients_of_an_unfiltered_policy_are_not_logged() {
 #[test]
 fn a_sample_holds_some_of_what_passes_and_all_that_is_blocked() {
     const EACH: u64 = 600;
-    let show = Show::start("[log]\nqueries = \"all\"\nsample = 10\n");
+    let show = filter("[log]\nqueries = \"all\"\nsample = 10\n");
     // All of it would fit into the ring.
-    show.flood("clean.example", EACH);
-    show.flood("www.blocked.example", EACH);
+    flood(&show, "clean.example", EACH);
+    flood(&show, "www.blocked.example", EACH);
     let end = Instant::now() + SOON;
     loop {
         let stats = show.filter.stats().unwrap();
@@ -375,12 +333,11 @@ fn a_sample_holds_some_of_what_passes_and_all_that_is_blocked() {
 
 #[test]
 fn truncated_addresses_are_all_that_is_told_of_a_client() {
-    let show =
-        Show::start("[log]\nqueries = \"blocked\"\ntruncate_ipv4 = 24\ntruncate_ipv6 = 48\n");
+    let show = filter("[log]\nqueries = \"blocked\"\ntruncate_ipv4 = 24\ntruncate_ipv6 = 48\n");
     let query = Query::new("www.blocked.example", RecordType::A).unwrap();
     show.lab.ask_v4(&query).unwrap();
     show.lab.ask_v6(&query).unwrap();
-    let lines = show.log_of(2);
+    let lines = log_of(&show, 2);
     assert_eq!(lines[0]["client"], "10.53.1.0");
     assert_eq!(lines[1]["client"], "fd00:53:1::");
     assert!(
@@ -393,16 +350,16 @@ fn truncated_addresses_are_all_that_is_told_of_a_client() {
 #[test]
 fn what_the_ring_could_not_take_is_counted_and_told_and_verdicts_do_not_depend_on_it() {
     const QUERIES: u64 = 4000;
-    let show = Show::start("[log]\nqueries = \"blocked\"\n");
+    let show = filter("[log]\nqueries = \"blocked\"\n");
     show.ask("first.blocked.example");
-    show.log_of(1);
+    log_of(&show, 1);
     let follow = show.filter.command(&["log", "--follow", "--json"]);
     let follow = show.lab.router().spawn(follow).unwrap();
     follow
         .wait_for_line(0, "first.blocked.example", SOON)
         .unwrap();
     show.filter.process().stop(SOON).unwrap();
-    show.flood("flood.blocked.example", QUERIES);
+    flood(&show, "flood.blocked.example", QUERIES);
     // The kernel judges on while the process is stopped.
     show.ask("stopped.blocked.example");
     show.filter.process().signal(Signal::SIGCONT).unwrap();
@@ -425,10 +382,9 @@ fn what_the_ring_could_not_take_is_counted_and_told_and_verdicts_do_not_depend_o
 
 #[test]
 fn counts_and_log_go_on_when_the_table_grows() {
-    let show =
-        Show::start("[log]\nqueries = \"blocked\"\n[guard]\nmax_growth_percent = 100000000\n");
+    let show = filter("[log]\nqueries = \"blocked\"\n[guard]\nmax_growth_percent = 100000000\n");
     show.ask("www.blocked.example");
-    show.log_of(1);
+    log_of(&show, 1);
     let before = show.filter.status().unwrap();
     let mut list = String::from("||blocked.example^\n");
     for number in 0..200_000 {
@@ -447,7 +403,7 @@ fn counts_and_log_go_on_when_the_table_grows() {
     assert!(after["table_bytes"].as_u64() > before["table_bytes"].as_u64());
     assert_eq!(after["reloads"]["done"], 1);
     show.ask("n7.other.example");
-    let lines = show.log_of(2);
+    let lines = log_of(&show, 2);
     assert_eq!(lines[1]["generation"], 2, "{lines:#?}");
     let stats = show.filter.stats().unwrap();
     assert_eq!(stats["lists"]["ads"], 2, "{stats}");
@@ -479,7 +435,7 @@ fn assert_is_query(line: &str, name: &str) {
 #[test]
 fn another_reader_understands_the_dnstap_file() {
     let config = "[log]\nqueries = \"blocked\"\ntruncate_ipv4 = 24\ndnstap_file = \"tap.fstrm\"\n";
-    let mut show = Show::start(config);
+    let mut show = filter(config);
     show.ask("www.blocked.example");
     show.ask("clean.example");
     show.ask("Mixed.Blocked.Example");
@@ -501,9 +457,8 @@ fn another_reader_understands_the_dnstap_file() {
 
 #[test]
 fn another_reader_takes_dnstap_from_the_socket_also_when_it_comes_late() {
-    let mut show = Show::start(
-        "[log]\nqueries = \"blocked\"\ntruncate_ipv4 = 24\ndnstap_socket = \"tap.sock\"\n",
-    );
+    let mut show =
+        filter("[log]\nqueries = \"blocked\"\ntruncate_ipv4 = 24\ndnstap_socket = \"tap.sock\"\n");
     show.ask("early.blocked.example");
     let (socket, captured) = (
         show.folder.path().join("tap.sock"),
@@ -542,8 +497,8 @@ fn a_reader_that_hangs_costs_lines_and_nothing_else() {
         "[log]\nqueries = \"blocked\"\ndnstap_socket = {:?}\n",
         socket.to_str().unwrap()
     );
-    let mut show = Show::start(&config);
-    show.flood("flood.blocked.example", 10_000);
+    let mut show = filter(&config);
+    flood(&show, "flood.blocked.example", 10_000);
     show.ask("www.blocked.example");
     let end = Instant::now() + SOON;
     loop {
@@ -553,7 +508,7 @@ fn a_reader_that_hangs_costs_lines_and_nothing_else() {
             break;
         }
         assert!(Instant::now() < end, "nothing is lost: {tap}");
-        show.flood("flood.blocked.example", 1000);
+        flood(&show, "flood.blocked.example", 1000);
         thread::sleep(Duration::from_millis(50));
     }
     show.filter

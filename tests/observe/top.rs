@@ -2,53 +2,20 @@
 
 use std::process::Command;
 
-use hickory_proto::rr::RecordType;
 use nix::sys::signal::Signal;
-use nxdp_lab::{
-    filter::{self, Filter},
-    lab::Lab,
-    query::Query,
-    responder::Responder,
-    terminal::Terminal,
-};
-use tempfile::TempDir;
+use nxdp_lab::{filter::binary, running::Running, terminal::Terminal};
 
-/// A filter with one list and the query log on.
-struct Show {
-    filter: Filter,
-    lab: Lab,
-    _responder: Responder,
-    _folder: TempDir,
+/// A filter with one list, and the query log as is said.
+fn filter(log: &str) -> Running {
+    let arguments = ["--log", log, "--list", "ads.txt"];
+    Running::start(&[("ads.txt", "||blocked.example^\n")], &arguments)
 }
 
-impl Show {
-    fn start(log: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let list = folder.path().join("ads.txt");
-        std::fs::write(&list, "||blocked.example^\n").unwrap();
-        let lab = Lab::new().unwrap();
-        let responder = lab.start_responder().unwrap();
-        let arguments = ["--log", log, "--list", list.to_str().unwrap()];
-        let filter = Filter::start(&lab, folder.path(), &arguments).unwrap();
-        Self {
-            filter,
-            lab,
-            _responder: responder,
-            _folder: folder,
-        }
-    }
-
-    fn top(&self, columns: u16, rows: u16) -> Terminal {
-        let top = Terminal::run(self.filter.command(&["top"]), columns, rows).unwrap();
-        top.wait_for("the first screen", |rows| rows[0].contains("generation 1"))
-            .unwrap();
-        top
-    }
-
-    fn ask(&self, name: &str) {
-        let query = Query::new(name, RecordType::A).unwrap();
-        self.lab.ask_v4(&query).unwrap();
-    }
+fn top_of(show: &Running, columns: u16, rows: u16) -> Terminal {
+    let top = Terminal::run(show.filter.command(&["top"]), columns, rows).unwrap();
+    top.wait_for("the first screen", |rows| rows[0].contains("generation 1"))
+        .unwrap();
+    top
 }
 
 fn has(rows: &[String], words: &[&str]) -> bool {
@@ -66,8 +33,8 @@ fn assert_given_back(top: &Terminal) {
 
 #[test]
 fn it_shows_verdicts_lists_names_and_clients_in_eighty_by_twenty_four() {
-    let show = Show::start("all");
-    let mut top = show.top(80, 24);
+    let show = filter("all");
+    let mut top = top_of(&show, 80, 24);
     assert!(top.is_raw().unwrap() && top.is_on_alternate_screen());
     for _ in 0..3 {
         show.ask("www.blocked.example");
@@ -98,9 +65,9 @@ fn it_shows_verdicts_lists_names_and_clients_in_eighty_by_twenty_four() {
 
 #[test]
 fn without_the_query_log_it_says_how_to_turn_it_on() {
-    let show = Show::start("off");
+    let show = filter("off");
     show.ask("www.blocked.example");
-    let mut top = show.top(200, 50);
+    let mut top = top_of(&show, 200, 50);
     let rows = top
         .wait_for("the hint", |rows| has(rows, &["--log blocked"]))
         .unwrap();
@@ -113,8 +80,8 @@ fn without_the_query_log_it_says_how_to_turn_it_on() {
 
 #[test]
 fn it_tells_when_the_filter_ends_and_a_signal_gives_the_terminal_back() {
-    let mut show = Show::start("blocked");
-    let mut top = show.top(80, 24);
+    let mut show = filter("blocked");
+    let mut top = top_of(&show, 80, 24);
     let end = show.filter.process_mut();
     end.end(Signal::SIGTERM, std::time::Duration::from_secs(10))
         .unwrap();
@@ -130,7 +97,7 @@ fn it_tells_when_the_filter_ends_and_a_signal_gives_the_terminal_back() {
 #[test]
 fn in_a_pipe_and_without_a_filter_it_fails_before_it_touches_the_terminal() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(filter::binary().unwrap());
+    let mut command = Command::new(binary().unwrap());
     command.args(["top", "--socket"]);
     command.arg(folder.path().join("none.sock"));
     let mut top = Terminal::run(command, 80, 24).unwrap();
@@ -138,7 +105,7 @@ fn in_a_pipe_and_without_a_filter_it_fails_before_it_touches_the_terminal() {
     top.wait_for("the way out", |rows| has(rows, &["nxdp run"]))
         .unwrap();
     assert!(!top.is_on_alternate_screen());
-    let show = Show::start("off");
+    let show = filter("off");
     let piped = show.filter.command(&["top"]).output().unwrap();
     assert_eq!(piped.status.code(), Some(1));
     assert!(piped.stdout.is_empty());

@@ -56,7 +56,7 @@ const POLICIES: [(&str, &[&str]); 7] = [
 ];
 
 /// A lab with six clients and a resolver with three addresses.
-struct Show {
+struct Household {
     filter: Filter,
     lab: Lab,
     _responder: Responder,
@@ -84,7 +84,7 @@ fn resolvers() -> Vec<(SocketAddr, &'static str)> {
     resolvers
 }
 
-impl Show {
+impl Household {
     fn start(mode: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lab = Lab::new().unwrap();
@@ -277,7 +277,7 @@ fn wrong_verdicts(clients: &[Client<'_>]) -> (u64, Vec<String>) {
 }
 
 /// Rewrites lists, and lets overrides of a name that the table does not hold come and go.
-fn unrest(show: &Show, stop: &AtomicBool, rounds: &AtomicU64) {
+fn unrest(show: &Household, stop: &AtomicBool, rounds: &AtomicU64) {
     let mut serial = 0;
     while !stop.load(Ordering::Relaxed) {
         serial += 1;
@@ -300,7 +300,7 @@ fn unrest(show: &Show, stop: &AtomicBool, rounds: &AtomicU64) {
 const QUESTIONS: u64 = (14 * 3 + 6) * 5;
 
 fn the_table_of_verdicts_holds(mode: &str) {
-    let show = Show::start(mode);
+    let show = Household::start(mode);
     let clients = show.clients();
     let (asked, wrong) = wrong_verdicts(&clients);
     assert!(wrong.is_empty(), "{} of {asked}: {wrong:#?}", wrong.len());
@@ -352,7 +352,7 @@ fn the_table_of_verdicts_holds(mode: &str) {
 }
 
 /// Every policy was asked something, and those that block nothing blocked nothing.
-fn counts_add_up(show: &Show) {
+fn counts_add_up(show: &Household) {
     let counted = show.nxdp(&["stats", "--by", "policy", "--json"]);
     let mut counted: Value = serde_json::from_str(&counted).unwrap();
     assert_eq!(counted["version"], 1);

@@ -23,6 +23,7 @@ pub mod guest;
 pub mod host_tables;
 pub mod invariants;
 pub mod lab;
+pub mod length;
 pub mod list_server;
 pub mod mutate;
 pub mod namespace;

@@ -1,5 +1,7 @@
 //! Whatever happens to its processes, the filter filters: no query is lost, none is answered wrongly.
 //!
+//! A default run kills at some of the steps, a long one at every step.
+//!
 //! Each event happens while a client asks without a pause, for names that are blocked all the
 //! time and for others that never are. The table of what came of it is printed.
 
@@ -16,6 +18,7 @@ use nix::sys::signal::Signal;
 use nxdp_lab::{
     guest::{GUEST_INTERFACE, Guest},
     lab::LAN_INTERFACE,
+    length::short_or_long,
     process::Stream,
     show::{SENT_LEAST, SOON, Show, lab, list_of},
     steps::{Call, End, kill_when},
@@ -46,10 +49,10 @@ fn nothing_slips_through_when_the_daemon_ends_at_any_point() {
         kill_while_reading,
     );
     show.event(
-        "daemon killed at 20 moments from SIGHUP to the swap",
+        "daemon killed at moments from SIGHUP to the swap",
         kill_over_time,
     );
-    show.event("daemon killed at every step of a swap", kill_at_swap_steps);
+    show.event("daemon killed at steps of a swap", kill_at_swap_steps);
     show.event("swap after all that", Show::swap);
     show.conclude();
 }
@@ -75,14 +78,14 @@ fn kill_while_reading(show: &mut Show<'_>) {
 }
 
 fn kill_over_time(show: &mut Show<'_>) {
-    const MOMENTS: u32 = 20;
+    let moments = short_or_long(5, 20);
     let start = Instant::now();
     show.swap();
     let whole = start.elapsed();
-    for moment in 0..MOMENTS {
+    for moment in 0..moments {
         show.change_list();
         show.hang_up();
-        thread::sleep(whole * moment / MOMENTS);
+        thread::sleep(whole * moment / moments);
         show.end_daemon(Signal::SIGKILL);
         show.start_daemon();
         show.wait_for_list();
@@ -111,7 +114,7 @@ fn kill_at_swap_steps(show: &mut Show<'_>) {
         });
         assert!(matches!(end.unwrap(), End::Killed(_)));
         drop(daemon);
-        kills += 1;
+        kills += short_or_long(3, 1);
         show.start_daemon();
         show.wait_for_list();
     }
@@ -132,23 +135,23 @@ fn nothing_slips_through_when_the_filter_is_loaded_anew() {
         show.swap();
         assert!(show.roles.status().unwrap()["table_bytes"].as_u64() > before);
     });
-    show.event("nxdp load while the daemon swaps, 10 times", |show| {
-        for _ in 0..10 {
-            show.change_list();
-            show.hang_up();
-            show.roles.load(&[]).unwrap();
-            show.wait_for_list();
-        }
-    });
-    show.event("upgrade over another layout", upgrade);
-    show.event("nxdp load killed at every step", kill_at_load_steps);
     show.event(
-        "upgrade over another layout, killed at every step",
+        "nxdp load while the daemon swaps, again and again",
         |show| {
-            make_it_old(show);
-            kill_at_load_steps(show);
+            for _ in 0..short_or_long(3, 10) {
+                show.change_list();
+                show.hang_up();
+                show.roles.load(&[]).unwrap();
+                show.wait_for_list();
+            }
         },
     );
+    show.event("upgrade over another layout", upgrade);
+    show.event("nxdp load killed at its steps", kill_at_load_steps);
+    show.event("upgrade over another layout, killed at its steps", |show| {
+        make_it_old(show);
+        kill_at_load_steps(show);
+    });
     show.event("swap after all that", Show::swap);
     show.conclude();
 }
@@ -212,8 +215,8 @@ fn kill_at_load_steps(show: &mut Show<'_>) {
 /// Maps change hands one like the other: some of them will do.
 fn stride(call: Call) -> usize {
     match call {
-        Call::Give | Call::BpfMake => 5,
-        _ => 1,
+        Call::Give | Call::BpfMake => short_or_long(15, 5),
+        _ => short_or_long(4, 1),
     }
 }
 
@@ -251,8 +254,8 @@ fn nothing_slips_through_when_the_surroundings_fail() {
             &["-i", LAN_INTERFACE, "-i", GUEST_INTERFACE, "--watch"],
         ))
         .unwrap();
-    show.event("another interface deleted and added anew, 5 times", |_| {
-        for _ in 0..5 {
+    show.event("another interface deleted and added anew", |_| {
+        for _ in 0..short_or_long(2, 5) {
             guest.replug().unwrap();
             asks_in_vain(&guest);
         }

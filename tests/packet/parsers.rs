@@ -25,12 +25,15 @@ use nxdp_lab::{
     conformance::{self, BLOCKED, FREE},
     engines::{HostEngine, compile_texts},
     frame::UdpFrame,
+    length::short_or_long,
     mutate::{Random, mutate},
     reference::{self, Decision},
 };
 
 /// Messages that the test tries; NXDP_FRAMES asks for more.
 const MESSAGES: usize = 200_000;
+/// Messages of a short run.
+const SLICE: usize = 50_000;
 
 /// Why the filter passes what both libraries take for a plain question: they follow compression
 /// pointers in a question.
@@ -50,7 +53,8 @@ struct View {
 }
 
 fn messages() -> usize {
-    std::env::var("NXDP_FRAMES").map_or(MESSAGES, |count| count.parse().unwrap())
+    let usual = short_or_long(SLICE, MESSAGES);
+    std::env::var("NXDP_FRAMES").map_or(usual, |count| count.parse().unwrap())
 }
 
 #[test]

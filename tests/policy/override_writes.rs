@@ -16,10 +16,9 @@ use filter_user::{
     regime::{Outcome, Request},
 };
 use nix::sys::signal::Signal;
+use nxdp_lab::length::short_or_long;
 use rand::RngExt as _;
 
-/// How often the process is killed; a thousand in the ignored test.
-const KILLS: u32 = 200;
 const MANY: usize = 65_536;
 
 /// Names of one override write: all of them or none.
@@ -125,7 +124,9 @@ fn ask(socket: &Path, request: Request) -> Result<Outcome, control::Error> {
     }
 }
 
-fn no_write_is_lost_however_often_the_process_is_killed(kills: u32) {
+#[test]
+fn no_write_is_lost_and_none_is_half_there_however_often_the_process_is_killed() {
+    let kills = short_or_long(25, 1000);
     let mut show = Show::with_overrides("skb");
     let mut writer = Writer {
         held: BTreeSet::new(),
@@ -169,17 +170,6 @@ fn no_write_is_lost_however_often_the_process_is_killed(kills: u32) {
     assert!(writer.written > kills / 2, "too few writes to tell");
 }
 
-#[test]
-fn no_write_is_lost_and_none_is_half_there_after_two_hundred_kills() {
-    no_write_is_lost_however_often_the_process_is_killed(KILLS);
-}
-
-#[test]
-#[ignore = "takes minutes"]
-fn no_write_is_lost_and_none_is_half_there_after_a_thousand_kills() {
-    no_write_is_lost_however_often_the_process_is_killed(1000);
-}
-
 /// Asks for the first, a middle and the last name over and over; a name may change once only
 /// after all before it have, so a mixture would show.
 fn watch_for_mixtures(show: &Show, stop: &AtomicBool) -> u32 {
@@ -208,7 +198,7 @@ fn sixty_five_thousand_names_of_a_file_take_effect_at_once() {
     let text: String = (0..MANY).map(|number| many_name(number) + "\n").collect();
     fs::write(&file, text).unwrap();
     let stop = AtomicBool::new(false);
-    let rounds = 3;
+    let rounds = short_or_long(1, 3);
     let changes = thread::scope(|scope| {
         let watch = scope.spawn(|| watch_for_mixtures(&show, &stop));
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

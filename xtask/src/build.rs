@@ -19,6 +19,47 @@ use crate::{
     workspace::Workspace,
 };
 
+/// A binary of the workspace: its package and its name.
+pub(crate) type Binary = (&'static str, &'static str);
+
+/// What users run.
+pub(crate) const NXDP: Binary = ("filter-user", "nxdp");
+/// The lab's parts as commands.
+pub(crate) const LAB: Binary = ("nxdp-lab", "nxdp-lab");
+/// What asks the kernel.
+pub(crate) const PROBE: Binary = ("nxdp-lab", "nxdp-probe");
+/// What measures.
+pub(crate) const BENCH: Binary = ("nxdp-bench", "nxdp-bench");
+
+/// How userspace is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As users get it.
+    Release,
+    /// As tests do: quick to build.
+    Dev,
+}
+
+impl Profile {
+    /// The one of the binary that is here; where there is none, the one that is built sooner.
+    pub(crate) fn at_hand(workspace: &Workspace, (_, name): Binary) -> Self {
+        if Self::Release.binary(workspace, name).is_file() {
+            Self::Release
+        } else {
+            Self::Dev
+        }
+    }
+
+    /// Where a binary lies that was built like this.
+    pub(crate) fn binary(self, workspace: &Workspace, name: &str) -> PathBuf {
+        let folder = match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        };
+        workspace.target().join(folder).join(name)
+    }
+}
+
 /// What to build.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct BuildArgs {
@@ -33,7 +74,18 @@ pub(crate) struct BuildArgs {
 /// Builds everything a user runs.
 pub(crate) fn all(workspace: &Workspace, args: &BuildArgs) -> Result<()> {
     kernel_side(workspace, &args.features)?;
-    userspace(workspace, args.debug)
+    let profile = if args.debug {
+        Profile::Dev
+    } else {
+        Profile::Release
+    };
+    userspace(workspace, profile, &[NXDP])
+}
+
+/// Builds the eBPF programs and these binaries, and nothing else.
+pub(crate) fn binaries(workspace: &Workspace, profile: Profile, binaries: &[Binary]) -> Result<()> {
+    kernel_side(workspace, &[])?;
+    userspace(workspace, profile, binaries)
 }
 
 /// Builds the eBPF programs.
@@ -144,18 +196,14 @@ fn write_if_changed(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds userspace: everything but this tool itself.
-fn userspace(workspace: &Workspace, debug: bool) -> Result<()> {
+/// One call of cargo for all of them: their libraries are compiled once.
+fn userspace(workspace: &Workspace, profile: Profile, binaries: &[Binary]) -> Result<()> {
     let mut cargo = cargo(workspace);
-    cargo.args([
-        "build",
-        "--workspace",
-        "--exclude",
-        "filter-ebpf",
-        "--exclude",
-        "xtask",
-    ]);
-    if !debug {
+    cargo.arg("build");
+    for (package, binary) in binaries {
+        cargo.args(["--package", package, "--bin", binary]);
+    }
+    if profile == Profile::Release {
         cargo.arg("--release");
     }
     process::run(&mut cargo)
@@ -167,6 +215,11 @@ pub(crate) fn cargo(workspace: &Workspace) -> std::process::Command {
     cargo
         .current_dir(workspace.root())
         .env("CARGO_TARGET_DIR", workspace.target());
+    // What helps the next build of the same folder costs this one.
+    let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    if is_ci && std::env::var_os("CARGO_INCREMENTAL").is_none() {
+        cargo.env("CARGO_INCREMENTAL", "0");
+    }
     cargo
 }
 

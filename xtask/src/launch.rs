@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::{build, privilege, process, setup, workspace::Workspace};
+use crate::{
+    build::{self, Profile},
+    privilege, process, setup,
+    workspace::Workspace,
+};
 
 /// What to run.
 #[derive(Debug, Clone, Default, Args)]
@@ -41,15 +45,17 @@ pub(crate) struct BenchArgs {
 
 /// Builds, then becomes the demonstration or, with arguments, `nxdp`.
 pub(crate) fn run(workspace: &Workspace, args: &RunArgs) -> Result<()> {
-    build::all(workspace, &build::BuildArgs::default())?;
+    let profile = Profile::at_hand(workspace, build::NXDP);
     if !args.args.is_empty() {
+        build::binaries(workspace, profile, &[build::NXDP])?;
         // Asking for help or a verdict needs no root, and nxdp says itself when it does.
-        let mut nxdp = process::outer(workspace.release_binary("nxdp"));
+        let mut nxdp = process::outer(profile.binary(workspace, "nxdp"));
         return process::exec(nxdp.args(&args.args));
     }
+    build::binaries(workspace, profile, &[build::NXDP, build::LAB])?;
     setup::lab_tools()?;
     let purpose = "make network namespaces and load the filter into them";
-    let mut lab = privilege::as_root(&workspace.release_binary("nxdp-lab"), purpose)?;
+    let mut lab = privilege::as_root(&profile.binary(workspace, "nxdp-lab"), purpose)?;
     lab.arg("demo");
     for list in &args.list {
         if !list.is_file() {
@@ -62,9 +68,9 @@ pub(crate) fn run(workspace: &Workspace, args: &RunArgs) -> Result<()> {
 
 /// Builds, then becomes the measuring program.
 pub(crate) fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
-    build::all(workspace, &build::BuildArgs::default())?;
+    build::binaries(workspace, Profile::Release, &[build::NXDP, build::BENCH])?;
     setup::lab_tools()?;
-    let binary = workspace.release_binary("nxdp-bench");
+    let binary = Profile::Release.binary(workspace, "nxdp-bench");
     let purpose = "load programs and send packets through them";
     let part = match (&args.part, args.check) {
         (Some(part), _) => part.as_str(),

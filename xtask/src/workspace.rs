@@ -47,11 +47,6 @@ impl Workspace {
     pub(crate) fn toolchain(&self) -> PathBuf {
         self.target.join("ebpf-toolchain")
     }
-
-    /// A userspace binary of the release build.
-    pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
-        self.target.join("release").join(name)
-    }
 }
 
 fn target_folder(root: &Path) -> Result<PathBuf> {

@@ -53,6 +53,15 @@ pub(crate) fn ensure(workspace: &Workspace, compiler: &Compiler) -> Result<Linke
     })
 }
 
+/// Installs a bpf-linker where there is none at all. That needs no compiler for BPF, and so can be done
+/// while one is downloaded; [`ensure`] tries it out.
+pub(crate) fn ensure_any(workspace: &Workspace) -> Result<()> {
+    if candidates(workspace).is_empty() {
+        install(workspace, true)?;
+    }
+    Ok(())
+}
+
 /// Where a bpf-linker may be; cargo's folder counts also when it is not in `PATH`.
 fn candidates(workspace: &Workspace) -> Vec<PathBuf> {
     let mut found = vec![private_root(workspace).join("bin/bpf-linker")];
@@ -85,7 +94,7 @@ fn install(workspace: &Workspace, none_is_here: bool) -> Result<PathBuf> {
         ),
     };
     eprintln!(
-        "setup: installing bpf-linker {VERSION} into {} (about a minute): {why}",
+        "setup: installing bpf-linker {VERSION} into {} (less than a minute): {why}",
         folder.display()
     );
     let mut cargo = process::hermetic(process::cargo_binary());
@@ -97,6 +106,9 @@ fn install(workspace: &Workspace, none_is_here: bool) -> Result<PathBuf> {
         "--locked",
         "--quiet",
     ]);
+    // LLVM does its work, which is compiled already; its own profile has full debug information.
+    cargo.args(["--config", "profile.release.opt-level=0"]);
+    cargo.args(["--config", "profile.release.debug=false"]);
     if shared.is_none() {
         cargo
             .arg("--force")

@@ -12,6 +12,7 @@ mod stamp;
 mod tools;
 
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::Result;
 
@@ -73,7 +74,14 @@ pub(crate) fn toolchain(workspace: &Workspace) -> Result<Toolchain> {
     if let Some(toolchain) = stamp::load(workspace) {
         return Ok(toolchain);
     }
-    let compiler = compiler::ensure()?;
+    let compiler = thread::scope(|scope| {
+        let linker = scope.spawn(|| linker::ensure_any(workspace));
+        let compiler = compiler::ensure()?;
+        linker
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        anyhow::Ok(compiler)
+    })?;
     let linker = linker::ensure(workspace, &compiler)?;
     let toolchain = Toolchain { compiler, linker };
     stamp::save(workspace, &toolchain)?;

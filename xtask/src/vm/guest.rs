@@ -11,12 +11,16 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{initramfs::Initramfs, kernels::Kernel};
-use crate::{build, process, workspace::Workspace};
+use crate::{
+    build::{self, Binary, Profile},
+    process,
+    workspace::Workspace,
+};
 
 /// Test binaries that a machine runs.
 const TESTS: [&str; 2] = ["lab", "packet"];
 /// What was built, beside the tests.
-const BUILT: [&str; 3] = ["nxdp", "nxdp-lab", "nxdp-probe"];
+pub(super) const BUILT: [Binary; 3] = [build::NXDP, build::LAB, build::PROBE];
 /// Programs of this machine that the lab starts.
 const TOOLS: [&str; 3] = ["ip", "ethtool", "setpriv"];
 
@@ -31,8 +35,9 @@ impl Programs {
         let folder = workspace.target().join("vm");
         fs::create_dir_all(&folder).context("make the folder of the machines")?;
         let mut pack = Pack::new(folder.join("stripped"))?;
-        for name in BUILT {
-            pack.stripped(&workspace.release_binary(name), &format!("/bin/{name}"))?;
+        for (_, name) in BUILT {
+            let binary = Profile::Release.binary(workspace, name);
+            pack.stripped(&binary, &format!("/bin/{name}"))?;
         }
         for (name, binary) in tests(workspace)? {
             pack.stripped(&binary, &format!("/tests/{name}"))?;

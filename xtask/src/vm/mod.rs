@@ -19,7 +19,12 @@ use self::{
     budget::Budget, cables::Cables, guest::Programs, kernels::Archive, machine::Outcome,
     report::Report,
 };
-use crate::{build, process, setup::apt, workspace::Workspace};
+use crate::{
+    build::{self, Profile},
+    process,
+    setup::apt,
+    workspace::Workspace,
+};
 
 pub(crate) use budget::check_this_kernel;
 
@@ -58,7 +63,7 @@ pub(crate) fn run(workspace: &Workspace, args: &VmArgs) -> Result<()> {
     if args.devices {
         return devices::run(workspace, args);
     }
-    build::all(workspace, &build::BuildArgs::default())?;
+    build::binaries(workspace, Profile::Release, &guest::BUILT)?;
     let programs = Programs::build(workspace, args.frames)?;
     let archive = Archive::new(workspace)?;
     let named = args.kernels.iter().map(String::as_str);

@@ -165,7 +165,7 @@ fn clients_that_never_read_their_answers_lose_their_places() {
 #[test]
 fn long_answers_that_nobody_reads_take_a_bounded_amount_of_memory() {
     const OVERRIDES: usize = 30_000;
-    let show = Show::start("group = \"bin\"\n");
+    let show = filter();
     let names: String = (0..OVERRIDES).map(|n| format!("n{n}.example\n")).collect();
     let file = show.folder.path().join("names.txt");
     fs::write(&file, names).unwrap();
@@ -183,7 +183,7 @@ fn long_answers_that_nobody_reads_take_a_bounded_amount_of_memory() {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
     let before = resident_kib();
-    let mut deaf: Vec<UnixStream> = (0..PLACES).map(|_| show.connect()).collect();
+    let mut deaf: Vec<UnixStream> = (0..PLACES).map(|_| connect(&show)).collect();
     for stream in &mut deaf {
         stream
             .write_all(b"{\"version\":1,\"verb\":{\"overrides\":\"list\"}}\n")
@@ -200,7 +200,7 @@ fn long_answers_that_nobody_reads_take_a_bounded_amount_of_memory() {
     drop(deaf);
     let told = show.filter.output(&["overrides", "--json"]).unwrap();
     assert!(told.matches("\"id\"").count() == OVERRIDES);
-    show.assert_filters();
+    show.assert_blocked("blocked.example");
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn the_log_of_all_queries_tells_of_those_that_pass_and_can_leave_them_out() {
 
 #[test]
 fn the_log_is_switched_while_the_filter_runs_and_told_of_one_client() {
-    let show = Show::start("");
+    let show = filter("");
     show.ask("before.blocked.example");
     let said = show
         .filter
@@ -245,7 +245,7 @@ fn the_log_is_switched_while_the_filter_runs_and_told_of_one_client() {
     show.ask("clean.example");
     let query = Query::new("www.blocked.example", RecordType::AAAA).unwrap();
     show.lab.ask_v6(&query).unwrap();
-    let lines = show.log_of(2);
+    let lines = log_of(&show, 2);
     for client in ["fd00:53:1::2", "02:53:00:00:01:02", "10.53.1.2"] {
         let own = show.filter.log(&["--client", client]).unwrap();
         let is_own = |line: &&Value| line["client"] == client || line["mac"] == client;
@@ -280,7 +280,7 @@ fn the_log_is_switched_while_the_filter_runs_and_told_of_one_client() {
 
 #[test]
 fn a_configuration_that_is_read_again_switches_the_log() {
-    let show = Show::start("");
+    let show = filter("");
     let path = show.folder.path().join("nxdp.toml");
     let config = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{config}[log]\nqueries = \"blocked\"\n")).unwrap();
@@ -288,19 +288,19 @@ fn a_configuration_that_is_read_again_switches_the_log() {
     let is_on = |status: &Value| status["reloads"]["done"] == 1;
     show.filter.wait_for_status("the reload", is_on).unwrap();
     show.ask("www.blocked.example");
-    show.log_of(1);
+    log_of(&show, 1);
 }
 
 #[test]
 fn clients_of_an_unfiltered_policy_are_not_logged() {
-    let show = Show::start(
+    let show = filter(
         "[log]\nqueries = \"all\"\n[policy.free]\nclients = [\"10.53.1.0/24\"]\nunfiltered = true\n",
     );
     show.ask("www.blocked.example");
     show.ask("clean.example");
     let query = Query::new("clean.example", RecordType::AAAA).unwrap();
     show.lab.ask_v6(&query).unwrap();
-    let lines = show.log_of(1);
+    let lines = log_of(&show, 1);
     assert_eq!(lines[0]["client"], "fd00:53:1::2");
     let stats = show.filter.stats().unwrap();
     assert_eq!(stats["policies"]["free"]["queries"], 2, "{stats}");

@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use filter_user::{
     control::{self, Response, Verb},
-    regime::{Outcome, Request, Took},
+    enforcement::{Outcome, Request, Took},
 };
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use nxdp_lab::{

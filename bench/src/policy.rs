@@ -13,7 +13,7 @@ use filter_common::{
         CLIENT_ANSWERED, CLIENT_PREFIX_MAX, CONTROL_OVERRIDES, ClientRecord, DECISION_BLOCK,
         Decision, MAC_MAX, OVERRIDE_MAX, POLICY_UNFILTERED, PolicyRecord,
     },
-    overlay::Subject,
+    overrides::ClientKey,
 };
 use filter_kernel::{Assignments, Filter, Prefix};
 use filter_lists::{image::Image, list};
@@ -177,7 +177,7 @@ fn override_names(filter: &mut Filter, tld: &str) -> Result<()> {
         entries.push(Entry {
             name: (&name.map_err(anyhow::Error::msg)?).into(),
             scope: OverrideScope::Suffix,
-            subject: Subject::EVERYBODY,
+            client_key: ClientKey::EVERYBODY,
             decision: Decision {
                 id,
                 action: DECISION_BLOCK,

@@ -1,6 +1,6 @@
 //! Addresses, and who asks: what is looked up of a packet besides its name.
 //!
-//! The types alone. [`policy`](crate::policy) reads an [`Asker`] from a frame, and
+//! The types alone. [`policy`](crate::policy) reads an [`QueryClient`] from a frame, and
 //! [`client`](crate::client) tells who may be answered.
 
 use core::fmt;
@@ -45,18 +45,18 @@ pub const fn mapped([a, b, c, d]: [u8; 4]) -> Address {
 /// Where a query comes from and where it goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(8))]
-pub struct Asker {
-    /// Source address; IPv4 is mapped.
+pub struct QueryClient {
+    /// SourceAddress address; IPv4 is mapped.
     pub source: Address,
     /// Destination address; IPv4 is mapped.
     pub destination: Address,
-    /// Source on the link.
+    /// SourceAddress on the link.
     pub mac: Mac,
     /// Identifier of the outer VLAN; 0 means untagged.
     pub vlan: u16,
     /// Index of the interface.
     pub interface: u32,
-    /// Source port.
+    /// SourceAddress port.
     pub port: u16,
     /// IP protocol.
     pub protocol: u16,
@@ -64,7 +64,7 @@ pub struct Asker {
 
 /// An address as two numbers, which are cheaper to look into than sixteen bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceAddress {
     /// The first eight bytes.
     pub high: u64,
     /// The last eight bytes.
@@ -74,7 +74,7 @@ pub struct Source {
 /// What the last eight bytes of a mapped IPv4 address start with.
 const MAPPED: u64 = 0xffff;
 
-impl Source {
+impl SourceAddress {
     /// The numbers of an address.
     #[inline(always)]
     pub const fn of(address: &Address) -> Self {

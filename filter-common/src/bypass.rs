@@ -5,18 +5,18 @@
 //! datagrams are dropped, and so is what cannot be answered.
 
 use crate::{
-    address::Source,
+    address::SourceAddress,
     client,
     layout::{CONTROL_BY_ANY, Control, POLICY_OBSERVE, POLICY_REFUSE_BYPASS},
     net::{ENCRYPTED_DNS_PORT, Path},
-    overlay,
+    overrides,
     reason::Reason,
     scratch::Scratch,
     steps::Steps,
     tcp,
 };
 
-/// What becomes of a packet to one of [`crate::net::BYPASS_PORTS`], whose asker is in `scratch`.
+/// What becomes of a packet to one of [`crate::net::BYPASS_PORTS`], whose client is in `scratch`.
 ///
 /// If it is answerable, its headers are there too, and become those of a reset if it is one.
 #[inline(always)]
@@ -30,7 +30,7 @@ pub fn judge<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -
     if !path.is_answerable || !path.is_tcp || !tcp::can_be_refused(scratch, path) {
         return Reason::BypassDropped;
     }
-    match client::admit(steps, scratch, Source::of(&scratch.asker.source)) {
+    match client::admit(steps, scratch, SourceAddress::of(&scratch.client.source)) {
         Ok(()) => {
             tcp::refuse(scratch, path);
             Reason::BypassReset
@@ -54,7 +54,7 @@ fn refused_by<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) 
     let is_refused = flags & POLICY_REFUSE_BYPASS != 0
         && !is_paused
         && (path.destination_port == ENCRYPTED_DNS_PORT
-            || steps.is_resolver(&scratch.asker.destination))
-        && !overlay::is_client_paused(steps, scratch, control);
+            || steps.is_resolver(&scratch.client.destination))
+        && !overrides::is_client_paused(steps, scratch, control);
     is_refused.then_some(flags)
 }

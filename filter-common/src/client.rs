@@ -5,7 +5,7 @@
 //! interface, on what it is a port of, or on what is stacked on it.
 
 use crate::{
-    address::Source,
+    address::SourceAddress,
     layout::{CLIENT_ANSWERED, CONTROL_UNTAGGED, Control, INTERFACE_UNTAGGED},
     limit::{self, Admission},
     net::Path,
@@ -16,23 +16,23 @@ use crate::{
 
 /// The sender of the query whose headers are in `scratch`.
 #[inline(always)]
-pub fn source(scratch: &Scratch, path: &Path) -> Source {
+pub fn source(scratch: &Scratch, path: &Path) -> SourceAddress {
     let ip_at = (HEADERS_MAX_BYTES + path.ip_at).wrapping_sub(path.dns_at());
     if path.is_ipv6 {
-        Source::of(&header_bytes(&scratch.bytes, ip_at.wrapping_add(8)))
+        SourceAddress::of(&header_bytes(&scratch.bytes, ip_at.wrapping_add(8)))
     } else {
-        Source::of_ipv4(header_bytes(&scratch.bytes, ip_at.wrapping_add(12)))
+        SourceAddress::of_ipv4(header_bytes(&scratch.bytes, ip_at.wrapping_add(12)))
     }
 }
 
 /// Whether `source` may be sent an answer now; [`Reason::Slipped`] asks for a truncated one.
 ///
-/// The asker in `scratch` is looked at if its flags have [`CONTROL_UNTAGGED`].
+/// The client in `scratch` is looked at if its flags have [`CONTROL_UNTAGGED`].
 #[inline(always)]
 pub fn admit<S: Steps + ?Sized>(
     steps: &S,
     scratch: &Scratch,
-    source: Source,
+    source: SourceAddress,
 ) -> Result<(), Reason> {
     if !is_client(steps, source) {
         return Err(Reason::NotClient);
@@ -42,7 +42,7 @@ pub fn admit<S: Steps + ?Sized>(
         .map(Control::of)
         .ok_or(Reason::Inconsistent)?;
     if scratch.flags & CONTROL_UNTAGGED != 0
-        && steps.interface(scratch.asker.interface).0 & INTERFACE_UNTAGGED != 0
+        && steps.interface(scratch.client.interface).0 & INTERFACE_UNTAGGED != 0
     {
         return Err(Reason::Untagged);
     }
@@ -55,7 +55,7 @@ pub fn admit<S: Steps + ?Sized>(
 
 /// Whether an answer to `source` hits nobody who did not ask.
 #[inline(always)]
-fn is_client<S: Steps + ?Sized>(steps: &S, source: Source) -> bool {
+fn is_client<S: Steps + ?Sized>(steps: &S, source: SourceAddress) -> bool {
     if is_private(source) {
         return true;
     }
@@ -65,7 +65,7 @@ fn is_client<S: Steps + ?Sized>(steps: &S, source: Source) -> bool {
 
 /// Whether an address is not routed on the Internet: always one of a client.
 #[inline(always)]
-pub const fn is_private(source: Source) -> bool {
+pub const fn is_private(source: SourceAddress) -> bool {
     match source.ipv4() {
         Some(address) => is_private_ipv4(address),
         None => is_private_ipv6(source.high),
@@ -112,8 +112,8 @@ mod tests {
             ([192, 169, 0, 0], false),
             ([8, 8, 8, 8], false),
         ] {
-            let source = Source::of(&mapped(address));
-            assert_eq!(source, Source::of_ipv4(address));
+            let source = SourceAddress::of(&mapped(address));
+            assert_eq!(source, SourceAddress::of_ipv4(address));
             assert_eq!(source.address(), mapped(address));
             assert_eq!(is_private(source), private, "{address:?}");
         }
@@ -129,7 +129,11 @@ mod tests {
         ] {
             let mut address = [0; 16];
             address[..2].copy_from_slice(&start);
-            assert_eq!(is_private(Source::of(&address)), private, "{start:?}");
+            assert_eq!(
+                is_private(SourceAddress::of(&address)),
+                private,
+                "{start:?}"
+            );
         }
     }
 }

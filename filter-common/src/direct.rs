@@ -4,7 +4,7 @@ use crate::{
     dns,
     layout::{Control, Header, Record},
     maps::Maps,
-    overlay, policy,
+    overrides, policy,
     rule::Best,
     scratch::Scratch,
     steps::{Asked, OptionStep, Steps},
@@ -40,22 +40,22 @@ impl<T: Direct + ?Sized> Steps for T {
 
     #[inline(always)]
     fn select_policy(&self, scratch: &Scratch, flags: u32) -> u32 {
-        policy::select(self, flags, &scratch.asker)
+        policy::select(self, flags, &scratch.client)
     }
 
     #[inline(always)]
-    fn overlay(&self, scratch: &mut Scratch) {
-        overlay::walk(self, scratch);
+    fn find_override(&self, scratch: &mut Scratch) {
+        overrides::walk(self, scratch);
     }
 
     #[inline(always)]
-    fn overlay_visit(
+    fn override_visit(
         &self,
         scratch: &mut Scratch,
         control: &Control,
         depth: u32,
         parent: u64,
     ) -> u64 {
-        overlay::visit(self, scratch, control, depth, parent)
+        overrides::visit(self, scratch, control, depth, parent)
     }
 }

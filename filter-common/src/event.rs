@@ -70,21 +70,21 @@ pub fn fill<S: Steps + ?Sized>(
     rule: Option<&RuleRecord>,
     reason: Reason,
 ) {
-    let asker = &scratch.asker;
+    let client = &scratch.client;
     event.time_ns = steps.now_ns();
-    event.source = asker.source;
-    event.destination = asker.destination;
-    event.mac = asker.mac;
-    event.vlan = asker.vlan;
-    event.interface = asker.interface;
+    event.source = client.source;
+    event.destination = client.destination;
+    event.mac = client.mac;
+    event.vlan = client.vlan;
+    event.interface = client.interface;
     event.policy = scratch.policy;
     event.list = rule.map_or(0, |rule| rule.list);
     event.override_id = scratch.decision.id;
     (event.generation, event.rule) = numbers(steps, scratch);
-    event.port = asker.port;
+    event.port = client.port;
     event.qtype = scratch.qtype as u16;
     event.reason = reason as u8;
-    event.protocol = asker.protocol as u8;
+    event.protocol = client.protocol as u8;
     // A question ends four bytes behind its name.
     event.qname_len = (scratch.question_end.wrapping_sub(HEADER_BYTES as u32 + 4)) as u8;
     event.reserved = 0;

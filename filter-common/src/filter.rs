@@ -116,7 +116,7 @@ fn judge_tcp<F: Frame, S: Stages>(
     let kind = decide(frame, stages, path, query_len)?;
     stages
         .scratch()
-        .asker
+        .client
         .read(frame, path)
         .ok_or(Reason::BadFrame)?;
     if matches!(kind, AnswerKind::Truncate) {
@@ -178,13 +178,13 @@ fn decide<F: Frame, S: Stages>(
     if stages.scratch().edns != 0 {
         stages.parse_additional()?;
     }
-    // Once: what comes into force meanwhile would look at an asker that was not read.
+    // Once: what comes into force meanwhile would look at a client that was not read.
     let flags = stages.flags();
     stages.scratch().flags = flags;
     if flags & (event::TOLD | CONTROL_OVERRIDES | CONTROL_UNTAGGED) != 0 {
         stages
             .scratch()
-            .asker
+            .client
             .read(frame, path)
             .ok_or(Reason::BadFrame)?;
     }
@@ -224,7 +224,7 @@ fn load_query<F: Frame>(
 #[inline(always)]
 fn load_headers<F: Frame>(frame: &F, path: &net::Path, scratch: &mut Scratch) -> Option<()> {
     scratch.payload_len = path.payload_len as u32;
-    scratch.asker.read(frame, path)?;
+    scratch.client.read(frame, path)?;
     let Some(to) = HEADERS_MAX_BYTES.checked_sub(path.dns_at()) else {
         return Some(());
     };

@@ -276,7 +276,7 @@ pub const INTERFACE_UNTAGGED: u32 = 1 << 31;
 
 /// What the operator said of one name, for everybody or for one subject.
 ///
-/// The key of the map is made by [`crate::overlay::key`].
+/// The key of the map is made by [`crate::overrides::key`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct OverrideRecord {
@@ -369,7 +369,7 @@ pub struct Event {
     pub override_id: u32,
     /// Number of the generation.
     pub generation: u32,
-    /// Source port.
+    /// SourceAddress port.
     pub port: u16,
     /// Query type.
     pub qtype: u16,

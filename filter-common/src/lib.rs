@@ -34,7 +34,7 @@ pub mod listed;
 pub mod maps;
 pub mod name;
 pub mod net;
-pub mod overlay;
+pub mod overrides;
 pub mod policy;
 pub mod reason;
 pub mod rule;

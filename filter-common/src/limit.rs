@@ -5,7 +5,7 @@
 //! pushes nobody's bucket out; two prefixes seldom share one. Two CPUs that
 //! spend from one bucket at once may spend one token twice.
 
-use crate::{address::Source, hash, layout::Control, maps::Maps};
+use crate::{address::SourceAddress, hash, layout::Control, maps::Maps};
 
 /// Number of buckets.
 pub const BUCKET_COUNT: u32 = 1 << 16;
@@ -27,7 +27,7 @@ pub enum Admission {
 
 /// Spends a token of the prefix of `source`.
 #[inline(always)]
-pub fn spend<M: Maps + ?Sized>(maps: &M, control: &Control, source: Source) -> Admission {
+pub fn spend<M: Maps + ?Sized>(maps: &M, control: &Control, source: SourceAddress) -> Admission {
     if control.answers_per_s == 0 {
         return Admission::Send;
     }

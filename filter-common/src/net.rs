@@ -46,7 +46,7 @@ pub struct Path {
     pub transport_len: usize,
     /// Bytes behind it.
     pub payload_len: usize,
-    /// Source port.
+    /// SourceAddress port.
     pub source_port: u16,
     /// Destination port: that of DNS, or one of [`BYPASS_PORTS`].
     pub destination_port: u16,

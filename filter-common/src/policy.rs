@@ -5,7 +5,7 @@ use core::hint::black_box;
 use network_types::ip::IpProto;
 
 use crate::{
-    address::{Asker, mapped},
+    address::{QueryClient, mapped},
     frame::Frame,
     layout::{
         CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
@@ -15,7 +15,7 @@ use crate::{
     net::Path,
 };
 
-impl Asker {
+impl QueryClient {
     /// Reads the headers of `frame` again; `None` if it is shorter than `path` says.
     ///
     /// Few packets need it, and most should not pay for it.
@@ -42,38 +42,38 @@ impl Asker {
     }
 }
 
-/// Number of the policy for `asker`, the most specific one; `flags` are those of the control record.
+/// Number of the policy for `client`, the most specific one; `flags` are those of the control record.
 ///
-/// Source on the link, source address (longest prefix), VLAN, interface, destination
+/// SourceAddress on the link, source address (longest prefix), VLAN, interface, destination
 /// address, and the default.
 #[inline(always)]
-pub fn select<M: Maps + ?Sized>(maps: &M, flags: u32, asker: &Asker) -> u32 {
+pub fn select<M: Maps + ?Sized>(maps: &M, flags: u32, client: &QueryClient) -> u32 {
     if flags & CONTROL_BY_MAC != 0 {
-        let policy = maps.policy_of_mac(&asker.mac);
+        let policy = maps.policy_of_mac(&client.mac);
         if policy != 0 {
             return policy;
         }
     }
     if flags & CONTROL_BY_SOURCE != 0 {
-        let policy = maps.client(&asker.source).0 & 0xffff;
+        let policy = maps.client(&client.source).0 & 0xffff;
         if policy != 0 {
             return policy;
         }
     }
-    if flags & CONTROL_BY_VLAN != 0 && asker.vlan != 0 {
-        let policy = maps.policy_of_vlan(asker.vlan);
+    if flags & CONTROL_BY_VLAN != 0 && client.vlan != 0 {
+        let policy = maps.policy_of_vlan(client.vlan);
         if policy != 0 {
             return policy;
         }
     }
     if flags & CONTROL_BY_INTERFACE != 0 {
-        let policy = maps.interface(asker.interface).0 & 0xffff;
+        let policy = maps.interface(client.interface).0 & 0xffff;
         if policy != 0 {
             return policy;
         }
     }
     if flags & CONTROL_BY_DESTINATION != 0 {
-        return maps.policy_of_destination(&asker.destination);
+        return maps.policy_of_destination(&client.destination);
     }
     0
 }

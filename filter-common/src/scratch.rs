@@ -7,7 +7,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{address::Asker, hash::LABEL_BUFFER_LEN, layout::Decision, rule::Best};
+use crate::{address::QueryClient, hash::LABEL_BUFFER_LEN, layout::Decision, rule::Best};
 
 /// Bytes of a DNS message that are looked at; the longest question ends at 271.
 pub const MESSAGE_MAX_BYTES: usize = 512;
@@ -30,7 +30,7 @@ pub struct Scratch {
     /// Where each label's length byte is, from left to right, counted from the start of the qname.
     pub label_starts: [u8; 128],
     /// Who asks.
-    pub asker: Asker,
+    pub client: QueryClient,
     /// What the operator decided for the qname.
     pub decision: Decision,
     /// The COOKIE option to echo, zeros behind it.

@@ -30,11 +30,11 @@ pub trait Steps: Records + Maps {
     /// [`policy::select`](crate::policy::select) for the query in `scratch`.
     fn select_policy(&self, scratch: &Scratch, flags: u32) -> u32;
 
-    /// [`overlay::walk`](crate::overlay::walk).
-    fn overlay(&self, scratch: &mut Scratch);
+    /// [`overrides::walk`](crate::overrides::walk).
+    fn find_override(&self, scratch: &mut Scratch);
 
-    /// [`overlay::visit`](crate::overlay::visit).
-    fn overlay_visit(
+    /// [`overrides::visit`](crate::overrides::visit).
+    fn override_visit(
         &self,
         scratch: &mut Scratch,
         control: &Control,

@@ -18,7 +18,7 @@
 use network_types::ip::IpProto;
 
 use crate::{
-    address::Asker,
+    address::QueryClient,
     checksum::{folded, sum_of},
     dns,
     emit::{put, swap, turn},
@@ -77,7 +77,7 @@ pub fn query_len<F: Frame>(frame: &F, path: &Path) -> Result<Option<usize>, Reas
 pub fn rewrite<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) {
     let at = header_at(path);
     let [seq, ack] = numbers(&scratch.bytes, at);
-    remember(steps, &scratch.asker, seq);
+    remember(steps, &scratch.client, seq);
     let query_len = u16::from_be_bytes(header_bytes(&scratch.bytes, LENGTH_AT));
     let confirmed = LENGTH_BYTES as u32 + u32::from(query_len);
     let is_last = confirmed == scratch.payload_len;
@@ -96,8 +96,8 @@ pub fn rewrite<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path)
 
 /// Remembers that the query at `seq` was answered here.
 #[inline(always)]
-fn remember<S: Steps + ?Sized>(steps: &S, asker: &Asker, seq: u32) {
-    let Some(key) = flow_key(steps, asker) else {
+fn remember<S: Steps + ?Sized>(steps: &S, client: &QueryClient, seq: u32) {
+    let Some(key) = flow_key(steps, client) else {
         return;
     };
     match steps.flow(key) {
@@ -116,7 +116,7 @@ fn remember<S: Steps + ?Sized>(steps: &S, asker: &Asker, seq: u32) {
 /// What becomes of a segment without a query, which is changed in `scratch` if need be.
 #[inline(always)]
 pub fn follow<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -> Reason {
-    let Some(key) = flow_key(steps, &scratch.asker) else {
+    let Some(key) = flow_key(steps, &scratch.client) else {
         return passing(scratch.payload_len);
     };
     let Some(flow) = steps.flow(key) else {
@@ -304,9 +304,9 @@ fn pseudo(len: usize) -> u64 {
 
 /// The key of a connection.
 #[inline(always)]
-fn flow_key<S: Steps + ?Sized>(steps: &S, asker: &Asker) -> Option<u64> {
+fn flow_key<S: Steps + ?Sized>(steps: &S, client: &QueryClient) -> Option<u64> {
     let key: &HashKey = &steps.record(0).map(Control::of)?.key;
-    let source = hash::address_hash(&asker.source, key);
-    let destination = hash::address_hash(&asker.destination, key);
-    Some(hash::mix(source ^ u64::from(asker.port), destination, key))
+    let source = hash::address_hash(&client.source, key);
+    let destination = hash::address_hash(&client.destination, key);
+    Some(hash::mix(source ^ u64::from(client.port), destination, key))
 }

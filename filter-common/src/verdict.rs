@@ -48,7 +48,7 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     let is_policy_paused = policy.paused_until_ns != 0 && steps.now_ns() < policy.paused_until_ns;
     // A pause suspends overrides, too.
     if !is_policy_paused && scratch.flags & CONTROL_OVERRIDES != 0 {
-        steps.overlay(scratch);
+        steps.find_override(scratch);
     }
     let is_paused = is_policy_paused || scratch.decision.action == DECISION_PAUSE;
     if is_paused {

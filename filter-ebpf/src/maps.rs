@@ -336,18 +336,18 @@ impl Steps for BpfMaps {
     }
 
     #[inline(always)]
-    fn overlay(&self, scratch: &mut Scratch) {
-        stages::nxdp_overlay(scratch);
+    fn find_override(&self, scratch: &mut Scratch) {
+        stages::nxdp_override(scratch);
     }
 
     #[inline(always)]
-    fn overlay_visit(
+    fn override_visit(
         &self,
         scratch: &mut Scratch,
         control: &Control,
         depth: u32,
         parent: u64,
     ) -> u64 {
-        stages::nxdp_overlay_visit(scratch, control, depth, parent)
+        stages::nxdp_override_visit(scratch, control, depth, parent)
     }
 }

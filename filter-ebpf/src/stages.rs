@@ -10,7 +10,7 @@ use filter_common::{
     filter::Stages,
     layout::{Control, Header},
     net::{ENCRYPTED_DNS_PORT, HTTPS_PORT, Path},
-    overlay, policy,
+    overrides, policy,
     reason::Reason,
     rule::{AnswerKind, Best},
     scratch::Scratch,
@@ -193,20 +193,20 @@ stages! {
 
     /// [`policy::select`].
     fn nxdp_select_policy(scratch: *const Scratch; flags: u32) -> u32, else 0;
-    { policy::select(&BpfMaps, flags, &scratch.asker) }
+    { policy::select(&BpfMaps, flags, &scratch.client) }
 
-    /// [`overlay::walk`].
-    fn nxdp_overlay(scratch: *mut Scratch) -> u32, else DONE;
+    /// [`overrides::walk`].
+    fn nxdp_override(scratch: *mut Scratch) -> u32, else DONE;
     {
-        overlay::walk(&BpfMaps, scratch);
+        overrides::walk(&BpfMaps, scratch);
         DONE
     }
 
-    /// [`overlay::visit`].
-    fn nxdp_overlay_visit(
+    /// [`overrides::visit`].
+    fn nxdp_override_visit(
         scratch: *mut Scratch, control: *const Control; depth: u32, parent: u64
     ) -> u64, else 0;
-    { overlay::visit(&BpfMaps, scratch, control, depth, parent) }
+    { overrides::visit(&BpfMaps, scratch, control, depth, parent) }
 
     /// [`verdict::visit`].
     fn nxdp_visit(

@@ -35,7 +35,7 @@ pub use self::{
     },
     folder::Owner,
     load::{Load, Loaded, loaded},
-    maps::{Change, Counters, Generations, Judge, Logged, Maps},
+    maps::{Counters, GenerationChange, Generations, Judge, Logged, Maps},
     pinned::Pinned,
     pins::{Lock, PINS_DEFAULT, Pins, Removed},
     prefix::{Prefix, address_of},

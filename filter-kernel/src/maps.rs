@@ -38,7 +38,7 @@ pub enum Logged {
 
 /// What becomes of an active generation.
 #[derive(Clone, Copy)]
-pub enum Change<'a> {
+pub enum GenerationChange<'a> {
     /// It stays.
     Keep,
     /// There is none any more.
@@ -47,7 +47,7 @@ pub enum Change<'a> {
     To(&'a [Record], &'a Judge<'a>),
 }
 
-impl Change<'_> {
+impl GenerationChange<'_> {
     /// Records that come.
     pub const fn len(&self) -> usize {
         match self {
@@ -180,8 +180,8 @@ impl Maps {
         judge: impl Fn(&[Record]) -> bool,
     ) -> Result<u32, Error> {
         let judge: &Judge<'_> = &judge;
-        let lists = Change::To(records, judge);
-        let numbers = self.change_generations(lists, Change::Keep)?;
+        let lists = GenerationChange::To(records, judge);
+        let numbers = self.change_generations(lists, GenerationChange::Keep)?;
         Ok(numbers.lists)
     }
 
@@ -192,8 +192,8 @@ impl Maps {
     /// table must grow first. Generations of both kinds share one row of numbers.
     pub fn change_generations(
         &mut self,
-        lists: Change<'_>,
-        custom: Change<'_>,
+        lists: GenerationChange<'_>,
+        custom: GenerationChange<'_>,
     ) -> Result<Generations, Error> {
         self.put(lists, custom, [Next::Same, Next::Same])
     }
@@ -203,15 +203,15 @@ impl Maps {
     pub fn change_generations_of(
         &mut self,
         other: &Self,
-        lists: Change<'_>,
-        custom: Change<'_>,
+        lists: GenerationChange<'_>,
+        custom: GenerationChange<'_>,
     ) -> Result<Generations, Error> {
         let of_lists = match lists {
-            Change::Keep => other.table.active_records(Kind::Lists)?,
+            GenerationChange::Keep => other.table.active_records(Kind::Lists)?,
             _ => None,
         };
         let of_custom = match custom {
-            Change::Keep => other.table.active_records(Kind::Custom)?,
+            GenerationChange::Keep => other.table.active_records(Kind::Custom)?,
             _ => None,
         };
         self.put(lists, custom, [again(&of_lists), again(&of_custom)])
@@ -219,15 +219,15 @@ impl Maps {
 
     fn put<'a>(
         &mut self,
-        lists: Change<'a>,
-        custom: Change<'a>,
+        lists: GenerationChange<'a>,
+        custom: GenerationChange<'a>,
         [kept_lists, kept_custom]: [Next<'a>; 2],
     ) -> Result<Generations, Error> {
         let mut last = self.generation;
         let mut next = |change, kept| match change {
-            Change::Keep => kept,
-            Change::Remove => Next::None,
-            Change::To(records, judge) => {
+            GenerationChange::Keep => kept,
+            GenerationChange::Remove => Next::None,
+            GenerationChange::To(records, judge) => {
                 last = last.wrapping_add(1).max(1);
                 Next::New(New {
                     records,

@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::LogQueries,
+    enforcement::{EnforcementStatus, Outcome, Request as OverridesRequest},
     fetch::Accounts,
     pipeline::ListOutcome,
     querylog::{LogHeader, LogLine, LogRequest, LogStats},
-    regime::{Outcome, Request as OverridesRequest, Standing},
 };
 
 /// Version of the words on the socket.
@@ -150,7 +150,7 @@ pub struct Status {
     pub clients: ClientsStatus,
     /// Policies and overrides.
     #[serde(default, flatten)]
-    pub standing: Standing,
+    pub enforcement: EnforcementStatus,
 }
 
 /// What became of the reloads.

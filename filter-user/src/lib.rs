@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod control;
+pub mod enforcement;
 pub mod fetch;
 mod memory;
 pub mod metrics;
@@ -15,7 +16,6 @@ pub mod pipeline;
 pub mod policy;
 pub mod printable;
 pub mod querylog;
-pub mod regime;
 pub mod schedule;
 pub mod service;
 pub mod top;

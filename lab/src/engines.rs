@@ -10,7 +10,7 @@ use filter_common::{
     reason::{Action, Reason},
     scratch::Scratch,
 };
-use filter_kernel::{Change, Filter};
+use filter_kernel::{Filter, GenerationChange};
 use filter_lists::{
     compile::{self, ListBuilder},
     image::{Image, ListInfo},
@@ -139,8 +139,10 @@ impl KernelEngine {
         let capacity = u32::try_from(image.records().len() + records.len() + 1)?;
         let mut filter = Filter::load(capacity).context("load the program (needs root)")?;
         let judge = |_: &[_]| true;
-        let custom = custom.map_or(Change::Keep, |custom| Change::To(custom.records(), &judge));
-        let lists = Change::To(image.records(), &judge);
+        let custom = custom.map_or(GenerationChange::Keep, |custom| {
+            GenerationChange::To(custom.records(), &judge)
+        });
+        let lists = GenerationChange::To(image.records(), &judge);
         filter.maps.change_generations(lists, custom)?;
         Ok(Self { filter })
     }

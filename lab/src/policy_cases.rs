@@ -6,7 +6,7 @@
 
 use filter_common::reason::Reason;
 use filter_user::overrides::{
-    Action::{self, Allow, Block, Pause},
+    OverrideAction::{self, Allow, Block, Pause},
     OverrideScope::{self, Exact, Suffix},
 };
 
@@ -64,28 +64,28 @@ clients = ['interface:lo']
 #[derive(Clone, Copy, Debug)]
 pub struct Said {
     /// What it does.
-    pub action: Action,
+    pub action: OverrideAction,
     /// To which name.
     pub name: &'static str,
     /// Whether names below it are meant.
     pub scope: OverrideScope,
     /// For whom, as in the journal.
-    pub audience: &'static str,
+    pub clients: &'static str,
     /// It ends after the first column of reasons.
     pub ends: bool,
 }
 
 const fn said(
-    action: Action,
+    action: OverrideAction,
     name: &'static str,
     scope: OverrideScope,
-    audience: &'static str,
+    clients: &'static str,
 ) -> Said {
     Said {
         action,
         name,
         scope,
-        audience,
+        clients,
         ends: false,
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 /// How long a query may take before it is lost, as for resolv.conf(5): what is lost never comes, and
 /// a responder that gets no processor time for a while loses nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Askers for each address family.
+/// QueryClients for each address family.
 const ASKERS: usize = 2;
 /// Queries that are asked twice where the lab stands still twice: each asker has one under way.
 ///
@@ -94,8 +94,8 @@ pub fn while_asking<T>(lab: &Lab, names: &Names, work: impl FnOnce() -> T) -> Re
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         stop.store(true, Ordering::Relaxed);
         let mut tally = Tally::default();
-        for asker in askers {
-            match asker.join() {
+        for client in askers {
+            match client.join() {
                 Ok(seen) => tally.add(seen?),
                 Err(panic) => std::panic::resume_unwind(panic),
             }

@@ -17,11 +17,11 @@ use hickory_proto::op::ResponseCode;
 use nix::sys::signal::Signal;
 use nxdp_lab::{
     guest::{GUEST_INTERFACE, Guest},
+    kill_at_syscall::{Call, End, kill_when},
     lab::LAN_INTERFACE,
     length::short_or_long,
     process::Stream,
     show::{SENT_LEAST, SOON, Show, lab, list_of},
-    steps::{Call, End, kill_when},
 };
 
 #[test]

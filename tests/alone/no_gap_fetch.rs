@@ -6,7 +6,7 @@ use std::{fmt::Write as _, fs, net::SocketAddr, thread, time::Duration};
 
 use nix::sys::signal::Signal;
 use nxdp_lab::{
-    deeds::{Deed, kill_before},
+    kill_at_thread_syscall::{Syscall, kill_before},
     length::short_or_long,
     list_server::{Identity, ListServer, Reply},
     process::Stream,
@@ -167,17 +167,17 @@ fn update(show: &Show<'_>) -> std::process::Command {
 }
 
 /// What it must have been killed before, at least.
-const KINDS: [fn(&Deed) -> bool; 5] = [
-    |deed| matches!(deed, Deed::Connect),
-    |deed| matches!(deed, Deed::Create(name) if name.contains("/.fetch-")),
-    |deed| matches!(deed, Deed::Sync(name) if name.contains("/.fetch-")),
-    |deed| matches!(deed, Deed::Rename(name) if name.ends_with(".zst")),
+const KINDS: [fn(&Syscall) -> bool; 5] = [
+    |deed| matches!(deed, Syscall::Connect),
+    |deed| matches!(deed, Syscall::Create(name) if name.contains("/.fetch-")),
+    |deed| matches!(deed, Syscall::Sync(name) if name.contains("/.fetch-")),
+    |deed| matches!(deed, Syscall::Rename(name) if name.ends_with(".zst")),
     is_last,
 ];
 
 /// The image that is in force is on the disk: that is the last of all.
-fn is_last(deed: &Deed) -> bool {
-    matches!(deed, Deed::Rename(name) if name.ends_with("last.image"))
+fn is_last(deed: &Syscall) -> bool {
+    matches!(deed, Syscall::Rename(name) if name.ends_with("last.image"))
 }
 
 /// Each time it is killed a step later: asking, writing the copy, compiling, swapping, keeping.
@@ -186,8 +186,8 @@ fn kill_at_steps(show: &mut Show<'_>, source: &mut Source) {
     while !is_over {
         let (mut deeds, mut alike, mut is_fetching) = (0, 0, false);
         ends.push(kill_in_update(show, source, |deed| {
-            is_fetching |= *deed == Deed::Connect;
-            let is_alike = matches!(deed, Deed::Read(_) | Deed::Send | Deed::Thread);
+            is_fetching |= *deed == Syscall::Connect;
+            let is_alike = matches!(deed, Syscall::Read(_) | Syscall::Send | Syscall::Thread);
             alike += usize::from(is_fetching && is_alike);
             deeds += usize::from(is_fetching && (!is_alike || alike % STRIDE == 1));
             is_over = is_fetching && is_last(deed);
@@ -209,8 +209,8 @@ fn kill_at_steps(show: &mut Show<'_>, source: &mut Source) {
 fn kill_in_update(
     show: &mut Show<'_>,
     source: &mut Source,
-    kill_now: impl FnMut(&Deed) -> bool,
-) -> Deed {
+    kill_now: impl FnMut(&Syscall) -> bool,
+) -> Syscall {
     // The image of the daemon's start is on the disk before the one that counts.
     thread::sleep(Duration::from_secs(2));
     source.renew();

@@ -12,8 +12,8 @@ use std::{
 use crate::show::Show;
 use filter_user::{
     control::{self, Response, Verb},
-    overrides::{Action, Audience, Journal, Order, OverrideScope},
-    regime::{Outcome, Request},
+    enforcement::{Outcome, Request},
+    overrides::{Journal, OverrideAction, OverrideClients, OverrideScope, OverrideSpec},
 };
 use nix::sys::signal::Signal;
 use nxdp_lab::length::short_or_long;
@@ -29,19 +29,19 @@ fn batch(number: u32) -> Vec<String> {
         .into()
 }
 
-fn orders(names: &[String]) -> Vec<Order> {
-    let order = |name: &String| Order {
-        action: Action::Block,
+fn specs(names: &[String]) -> Vec<OverrideSpec> {
+    let spec = |name: &String| OverrideSpec {
+        action: OverrideAction::Block,
         name: (&filter_lists::list::name(name).unwrap()).into(),
         scope: OverrideScope::Suffix,
-        audience: Audience::Everybody,
+        clients: OverrideClients::Everybody,
         expires: None,
         reason: "kill".to_owned(),
         by: None,
         ticket: None,
         against_guard: false,
     };
-    names.iter().map(order).collect()
+    names.iter().map(spec).collect()
 }
 
 /// Adds and removes until the other side is gone; the numbers of batches that hold, as was reported,
@@ -67,10 +67,10 @@ impl Writer {
                     let those = all
                         .overrides
                         .iter()
-                        .filter(|entry| names.contains(&entry.order.name.to_string()));
+                        .filter(|entry| names.contains(&entry.spec.name.to_string()));
                     Request::Remove(those.map(|entry| entry.id).collect())
                 }
-                None => Request::Add(orders(&batch(self.next))),
+                None => Request::Add(specs(&batch(self.next))),
             };
             self.under_way = gone.or(Some(self.next));
             if ask(socket, request).is_err() {
@@ -135,9 +135,9 @@ fn no_write_is_lost_and_none_is_half_there_however_often_the_process_is_killed()
         written: 0,
     };
     let names = |path: &Path| -> BTreeSet<String> {
-        let (_, book) = Journal::open(path).unwrap();
-        book.iter()
-            .map(|entry| entry.order.name.to_string())
+        let (_, set) = Journal::open(path).unwrap();
+        set.iter()
+            .map(|entry| entry.spec.name.to_string())
             .collect()
     };
     for kill in 0..kills {
@@ -156,7 +156,7 @@ fn no_write_is_lost_and_none_is_half_there_however_often_the_process_is_killed()
             let found = all
                 .overrides
                 .iter()
-                .map(|entry| entry.order.name.to_string());
+                .map(|entry| entry.spec.name.to_string());
             assert_eq!(found.collect::<BTreeSet<_>>(), names(&show.journal()));
             for number in &writer.held {
                 assert!(show.is_blocked(&batch(*number)[2]), "batch {number}");

@@ -140,21 +140,18 @@ fn a_pause_ends_on_time_though_the_process_stands_still() {
     let mac = CLIENT_MAC.map(|byte| format!("{byte:02x}")).join(":");
     show.nxdp("block free.nxdp-show.example --reason r");
     let names = [BLOCKED, "other.nxdp-show.example", "free.nxdp-show.example"];
-    for audience in [
+    for clients in [
         "",
         "--policy kids",
         "--client 10.53.1.2",
         &format!("--client {mac}"),
     ] {
         let said = Instant::now();
-        show.nxdp(&format!("pause {audience} --for 2s"));
+        show.nxdp(&format!("pause {clients} --for 2s"));
         show.filter().process().signal(Signal::SIGSTOP).unwrap();
-        assert!(
-            names.iter().all(|name| !show.is_blocked(name)),
-            "{audience}"
-        );
+        assert!(names.iter().all(|name| !show.is_blocked(name)), "{clients}");
         thread::sleep(Duration::from_millis(2500).saturating_sub(said.elapsed()));
-        assert!(names.iter().all(|name| show.is_blocked(name)), "{audience}");
+        assert!(names.iter().all(|name| show.is_blocked(name)), "{clients}");
         show.filter().process().signal(Signal::SIGCONT).unwrap();
     }
     // Nobody else is concerned, and an end can be had early.

@@ -283,11 +283,11 @@ fn unrest(show: &Household, stop: &AtomicBool, rounds: &AtomicU64) {
         serial += 1;
         write_lists(show.folder.path(), serial);
         show.filter.process().signal(Signal::SIGHUP).unwrap();
-        for audience in [&[][..], &["--policy", "kids"], &["--client", "10.53.13.2"]] {
+        for clients in [&[][..], &["--policy", "kids"], &["--client", "10.53.13.2"]] {
             let order = [
                 "block", RESTLESS, "--reason", "unrest", "--for", "1h", "--json",
             ];
-            let told = show.nxdp(&[&order[..], audience].concat());
+            let told = show.nxdp(&[&order[..], clients].concat());
             let told: Value = serde_json::from_str(&told).unwrap();
             let id = told["overrides"][0]["id"].to_string();
             show.nxdp(&["override", "remove", &id]);

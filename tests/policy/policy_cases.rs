@@ -16,10 +16,12 @@ use filter_kernel::InUse;
 use filter_lists::list;
 use filter_user::{
     config::Config,
-    overrides::{Action, Audience, Journal, Order, OverrideName, OverrideScope},
+    enforcement::{Clock, Enforcement, Links, Plan, Request},
+    overrides::{
+        Journal, OverrideAction, OverrideClients, OverrideName, OverrideScope, OverrideSpec,
+    },
     pipeline::{Guarding, Request as Compilation, Sources},
     policy::Numbers,
-    regime::{Clock, Links, Plan, Regime, Request},
 };
 use jiff::{SignedDuration, Timestamp};
 use nxdp_lab::{
@@ -44,7 +46,7 @@ struct World {
     kernel: KernelEngine,
     image: filter_lists::image::Image,
     custom: Option<filter_lists::image::Image>,
-    regime: Regime,
+    enforcement: Enforcement,
     _folder: TempDir,
 }
 
@@ -83,13 +85,13 @@ impl World {
         let links = links();
         let journal = Journal::open(config.overrides()).unwrap();
         let maps = &mut kernel.filter().maps;
-        let mut regime = Regime::start(plan, links, journal, maps).unwrap();
-        regime.settle(maps).unwrap();
+        let mut enforcement = Enforcement::start(plan, links, journal, maps).unwrap();
+        enforcement.narrow(maps).unwrap();
         Self {
             kernel,
             image: (*compiled.image).clone(),
             custom,
-            regime,
+            enforcement,
             _folder: folder,
         }
     }
@@ -101,7 +103,7 @@ impl World {
             ..links()
         };
         let maps = &mut self.kernel.filter().maps;
-        self.regime.keep(links, maps).unwrap();
+        self.enforcement.keep(links, maps).unwrap();
     }
 
     /// What the kernel counted for all policies together.
@@ -115,9 +117,9 @@ impl World {
         tallies.policies.iter().map(|[queries, _]| queries).sum()
     }
 
-    fn obey(&mut self, request: Request) {
+    fn apply(&mut self, request: Request) {
         let maps = &mut self.kernel.filter().maps;
-        self.regime.obey(request, maps).unwrap();
+        self.enforcement.apply(request, maps).unwrap();
     }
 
     /// The core on the host, over what the kernel's maps say now.
@@ -235,16 +237,16 @@ fn query_over_tcp(from: Client, to: &str, name: &str) -> Vec<u8> {
     segment(from, to, Segment::query(to.is_ipv6(), &message))
 }
 
-fn order(said: &Said, now: Timestamp) -> Order {
+fn spec(said: &Said, now: Timestamp) -> OverrideSpec {
     let name = match said.name {
         "." => serde_json::from_value(json!(".")).unwrap(),
         name => OverrideName::from(&list::name(name).unwrap()),
     };
-    Order {
+    OverrideSpec {
         action: said.action,
         name,
         scope: said.scope,
-        audience: serde_json::from_value(json!(said.audience)).unwrap(),
+        clients: serde_json::from_value(json!(said.clients)).unwrap(),
         expires: said
             .ends
             .then(|| now + SignedDuration::try_from(LASTS).unwrap()),
@@ -294,8 +296,8 @@ fn every_case_before_and_after_the_end_of_what_ends() {
     let mut world = World::new(POLICIES);
     let start = Instant::now();
     let now = Timestamp::now();
-    world.obey(Request::Add(
-        SAID.iter().map(|said| order(said, now)).collect(),
+    world.apply(Request::Add(
+        SAID.iter().map(|said| spec(said, now)).collect(),
     ));
     let wrong = world.check(&cases, 0);
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -317,8 +319,8 @@ fn every_case_where_a_category_is_the_operators_own() {
         let mut world = World::with_custom(POLICIES, own);
         assert!(world.kernel.filter().maps.active_custom().is_some());
         let now = Timestamp::now();
-        world.obey(Request::Add(
-            SAID.iter().map(|said| order(said, now)).collect(),
+        world.apply(Request::Add(
+            SAID.iter().map(|said| spec(said, now)).collect(),
         ));
         let wrong = world.check(&policy_cases::all(), 0);
         assert!(wrong.is_empty(), "{own}: {wrong:#?}");
@@ -335,7 +337,7 @@ fn every_case_with_a_policy_for_the_interface() {
 }
 
 /// A random override of one of few names, so that they lie over and beside each other.
-fn random_order(random: &mut StdRng, now: Timestamp) -> Order {
+fn random_order(random: &mut StdRng, now: Timestamp) -> OverrideSpec {
     let labels =
         (0..random.random_range(1..4)).map(|_| ["a", "b", "ads"][random.random_range(0..3)]);
     let name = labels.collect::<Vec<_>>().join(".") + ".test";
@@ -349,15 +351,15 @@ fn random_order(random: &mut StdRng, now: Timestamp) -> Order {
         "client 02:00:00:00:00:02",
         "client 02:00:00:00:00:01",
     ];
-    let audience: Audience =
+    let clients: OverrideClients =
         serde_json::from_value(json!(audiences.choose(random).unwrap())).unwrap();
     let is_pause = random.random_range(0..20) == 0;
     let name = if is_pause { ".".to_owned() } else { name };
-    Order {
+    OverrideSpec {
         action: match random.random_range(0..2) {
-            _ if is_pause => Action::Pause,
-            0 => Action::Allow,
-            _ => Action::Block,
+            _ if is_pause => OverrideAction::Pause,
+            0 => OverrideAction::Allow,
+            _ => OverrideAction::Block,
         },
         name: serde_json::from_value(json!(name)).unwrap(),
         scope: if random.random() {
@@ -365,7 +367,7 @@ fn random_order(random: &mut StdRng, now: Timestamp) -> Order {
         } else {
             OverrideScope::Suffix
         },
-        audience,
+        clients,
         expires: (is_pause || random.random()).then(|| now + SignedDuration::from_hours(1)),
         reason: "chance".to_owned(),
         by: None,
@@ -387,15 +389,19 @@ fn the_kernel_decides_as_the_host_does_whatever_overrides_come_and_go() {
     for _ in 0..6 {
         for _ in 0..10 {
             let now = Timestamp::now();
-            let orders = (0..random.random_range(1..8)).map(|_| random_order(&mut random, now));
-            let orders = orders.collect();
-            world.obey(Request::Add(orders));
-            let ids: Vec<u32> = world.regime.overrides().map(|entry| entry.id).collect();
+            let specs = (0..random.random_range(1..8)).map(|_| random_order(&mut random, now));
+            let specs = specs.collect();
+            world.apply(Request::Add(specs));
+            let ids: Vec<u32> = world
+                .enforcement
+                .overrides()
+                .map(|entry| entry.id)
+                .collect();
             let gone: Vec<u32> = ids
                 .into_iter()
                 .filter(|_| random.random_range(0..4) == 0)
                 .collect();
-            world.obey(Request::Remove(gone));
+            world.apply(Request::Remove(gone));
         }
         for (reason, count) in world.compare(&names) {
             *seen.entry(reason).or_default() += count;

@@ -48,7 +48,7 @@ pub(crate) fn run(workspace: &Workspace, args: &RunArgs) -> Result<()> {
     let profile = Profile::at_hand(workspace, build::NXDP);
     if !args.args.is_empty() {
         build::binaries(workspace, profile, &[build::NXDP])?;
-        // Asking for help or a verdict needs no root, and nxdp says itself when it does.
+        // ClientFacts for help or a verdict needs no root, and nxdp says itself when it does.
         let mut nxdp = process::outer(profile.binary(workspace, "nxdp"));
         return process::exec(nxdp.args(&args.args));
     }

@@ -51,7 +51,7 @@ pub(crate) fn ask(
     socket.connect(server)?;
     socket.set_nonblocking(true)?;
     let interval = Duration::from_secs(1) / rate;
-    let mut asker = Asker::new(socket, rcode);
+    let mut client = QueryClient::new(socket, rcode);
     let mut due = Instant::now();
     for query in queries.iter().cycle() {
         if !goes_on() {
@@ -59,20 +59,20 @@ pub(crate) fn ask(
         }
         due += interval;
         while Instant::now() < due {
-            asker.hear();
+            client.hear();
         }
-        asker.ask(query);
+        client.ask(query);
     }
-    asker.note_silence(Instant::now());
+    client.note_silence(Instant::now());
     let end = Instant::now() + PATIENCE;
-    while asker.seen.lost() > 0 && Instant::now() < end {
-        asker.hear();
+    while client.seen.lost() > 0 && Instant::now() < end {
+        client.hear();
     }
-    asker.seen.latencies.sort_unstable();
-    Ok(asker.seen)
+    client.seen.latencies.sort_unstable();
+    Ok(client.seen)
 }
 
-struct Asker {
+struct QueryClient {
     socket: UdpSocket,
     rcode: u8,
     /// When the last query of each id was sent, until its answer comes.
@@ -82,7 +82,7 @@ struct Asker {
     seen: Seen,
 }
 
-impl Asker {
+impl QueryClient {
     fn new(socket: UdpSocket, rcode: u8) -> Self {
         Self {
             socket,

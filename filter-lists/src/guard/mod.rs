@@ -126,7 +126,7 @@ impl fmt::Display for Finding {
 
 /// A finding that is accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Override {
+pub struct AcceptedFinding {
     /// [`Finding::subject`] or [`Finding::rule_name`], in any case and as Unicode or not: one
     /// override accepts all that a rule does.
     pub name: String,
@@ -206,7 +206,7 @@ pub struct Guards {
     /// How much a list may change at once.
     pub sizes: SizeLimits,
     /// Findings that are accepted.
-    pub overrides: Vec<Override>,
+    pub overrides: Vec<AcceptedFinding>,
 }
 
 impl Default for Guards {
@@ -261,7 +261,7 @@ impl Guards {
     }
 }
 
-impl Override {
+impl AcceptedFinding {
     fn covers(&self, finding: &Finding) -> bool {
         let names_version = self.digest.is_some() || self.serial.is_some();
         let is_version = match &finding.version {

@@ -7,8 +7,8 @@ use filter_common::{
 use filter_lists::{
     compile::{ListBuilder, Options, compile},
     guard::{
-        Finding, GuardKind, GuardedName, Guards, Override, Refusal, RequiredName, Severity, harm,
-        protected_names, refuses,
+        AcceptedFinding, Finding, GuardKind, GuardedName, Guards, Refusal, RequiredName, Severity,
+        harm, protected_names, refuses,
     },
     image::{Image, ListInfo},
     rule::{Effect, Rule, Shape},
@@ -333,10 +333,10 @@ const DOMAINS: [&str; 12] = [
 #[test]
 fn a_permission_for_a_list_and_a_kind_covers_all_of_that_kind_and_nothing_else() {
     let accept = |list: &str, kind| Guards {
-        overrides: vec![Override {
+        overrides: vec![AcceptedFinding {
             list: Some((list.to_owned(), kind)),
             reason: "a list of top-level domains".to_owned(),
-            ..Override::default()
+            ..AcceptedFinding::default()
         }],
         ..Guards::default()
     };
@@ -387,10 +387,10 @@ fn a_refusal_of_many_domains_of_a_list_tells_the_one_permission_for_all() {
 #[test]
 fn an_override_needs_a_reason_and_covers_its_name_only() {
     let accept = |reason: &str| Guards {
-        overrides: vec![Override {
+        overrides: vec![AcceptedFinding {
             name: "zip".to_owned(),
             reason: reason.to_owned(),
-            ..Override::default()
+            ..AcceptedFinding::default()
         }],
         ..Guards::default()
     };
@@ -421,7 +421,7 @@ fn a_size_is_accepted_for_one_version_of_the_list_only() {
     let old = image(&before);
     let refused = |digest: Option<&str>, serial: Option<u32>, now: &ListBuilder| {
         let guards = Guards {
-            overrides: vec![Override {
+            overrides: vec![AcceptedFinding {
                 list: None,
                 name: "tested".to_owned(),
                 reason: "the author split it".to_owned(),

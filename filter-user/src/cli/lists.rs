@@ -25,7 +25,7 @@ const NAME_COLUMNS: usize = 24;
 
 /// Where lists are told of.
 #[derive(Debug, Args)]
-struct Place {
+struct ListsTarget {
     /// Control socket of the running nxdp [default: that of the configuration, or /run/nxdp/control.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -41,7 +41,7 @@ struct Place {
 #[derive(Debug, Args)]
 pub(super) struct ListsArguments {
     #[command(flatten)]
-    place: Place,
+    target: ListsTarget,
 }
 
 /// Flags of `nxdp update`.
@@ -51,17 +51,17 @@ pub(super) struct UpdateArguments {
     #[arg(long, short = 'l', value_name = "NAME")]
     list: Option<String>,
     #[command(flatten)]
-    place: Place,
+    target: ListsTarget,
 }
 
 impl ListsArguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.place.config()?;
-        let accounts = match (self.place.ask(config.as_ref(), Verb::Lists), config) {
+        let config = self.target.config()?;
+        let accounts = match (self.target.ask(config.as_ref(), Verb::Lists), config) {
             (Err(control::Error::NotRunning { .. }), Some(config)) => service::lists(&config),
             (answer, _) => answer?,
         };
-        if self.place.json {
+        if self.target.json {
             return print_json(&accounts);
         }
         print(&accounts)
@@ -70,18 +70,18 @@ impl ListsArguments {
 
 impl UpdateArguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = self.place.config()?;
+        let config = self.target.config()?;
         let verb = Verb::Update {
             list: self.list.clone(),
         };
-        let accounts = match (self.place.ask(config.as_ref(), verb), config) {
+        let accounts = match (self.target.ask(config.as_ref(), verb), config) {
             (Err(control::Error::NotRunning { .. }), Some(config)) => self.update(config)?,
             (answer, config) => self.wait(config.as_ref(), answer?)?,
         };
         let asked: Vec<_> = (accounts.lists.iter())
             .filter(|list| list.last_try.is_some() && self.is_asked(list))
             .collect();
-        if self.place.json {
+        if self.target.json {
             print_json(&accounts)?;
         } else {
             for list in &asked {
@@ -113,13 +113,13 @@ impl UpdateArguments {
         let is_busy = |list: &ListAccount| list.is_busy && self.is_asked(list);
         while accounts.lists.iter().any(is_busy) {
             thread::sleep(POLL_INTERVAL);
-            accounts = self.place.ask(config, Verb::Lists)?;
+            accounts = self.target.ask(config, Verb::Lists)?;
         }
         Ok(accounts)
     }
 }
 
-impl Place {
+impl ListsTarget {
     fn config(&self) -> Result<Option<Config>, Failure> {
         let read = self.config.as_deref().map(Config::read).transpose();
         read.map_err(Failure::usage)

@@ -3,9 +3,9 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done,
 //! 1 failed, 2 bad usage or configuration.
 
-mod asking;
 mod attach;
 mod check;
+mod client_facts;
 mod compile;
 mod daemon;
 mod diff;

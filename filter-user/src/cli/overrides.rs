@@ -12,9 +12,9 @@ use filter_common::name::Name;
 use filter_lists::{guard, list};
 use filter_user::{
     control::{self, Response, Verb},
-    overrides::{Action, Audience, Order, Override, OverrideScope},
+    enforcement::{Outcome, Request},
+    overrides::{Override, OverrideAction, OverrideClients, OverrideScope, OverrideSpec},
     printable::one_line,
-    regime::{Outcome, Request},
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
@@ -37,7 +37,7 @@ pub(super) struct NameArguments {
     #[arg(long)]
     suffix: bool,
     #[command(flatten)]
-    audience: AudienceArguments,
+    clients: ClientsArguments,
     #[command(flatten)]
     end: EndArguments,
     /// Why, for whoever finds it later
@@ -67,13 +67,13 @@ pub(super) struct BlockArguments {
 
 /// For whom; everybody by default.
 #[derive(Debug, Args)]
-struct AudienceArguments {
+struct ClientsArguments {
     /// Only for clients of this policy
     #[arg(long, value_name = "NAME", conflicts_with = "client")]
     policy: Option<String>,
     /// Only for this client: a MAC address or an address
     #[arg(long, value_name = "CLIENT", value_parser = client)]
-    client: Option<Audience>,
+    client: Option<OverrideClients>,
 }
 
 /// Who says so.
@@ -110,7 +110,7 @@ struct EndArguments {
 #[command(group(ArgGroup::new("end").required(true).args(["lasts", "until"])))]
 pub(super) struct PauseArguments {
     #[command(flatten)]
-    audience: AudienceArguments,
+    clients: ClientsArguments,
     #[command(flatten)]
     end: EndArguments,
     /// Why
@@ -131,7 +131,7 @@ pub(super) struct PauseArguments {
 #[derive(Debug, Args)]
 pub(super) struct ResumeArguments {
     #[command(flatten)]
-    audience: AudienceArguments,
+    clients: ClientsArguments,
     #[command(flatten)]
     talk: Talk,
 }
@@ -183,7 +183,7 @@ impl BlockArguments {
             Some((name, harm)) if !self.force => Err(Failure::usage(anyhow!(
                 "block '{name}': {harm}; say `--force` if you mean it"
             ))),
-            _ => self.names.put_in_force(Action::Block, &names),
+            _ => self.names.put_in_force(OverrideAction::Block, &names),
         }
     }
 }
@@ -191,24 +191,24 @@ impl BlockArguments {
 impl NameArguments {
     pub(super) fn allow(self) -> Result<(), Failure> {
         let names = self.names().map_err(Failure::usage)?;
-        self.put_in_force(Action::Allow, &names)
+        self.put_in_force(OverrideAction::Allow, &names)
     }
 
-    fn put_in_force(&self, action: Action, names: &[Name]) -> Result<(), Failure> {
+    fn put_in_force(&self, action: OverrideAction, names: &[Name]) -> Result<(), Failure> {
         let expires = self.end.expires().map_err(Failure::usage)?;
-        let order = |name: &Name| Order {
+        let spec = |name: &Name| OverrideSpec {
             action,
             name: name.into(),
             scope: self.scope(),
-            audience: self.audience.audience(),
+            clients: self.clients.clients(),
             expires,
             reason: self.reason.clone(),
             by: self.author.name(),
             ticket: self.ticket.clone(),
             against_guard: self.against_guard,
         };
-        let orders = names.iter().map(order).collect();
-        self.talk.ask(Request::Add(orders))
+        let specs = names.iter().map(spec).collect();
+        self.talk.ask(Request::Add(specs))
     }
 
     fn scope(&self) -> OverrideScope {
@@ -235,24 +235,24 @@ impl NameArguments {
 
 impl PauseArguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let order = Order {
-            action: Action::Pause,
+        let spec = OverrideSpec {
+            action: OverrideAction::Pause,
             name: (&Name::ROOT).into(),
             scope: OverrideScope::Suffix,
-            audience: self.audience.audience(),
+            clients: self.clients.clients(),
             expires: self.end.expires().map_err(Failure::usage)?,
             reason: self.reason,
             by: self.author.name(),
             ticket: None,
             against_guard: false,
         };
-        self.talk.ask(Request::Add(vec![order]))
+        self.talk.ask(Request::Add(vec![spec]))
     }
 }
 
 impl ResumeArguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.talk.ask(Request::Resume(self.audience.audience()))
+        self.talk.ask(Request::Resume(self.clients.clients()))
     }
 }
 
@@ -267,19 +267,19 @@ impl OverrideCommand {
         match self {
             Self::Remove(arguments) => arguments.talk.ask(Request::Remove(arguments.ids)),
             Self::Import(arguments) => {
-                let orders = imported(&arguments.file).map_err(Failure::usage)?;
-                arguments.talk.ask(Request::Add(orders))
+                let specs = imported(&arguments.file).map_err(Failure::usage)?;
+                arguments.talk.ask(Request::Add(specs))
             }
         }
     }
 }
 
-impl AudienceArguments {
-    fn audience(&self) -> Audience {
+impl ClientsArguments {
+    fn clients(&self) -> OverrideClients {
         match (&self.policy, &self.client) {
-            (Some(policy), _) => Audience::Policy(policy.clone()),
+            (Some(policy), _) => OverrideClients::Policy(policy.clone()),
             (None, Some(client)) => client.clone(),
-            (None, None) => Audience::Everybody,
+            (None, None) => OverrideClients::Everybody,
         }
     }
 }
@@ -307,8 +307,8 @@ impl EndArguments {
     }
 }
 
-fn client(text: &str) -> Result<Audience, String> {
-    Audience::client(text).ok_or_else(|| {
+fn client(text: &str) -> Result<OverrideClients, String> {
+    OverrideClients::client(text).ok_or_else(|| {
         "write a MAC address or an address; a policy is for whole prefixes".to_owned()
     })
 }
@@ -335,14 +335,14 @@ fn names_of(path: &Path) -> anyhow::Result<Vec<Name>> {
     }
 }
 
-fn imported(path: &Path) -> anyhow::Result<Vec<Order>> {
+fn imported(path: &Path) -> anyhow::Result<Vec<OverrideSpec>> {
     let context = || format!("read overrides '{}'", path.display());
     let text = fs::read(path).with_context(context)?;
     let told: Outcome = serde_json::from_slice(&text).with_context(context)?;
     let now = Timestamp::now();
-    let holds = |order: &Order| order.expires.is_none_or(|end| end > now);
-    let orders = told.overrides.into_iter().map(|entry| entry.order);
-    Ok(orders.filter(holds).collect())
+    let holds = |spec: &OverrideSpec| spec.expires.is_none_or(|end| end > now);
+    let specs = told.overrides.into_iter().map(|entry| entry.spec);
+    Ok(specs.filter(holds).collect())
 }
 
 impl Talk {
@@ -383,29 +383,29 @@ fn tell(outcome: &Outcome, json: bool) -> Result<(), Failure> {
 
 /// One override on a line.
 pub(super) fn line(entry: &Override) -> String {
-    let order = &entry.order;
-    let names = match (order.action, order.scope) {
-        (Action::Pause, _) => String::new(),
-        (_, OverrideScope::Exact) => format!(" {} alone", order.name),
-        (_, OverrideScope::Suffix) => format!(" {} and below", order.name),
+    let spec = &entry.spec;
+    let names = match (spec.action, spec.scope) {
+        (OverrideAction::Pause, _) => String::new(),
+        (_, OverrideScope::Exact) => format!(" {} alone", spec.name),
+        (_, OverrideScope::Suffix) => format!(" {} and below", spec.name),
     };
-    let end = order.expires.map_or_else(
+    let end = spec.expires.map_or_else(
         || "until it is removed".to_owned(),
         |end| format!("until {}", when::local(end)),
     );
     let mut line = format!(
         "#{} {}{names} for {} {end}",
         entry.id,
-        order.action.as_str(),
-        order.audience
+        spec.action.as_str(),
+        spec.clients
     );
-    if !order.reason.is_empty() {
-        line.push_str(&format!(": {}", one_line(&order.reason)));
+    if !spec.reason.is_empty() {
+        line.push_str(&format!(": {}", one_line(&spec.reason)));
     }
-    if order.against_guard {
+    if spec.against_guard {
         line.push_str(" [against a guard]");
     }
-    let notes = [order.by.as_ref(), order.ticket.as_ref()];
+    let notes = [spec.by.as_ref(), spec.ticket.as_ref()];
     let notes: Vec<&str> = notes.into_iter().flatten().map(String::as_str).collect();
     if !notes.is_empty() {
         line.push_str(&format!(" ({})", one_line(&notes.join(", "))));

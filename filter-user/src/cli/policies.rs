@@ -54,7 +54,7 @@ impl<'a> PolicyTable<'a> {
                 "{:<20} {:<10} {:<34} {:<34} {}",
                 policy.name,
                 self.answer(policy),
-                self.audience(policy),
+                self.clients(policy),
                 self.blocks(policy, policy.categories),
                 next.as_deref().unwrap_or("-"),
             )?;
@@ -119,7 +119,7 @@ impl<'a> PolicyTable<'a> {
         }
     }
 
-    fn audience(&self, policy: &Policy) -> String {
+    fn clients(&self, policy: &Policy) -> String {
         if policy.name == DEFAULT_POLICY {
             return "everybody else".to_owned();
         }

@@ -17,17 +17,17 @@ use filter_lists::{
 };
 use filter_user::{
     config::{self, ListConfig},
+    enforcement::{Judgement, Preview},
     pipeline::{Guarding, Request, Sources},
-    policy::Asking,
+    policy::ClientFacts,
     printable::Printable,
-    regime::{Forecast, Judgement},
     service::progress_bar,
 };
 use serde_json::json;
 
 use super::{
     Failure, ListArguments,
-    asking::{self, AskingArguments},
+    client_facts::{self, ClientArguments},
     names,
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long = "type", short = 't', value_name = "TYPE", default_value = "A")]
     qtype: String,
     #[command(flatten)]
-    asking: AskingArguments,
+    facts: ClientArguments,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -103,7 +103,7 @@ impl Asked<'_> {
 
     /// The verdict if something else than the lists decides.
     fn undecided_by_lists(&self) -> Option<Verdict<'static>> {
-        let decision = asking::decision(self.judgement.as_ref()?)?;
+        let decision = client_facts::decision(self.judgement.as_ref()?)?;
         Some(Verdict {
             decision,
             record: None,
@@ -113,13 +113,13 @@ impl Asked<'_> {
 }
 
 /// What is asked.
-struct Subject {
+struct Loaded {
     image: Arc<Image>,
     custom: Option<Arc<Image>>,
-    forecast: Option<Forecast>,
+    preview: Option<Preview>,
     lists: Vec<ListConfig>,
     /// Who asks, and what that rests on.
-    asking: Asking,
+    facts: ClientFacts,
     notes: Vec<String>,
 }
 
@@ -162,7 +162,7 @@ impl Arguments {
                 "unknown query type '{text}': use a mnemonic such as AAAA, or TYPE65"
             ))
         })?;
-        let subject = self.subject()?;
+        let loaded = self.loaded()?;
         let mut out = Printable(BufWriter::new(io::stdout().lock()));
         for name in &self.names {
             if name == "-" {
@@ -170,25 +170,25 @@ impl Arguments {
                     let line = line.context("read names from standard input")?;
                     let name = line.trim();
                     if !name.is_empty() {
-                        self.one(&subject, name, qtype, print, &mut out)?;
+                        self.one(&loaded, name, qtype, print, &mut out)?;
                     }
                 }
             } else {
-                self.one(&subject, name, qtype, print, &mut out)?;
+                self.one(&loaded, name, qtype, print, &mut out)?;
             }
         }
         out.flush()?;
         Ok(())
     }
 
-    fn subject(&self) -> Result<Subject, Failure> {
+    fn loaded(&self) -> Result<Loaded, Failure> {
         if let Some(path) = &self.image {
-            return Ok(Subject {
+            return Ok(Loaded {
                 image: Arc::new(Image::open(path)?),
                 custom: None,
-                forecast: None,
+                preview: None,
                 lists: Vec::new(),
-                asking: self.asking.asking(),
+                facts: self.facts.facts(),
                 notes: Vec::new(),
             });
         }
@@ -202,21 +202,21 @@ impl Arguments {
         };
         let compiled = Sources::default().compile(&config, &request, &progress_bar())?;
         let is_from_file = self.lists.config.is_some();
-        let forecast = (self.asking).forecast(&config, &compiled.categories, is_from_file)?;
-        let (asking, notes) = self.asking.known(&config, forecast.policies());
-        Ok(Subject {
-            asking,
+        let preview = (self.facts).preview(&config, &compiled.categories, is_from_file)?;
+        let (facts, notes) = self.facts.known(&config, preview.policies());
+        Ok(Loaded {
+            facts,
             notes,
             image: compiled.image,
             custom: compiled.custom.map(|custom| custom.image),
-            forecast: Some(forecast),
+            preview: Some(preview),
             lists: [config.custom_lists(), config.lists].concat(),
         })
     }
 
     fn one(
         &self,
-        subject: &Subject,
+        loaded: &Loaded,
         text: &str,
         qtype: u16,
         print: Printer,
@@ -227,14 +227,13 @@ impl Arguments {
             text,
             qtype,
             json: self.json,
-            client: self.asking.client_address(),
-            judgement: (subject.forecast.as_ref())
-                .map(|forecast| forecast.judge(&name, &subject.asking)),
-            default_answer: subject.image.default_answer(),
-            lists: &subject.lists,
-            notes: &subject.notes,
+            client: self.facts.client_address(),
+            judgement: (loaded.preview.as_ref()).map(|preview| preview.judge(&name, &loaded.facts)),
+            default_answer: loaded.image.default_answer(),
+            lists: &loaded.lists,
+            notes: &loaded.notes,
         };
-        let layers = Layers::new(&subject.image, subject.custom.as_deref());
+        let layers = Layers::new(&loaded.image, loaded.custom.as_deref());
         Ok(print(layers, &name, &asked, out)?)
     }
 }
@@ -253,7 +252,7 @@ fn print_verdict(
     if asked.json {
         writeln!(out, "{}", verdict_json(asked, &verdict))?;
     } else {
-        let policy = asked.judgement.as_ref().and_then(asking::policy_text);
+        let policy = asked.judgement.as_ref().and_then(client_facts::policy_text);
         let policy = policy.map_or_else(String::new, |policy| format!("  [{policy}]"));
         let answer = answer_text(asked, &verdict);
         writeln!(
@@ -279,7 +278,7 @@ fn verdict_json(asked: &Asked<'_>, verdict: &Verdict<'_>) -> serde_json::Value {
     object["verdict"] = json!(verdict.decision.as_str());
     object["answer"] = json!(asked.answered(verdict).map(|answered| answered.to_string()));
     if let Some(judgement) = &asked.judgement {
-        asking::add_json(&mut object, judgement);
+        client_facts::add_json(&mut object, judgement);
     }
     object
 }
@@ -302,7 +301,10 @@ fn verdict_text(
 ) -> String {
     let word = verdict.decision.as_str();
     let name = asked.text;
-    let decider = asked.judgement.as_ref().and_then(asking::decider_text);
+    let decider = asked
+        .judgement
+        .as_ref()
+        .and_then(client_facts::decider_text);
     match (&verdict.winner, decider) {
         (Some(origin), _) => format!("{word:<6} {name}  by {}", place(origin)),
         (None, Some(decider)) => format!("{word:<6} {name}  {decider}"),
@@ -351,7 +353,7 @@ fn print_explanation(
     {
         writeln!(out, "       written: {written}")?;
     }
-    if let Some(policy) = asked.judgement.as_ref().and_then(asking::policy_text) {
+    if let Some(policy) = asked.judgement.as_ref().and_then(client_facts::policy_text) {
         writeln!(out, "       {policy}")?;
     }
     if let (Some(_), Some(origin)) = (&other, &by_lists.verdict.winner) {

@@ -14,9 +14,9 @@ use filter_user::{
         self, AttachmentState, ClientsStatus, CustomStatus, PolicyStats, Response, Stats, Status,
         Verb,
     },
+    enforcement::PolicyStatus,
     printable,
     querylog::LogStats,
-    regime::PolicyStanding,
 };
 use serde_json::json;
 
@@ -241,10 +241,10 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
     if let Some(custom) = &status.custom {
         print_custom(&mut out, custom)?;
     }
-    for policy in &status.standing.policies {
+    for policy in &status.enforcement.policies {
         writeln!(out, "policy       {}", policy_line(policy))?;
     }
-    let overrides = &status.standing.overrides;
+    let overrides = &status.enforcement.overrides;
     if overrides.count > 0 {
         let next = overrides
             .next_end
@@ -262,7 +262,7 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn policy_line(policy: &PolicyStanding) -> String {
+fn policy_line(policy: &PolicyStatus) -> String {
     let blocks = match &policy.blocks {
         _ if policy.unfiltered => "unfiltered".to_owned(),
         None => "blocks every category".to_owned(),

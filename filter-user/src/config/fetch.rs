@@ -19,7 +19,7 @@ pub const CACHE_DEFAULT: &str = "/var/lib/nxdp/lists";
 /// How old a copy may get before its address is asked again, unless the list says otherwise.
 pub const REFRESH_DEFAULT: Span = Span(Duration::from_secs(12 * 60 * 60));
 
-/// Asking more often than this is no refreshing.
+/// ClientFacts more often than this is no refreshing.
 const REFRESH_MIN: Span = Span(Duration::from_secs(1));
 /// As many characters of a list's name stand in the name of its copy.
 const NAME_CHARS: usize = 40;

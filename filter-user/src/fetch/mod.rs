@@ -54,7 +54,7 @@ pub struct Fetcher {
 
 /// A list to ask for.
 #[derive(Debug)]
-pub struct Order {
+pub struct FetchRequest {
     list: ListConfig,
     known: Option<Copy>,
 }
@@ -120,19 +120,19 @@ impl Fetcher {
     /// Asks for lists side by side, and tells of each, by the path of its copy, as soon as it is done.
     pub fn fetch_all(
         &self,
-        orders: Vec<Order>,
+        requests: Vec<FetchRequest>,
         told: impl Fn(PathBuf, Result<Fetched, Error>) + Sync,
     ) {
-        let workers = orders.len().min(SIDE_BY_SIDE);
-        let orders = Mutex::new(VecDeque::from(orders));
+        let workers = requests.len().min(SIDE_BY_SIDE);
+        let requests = Mutex::new(VecDeque::from(requests));
         let next = || {
-            let mut orders = orders.lock().unwrap_or_else(PoisonError::into_inner);
-            orders.pop_front()
+            let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+            requests.pop_front()
         };
         let work = || {
-            while let Some(order) = next() {
-                let outcome = self.fetch(&order);
-                told(order.list.path, outcome);
+            while let Some(request) = next() {
+                let outcome = self.fetch(&request);
+                told(request.list.path, outcome);
             }
         };
         thread::scope(|scope| {
@@ -144,13 +144,13 @@ impl Fetcher {
         });
     }
 
-    fn fetch(&self, order: &Order) -> Result<Fetched, Error> {
-        let Some(url) = &order.list.url else {
+    fn fetch(&self, request: &FetchRequest) -> Result<Fetched, Error> {
+        let Some(url) = &request.list.url else {
             return Ok(Fetched::Unchanged(Unchanged(None)));
         };
         // Made anew for each list: certificates and proxies change while a service runs.
         let client = Client::new(&self.config)?;
-        let known = order.known.as_ref();
+        let known = request.known.as_ref();
         let nothing = Validators::default();
         let validators = known.map_or(&nothing, |copy| &copy.validators);
         let incoming = match client.ask(url.url(), validators)? {
@@ -161,7 +161,7 @@ impl Fetcher {
         let received = receive(
             &client,
             &self.config,
-            &order.list,
+            &request.list,
             incoming,
             &self.config.cache,
         )?;

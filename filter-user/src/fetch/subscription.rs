@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Candidate, Error, Fetched, LastTry, ListAccount, Order, Outcome, retry,
+    Candidate, Error, FetchRequest, Fetched, LastTry, ListAccount, Outcome, retry,
     state::{State, now_s, sync_folder},
 };
 use crate::config::{ListConfig, REFRESH_DEFAULT};
@@ -90,9 +90,9 @@ impl Subscription {
     }
 
     /// The request that is to be made; the outcome must be noted.
-    pub fn order(&mut self) -> Order {
+    pub fn request(&mut self) -> FetchRequest {
         self.activity = Activity::Fetching;
-        Order {
+        FetchRequest {
             list: self.list.clone(),
             // Without the file what is known of it is worth nothing.
             known: self.state.copy.clone().filter(|_| self.has_copy()),

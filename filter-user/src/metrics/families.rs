@@ -80,17 +80,21 @@ impl Snapshot {
             "Queries that were answered or dropped, by the policy of the client",
             policies().map(|(labels, policy)| (labels, policy.blocked)),
         )?;
-        let standing = &self.status.standing;
-        let paused = standing.policies.iter().map(|policy| {
+        let enforcement = &self.status.enforcement;
+        let paused = enforcement.policies.iter().map(|policy| {
             let is_paused = policy.paused_until.is_some();
             (vec![("policy", policy.name.as_str())], is_paused.into())
         });
         let help = "1 for each policy that is paused: its clients are not filtered";
         families.gauges("policy_paused", help, paused)?;
         let help = "Overrides and pauses in force";
-        families.gauge("overrides", help, standing.overrides.count as u64)?;
+        families.gauge("overrides", help, enforcement.overrides.count as u64)?;
         let help = "Records that the kernel holds for overrides";
-        families.gauge("override_records", help, standing.overrides.records as u64)?;
+        families.gauge(
+            "override_records",
+            help,
+            enforcement.overrides.records as u64,
+        )?;
         families.counters(
             "category_blocked",
             "Queries that a rule blocks, or would block where it only observes, by the category of its list",

@@ -49,9 +49,9 @@ mod tests {
     use crate::{
         config::LogQueries,
         control::{Attachment, AttachmentState, ListStatus, PolicyStats, Reloads},
+        enforcement::{EnforcementStatus, OverridesStatus, PolicyStatus},
         fetch::{LastTry, ListAccount, Outcome},
         querylog::{LogStats, TapStats},
-        regime::{OverridesStanding, PolicyStanding, Standing},
     };
 
     fn text() -> String {
@@ -82,13 +82,13 @@ mod tests {
                 failed: 1,
                 done_at_s: 1_700_000_001,
             },
-            standing: Standing {
-                policies: vec![PolicyStanding {
+            enforcement: EnforcementStatus {
+                policies: vec![PolicyStatus {
                     name: "kids".to_owned(),
                     paused_until: Some(jiff::Timestamp::MAX),
-                    ..PolicyStanding::default()
+                    ..PolicyStatus::default()
                 }],
-                overrides: OverridesStanding {
+                overrides: OverridesStatus {
                     count: 3,
                     records: 5,
                     next_end: None,

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Action, Order, OverrideName, OverrideScope};
+use super::{OverrideAction, OverrideName, OverrideScope, OverrideSpec};
 use filter_common::name::Name;
 
 /// What is to become of a name.
@@ -37,26 +37,26 @@ impl GuardedNames {
         names.insert(from_last_label(name.as_wire()).into(), Arc::clone(source));
     }
 
-    /// The file that wants the contrary of an order, if there is one.
+    /// The file that wants the contrary of an override, if there is one.
     ///
     /// What must be blocked is mostly a whole subtree, so that letting a name below it through is
     /// against it, too.
-    pub fn contradicts(&self, order: &Order) -> Option<&str> {
-        match order.action {
-            Action::Allow => {
-                at_or_above(&self.blocked, &order.name).or_else(|| met(&self.blocked, order))
+    pub fn contradicts(&self, spec: &OverrideSpec) -> Option<&str> {
+        match spec.action {
+            OverrideAction::Allow => {
+                at_or_above(&self.blocked, &spec.name).or_else(|| met(&self.blocked, spec))
             }
-            Action::Block => met(&self.passed, order),
-            Action::Pause => None,
+            OverrideAction::Block => met(&self.passed, spec),
+            OverrideAction::Pause => None,
         }
     }
 }
 
-/// The name that an order is for, or one below it if those are meant.
-fn met<'a>(names: &'a Names, order: &Order) -> Option<&'a str> {
-    let wanted = from_last_label(order.name.as_wire());
+/// The name that an override is for, or one below it if those are meant.
+fn met<'a>(names: &'a Names, spec: &OverrideSpec) -> Option<&'a str> {
+    let wanted = from_last_label(spec.name.as_wire());
     let (found, source) = names.range(wanted.clone().into_boxed_slice()..).next()?;
-    let is_met = match order.scope {
+    let is_met = match spec.scope {
         OverrideScope::Exact => **found == *wanted,
         OverrideScope::Suffix => found.starts_with(&wanted),
     };
@@ -93,14 +93,14 @@ fn from_last_label(wire: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overrides::Audience;
+    use crate::overrides::OverrideClients;
 
-    fn order(action: Action, name: &str, scope: OverrideScope) -> Order {
-        Order {
+    fn spec(action: OverrideAction, name: &str, scope: OverrideScope) -> OverrideSpec {
+        OverrideSpec {
             action,
             name: (&Name::from_text(name.as_bytes()).unwrap()).into(),
             scope,
-            audience: Audience::Everybody,
+            clients: OverrideClients::Everybody,
             expires: None,
             reason: "why".to_owned(),
             by: None,
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_order_contradicts_a_guard_by_its_name_and_by_those_it_covers() {
-        use Action::{Allow, Block, Pause};
+        use OverrideAction::{Allow, Block, Pause};
         use OverrideScope::{Exact, Suffix};
         let mut guarded = GuardedNames::default();
         let source: Arc<str> = "orders.txt".into();
@@ -144,7 +144,7 @@ mod tests {
             (Block, "x.mail.own.example", Suffix, None),
             (Pause, "own.example", Suffix, None),
         ] {
-            let found = guarded.contradicts(&order(action, name, scope));
+            let found = guarded.contradicts(&spec(action, name, scope));
             assert_eq!(found, expected, "{action:?} {name} {scope:?}");
         }
     }

@@ -19,7 +19,7 @@ use std::{
 };
 
 use self::line::{Head, Lines};
-use super::{Book, Change};
+use super::{OverrideChange, OverrideSet};
 
 /// A file that is no longer than that is not worth being written anew.
 const SMALL_BYTES: u64 = 64 * 1024;
@@ -93,14 +93,14 @@ impl Journal {
     /// # Errors
     ///
     /// When the file cannot be read, is none of ours, or is damaged.
-    pub fn open(path: &Path) -> Result<(Self, Book), Error> {
-        let (mut journal, mut book) = Self::unread(path);
+    pub fn open(path: &Path) -> Result<(Self, OverrideSet), Error> {
+        let (mut journal, mut set) = Self::unread(path);
         match read(path) {
             Ok((_, metadata)) if !metadata.is_file() => {
                 return Err(Error::Foreign(journal.path));
             }
             Ok((bytes, metadata)) => {
-                journal.len = journal.replay(&bytes, &mut book)?;
+                journal.len = journal.replay(&bytes, &mut set)?;
                 journal.len_anew = journal.len;
                 journal.seen = (metadata.ino(), bytes.len() as u64);
             }
@@ -112,11 +112,11 @@ impl Journal {
                 });
             }
         }
-        Ok((journal, book))
+        Ok((journal, set))
     }
 
     /// The journal at `path` as if it said nothing: it is not looked at.
-    pub fn unread(path: &Path) -> (Self, Book) {
+    pub fn unread(path: &Path) -> (Self, OverrideSet) {
         let journal = Self {
             path: path.to_owned(),
             file: None,
@@ -125,7 +125,7 @@ impl Journal {
             len_before: 0,
             len_anew: 0,
         };
-        (journal, Book::default())
+        (journal, OverrideSet::default())
     }
 
     /// Where it is.
@@ -156,7 +156,7 @@ impl Journal {
     /// # Errors
     ///
     /// When it cannot be written; the file says what it said before.
-    pub fn append(&mut self, change: &Change) -> Result<(), Error> {
+    pub fn append(&mut self, change: &OverrideChange) -> Result<(), Error> {
         let line = line::encode(change);
         let mut file = self.locked()?;
         let written = file.write_all(&line);
@@ -202,7 +202,7 @@ impl Journal {
     }
 
     /// Applies every whole line; bytes of whole lines.
-    fn replay(&self, bytes: &[u8], book: &mut Book) -> Result<u64, Error> {
+    fn replay(&self, bytes: &[u8], set: &mut OverrideSet) -> Result<u64, Error> {
         let mut lines = Lines::new(bytes);
         let foreign = || Error::Foreign(self.path.clone());
         if bytes.is_empty() {
@@ -215,10 +215,10 @@ impl Journal {
         if !head.is_ours() {
             return Err(foreign());
         }
-        while let Some(change) = lines.read_next::<Change>() {
-            book.apply(&change.map_err(|_| foreign())?);
+        while let Some(change) = lines.read_next::<OverrideChange>() {
+            set.apply(&change.map_err(|_| foreign())?);
         }
-        book.count_from(head.last_id);
+        set.count_from(head.last_id);
         if lines.has_whole_line_left() {
             return Err(Error::Damaged {
                 path: self.path.clone(),
@@ -258,20 +258,20 @@ impl Journal {
         Ok(file)
     }
 
-    /// Writes the whole book into a new file, which takes the place of the old one, and waits
+    /// Writes the whole set into a new file, which takes the place of the old one, and waits
     /// until it would survive a crash of the machine.
     ///
     /// # Errors
     ///
     /// When it cannot be written; the old file stays, or is found out to be another one.
-    pub fn write_anew(&mut self, book: &Book) -> Result<(), Error> {
+    pub fn write_anew(&mut self, set: &OverrideSet) -> Result<(), Error> {
         if self.file.is_none() && self.is_in_place() {
             // Nobody else may be writing to the one that is replaced.
             self.locked()?;
         }
-        let mut bytes = line::encode(&Head::new(book.last_id()));
-        for entry in book.iter().chain(book.past()) {
-            bytes.extend(line::encode(&Change {
+        let mut bytes = line::encode(&Head::new(set.last_id()));
+        for entry in set.iter().chain(set.past()) {
+            bytes.extend(line::encode(&OverrideChange {
                 removed: Vec::new(),
                 added: vec![entry.clone()],
             }));

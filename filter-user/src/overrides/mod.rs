@@ -1,14 +1,14 @@
 //! What the operator said of single names: at once, for a time, with a reason.
 //!
-//! An override outranks every list. [`Book`] knows which there are and which
+//! An override outranks every list. [`OverrideSet`] knows which there are and which
 //! takes the place of which; [`Journal`] keeps them on disk; [`Tree`] turns them
 //! into the records that the kernel walks, and a change of them into writes
 //! that take effect as one.
 
-mod book;
 mod guarded;
 mod journal;
 mod records;
+mod set;
 mod transition;
 mod tree;
 
@@ -24,10 +24,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub use self::{
-    book::{Book, Change, Refused},
     guarded::{GuardedNames, Wanted},
     journal::{Error as JournalError, Journal},
     records::Records,
+    set::{OverrideChange, OverrideSet, Refused},
     transition::{Difference, Transition},
     tree::{Entry, Tree},
 };
@@ -39,23 +39,23 @@ pub struct Override {
     pub id: u32,
     /// What was said.
     #[serde(flatten)]
-    pub order: Order,
+    pub spec: OverrideSpec,
     /// When it was said.
     pub created: Timestamp,
 }
 
 /// What an operator says of a name.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-pub struct Order {
+pub struct OverrideSpec {
     /// What is to happen.
-    pub action: Action,
-    /// To which name; the root for [`Action::Pause`].
+    pub action: OverrideAction,
+    /// To which name; the root for [`OverrideAction::Pause`].
     pub name: OverrideName,
     /// Whether names below it are meant too.
     pub scope: OverrideScope,
     /// For whom.
     #[serde(default, rename = "for")]
-    pub audience: Audience,
+    pub clients: OverrideClients,
     /// When it ends; never by default.
     #[serde(default)]
     pub expires: Option<Timestamp>,
@@ -76,7 +76,7 @@ pub struct Order {
 /// What an override does.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
-pub enum Action {
+pub enum OverrideAction {
     /// Lets a name through.
     Allow,
     /// Blocks a name.
@@ -85,7 +85,7 @@ pub enum Action {
     Pause,
 }
 
-impl Action {
+impl OverrideAction {
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -118,7 +118,7 @@ impl From<OverrideScope> for Scope {
 
 /// For whom an override is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Audience {
+pub enum OverrideClients {
     /// Everybody.
     #[default]
     Everybody,
@@ -130,7 +130,7 @@ pub enum Audience {
     Address(IpAddr),
 }
 
-impl Audience {
+impl OverrideClients {
     /// Reads a client: a MAC address or an address.
     pub fn client(text: &str) -> Option<Self> {
         match mac_from_text(text) {
@@ -140,7 +140,7 @@ impl Audience {
     }
 }
 
-impl fmt::Display for Audience {
+impl fmt::Display for OverrideClients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Everybody => f.write_str("everybody"),
@@ -151,22 +151,22 @@ impl fmt::Display for Audience {
     }
 }
 
-impl Serialize for Audience {
+impl Serialize for OverrideClients {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Audience {
+impl<'de> Deserialize<'de> for OverrideClients {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let audience = match text.split_once(' ') {
+        let clients = match text.split_once(' ') {
             None if text == "everybody" => Some(Self::Everybody),
             Some(("policy", name)) => Some(Self::Policy(name.to_owned())),
             Some(("client", client)) => Self::client(client),
             _ => None,
         };
-        audience.ok_or_else(|| {
+        clients.ok_or_else(|| {
             de::Error::custom(format!(
                 "'{text}' is nobody: write \"everybody\", \"policy NAME\", \"client MAC\" or \"client ADDRESS\""
             ))

@@ -1,13 +1,13 @@
 //! The map of overrides on the host: what the kernel would decide.
 
 use filter_common::{
-    address::Asker,
+    address::QueryClient,
     direct::Direct,
     hash::HashKey,
     layout::{CONTROL_PAUSES, Control, Decision, OverrideRecord, PolicyRecord, Record},
     maps::Maps,
     name::Name,
-    overlay,
+    overrides,
     scratch::Scratch,
     table,
 };
@@ -54,13 +54,13 @@ impl Records {
     }
 
     /// What is decided for a query.
-    pub fn decide(&self, name: &Name, asker: &Asker, policy: u32) -> Decision {
+    pub fn decide(&self, name: &Name, client: &QueryClient, policy: u32) -> Decision {
         let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
         put_question(&mut scratch, name);
-        scratch.asker = *asker;
+        scratch.client = *client;
         scratch.policy = policy;
         scratch.flags = Control::of(&self.control).flags;
-        overlay::walk(self, &mut scratch);
+        overrides::walk(self, &mut scratch);
         scratch.decision
     }
 }

@@ -1,13 +1,13 @@
 //! Overrides as the kernel looks them up: a record for each name with one, and for each parent.
 //!
-//! The walk of [`filter_common::overlay`] goes from the last label to the first
+//! The walk of [`filter_common::overrides`] goes from the last label to the first
 //! and stops where no record leads on. So a name counts how many overrides are
 //! below it, and its record stays as long as there is one.
 
 use filter_common::{
     hash::HashKey,
     layout::{Decision, OVERRIDE_BY_CLIENT, OVERRIDE_BY_POLICY, OVERRIDE_LEADS_ON, OverrideRecord},
-    overlay::{self, Subject},
+    overrides::{self, ClientKey},
     suffix::SuffixHasher,
 };
 use rustc_hash::FxHashMap;
@@ -22,7 +22,7 @@ pub struct Entry {
     /// Whether names below it are meant too.
     pub scope: OverrideScope,
     /// For whom.
-    pub subject: Subject,
+    pub client_key: ClientKey,
     /// What is decided, until when, and the number of the override.
     pub decision: Decision,
 }
@@ -38,13 +38,13 @@ pub struct Tree {
 struct Node {
     /// Overrides of names below this one.
     below: u32,
-    said: Vec<Said>,
+    entries: Vec<NodeEntry>,
 }
 
 /// What was said of a name to somebody.
 #[derive(Clone, Copy, Debug)]
-struct Said {
-    subject: Subject,
+struct NodeEntry {
+    client_key: ClientKey,
     scope: OverrideScope,
     decision: Decision,
 }
@@ -79,10 +79,10 @@ impl Tree {
     /// Every record with its key.
     pub fn records(&self) -> impl Iterator<Item = (u64, OverrideRecord)> {
         self.nodes.iter().flat_map(|(name, node)| {
-            let subjects = std::iter::once(Subject::EVERYBODY).chain(node.own_subjects());
-            subjects.filter_map(|subject| {
-                let record = node.record(subject)?;
-                Some((overlay::key(*name, subject, &self.key), record))
+            let client_keys = std::iter::once(ClientKey::EVERYBODY).chain(node.own_client_keys());
+            client_keys.filter_map(|client_key| {
+                let record = node.record(client_key)?;
+                Some((overrides::key(*name, client_key, &self.key), record))
             })
         })
     }
@@ -99,11 +99,11 @@ impl Tree {
         for entry in added {
             self.insert(entry, &mut hasher, &mut touched);
         }
-        let differences = touched.into_iter().filter_map(|((name, subject), old)| {
-            let subject = Subject(subject);
-            let new = self.record(name, subject);
+        let differences = touched.into_iter().filter_map(|((name, client_key), old)| {
+            let client_key = ClientKey(client_key);
+            let new = self.record(name, client_key);
             (old != new).then(|| Difference {
-                key: overlay::key(name, subject, &self.key),
+                key: overrides::key(name, client_key, &self.key),
                 old,
                 new,
             })
@@ -115,14 +115,14 @@ impl Tree {
         let (name, parents) = self.path(entry, hasher);
         for parent in parents {
             if self.nodes.get(&parent).is_none_or(|node| node.below == 0) {
-                self.touch(parent, Subject::EVERYBODY, touched);
+                self.touch(parent, ClientKey::EVERYBODY, touched);
             }
             self.nodes.entry(parent).or_default().below += 1;
         }
-        self.touch(name, Subject::EVERYBODY, touched);
-        self.touch(name, entry.subject, touched);
-        self.nodes.entry(name).or_default().said.push(Said {
-            subject: entry.subject,
+        self.touch(name, ClientKey::EVERYBODY, touched);
+        self.touch(name, entry.client_key, touched);
+        self.nodes.entry(name).or_default().entries.push(NodeEntry {
+            client_key: entry.client_key,
             scope: entry.scope,
             decision: entry.decision,
         });
@@ -130,20 +130,20 @@ impl Tree {
 
     fn remove(&mut self, entry: &Entry, hasher: &mut SuffixHasher, touched: &mut Touched) {
         let (name, parents) = self.path(entry, hasher);
-        self.touch(name, Subject::EVERYBODY, touched);
-        self.touch(name, entry.subject, touched);
+        self.touch(name, ClientKey::EVERYBODY, touched);
+        self.touch(name, entry.client_key, touched);
         let Some(node) = self.nodes.get_mut(&name) else {
             return;
         };
-        let is_it = |said: &Said| said.decision.id == entry.decision.id;
-        let Some(at) = node.said.iter().position(is_it) else {
+        let is_it = |said: &NodeEntry| said.decision.id == entry.decision.id;
+        let Some(at) = node.entries.iter().position(is_it) else {
             return;
         };
-        node.said.swap_remove(at);
+        node.entries.swap_remove(at);
         self.drop_if_empty(name);
         for parent in parents {
             if self.nodes.get(&parent).is_some_and(|node| node.below == 1) {
-                self.touch(parent, Subject::EVERYBODY, touched);
+                self.touch(parent, ClientKey::EVERYBODY, touched);
             }
             if let Some(node) = self.nodes.get_mut(&parent) {
                 node.below -= 1;
@@ -159,10 +159,10 @@ impl Tree {
         (hashes.pop().unwrap_or(self.key.root), hashes)
     }
 
-    fn touch(&self, name: u64, subject: Subject, touched: &mut Touched) {
+    fn touch(&self, name: u64, client_key: ClientKey, touched: &mut Touched) {
         touched
-            .entry((name, subject.0))
-            .or_insert_with(|| self.record(name, subject));
+            .entry((name, client_key.0))
+            .or_insert_with(|| self.record(name, client_key));
     }
 
     fn drop_if_empty(&mut self, name: u64) {
@@ -171,40 +171,43 @@ impl Tree {
         }
     }
 
-    fn record(&self, name: u64, subject: Subject) -> Option<OverrideRecord> {
-        self.nodes.get(&name)?.record(subject)
+    fn record(&self, name: u64, client_key: ClientKey) -> Option<OverrideRecord> {
+        self.nodes.get(&name)?.record(client_key)
     }
 }
 
 impl Node {
     fn is_empty(&self) -> bool {
-        self.below == 0 && self.said.is_empty()
+        self.below == 0 && self.entries.is_empty()
     }
 
     /// Subjects with a record of their own, each once.
-    fn own_subjects(&self) -> impl Iterator<Item = Subject> {
-        let mut subjects: Vec<u64> = self.said.iter().map(|said| said.subject.0).collect();
-        subjects.sort_unstable();
-        subjects.dedup();
-        subjects
+    fn own_client_keys(&self) -> impl Iterator<Item = ClientKey> {
+        let mut client_keys: Vec<u64> = self.entries.iter().map(|said| said.client_key.0).collect();
+        client_keys.sort_unstable();
+        client_keys.dedup();
+        client_keys
             .into_iter()
-            .map(Subject)
-            .filter(|subject| *subject != Subject::EVERYBODY)
+            .map(ClientKey)
+            .filter(|client_key| *client_key != ClientKey::EVERYBODY)
     }
 
     /// What the kernel is told; the number of the batch is set when it is written.
-    fn record(&self, subject: Subject) -> Option<OverrideRecord> {
-        let flags = if subject == Subject::EVERYBODY {
+    fn record(&self, client_key: ClientKey) -> Option<OverrideRecord> {
+        let flags = if client_key == ClientKey::EVERYBODY {
             self.flags()
         } else {
             0
         };
-        let is_said = self.said.iter().any(|said| said.subject == subject);
+        let is_said = self
+            .entries
+            .iter()
+            .any(|said| said.client_key == client_key);
         if flags == 0 && !is_said {
             return None;
         }
         let [(name, name_then), (below, below_then)] =
-            [true, false].map(|is_name| self.decisions(subject, is_name));
+            [true, false].map(|is_name| self.decisions(client_key, is_name));
         Some(OverrideRecord {
             batch: 0,
             flags,
@@ -215,11 +218,11 @@ impl Node {
 
     fn flags(&self) -> u32 {
         let leads_on = if self.below > 0 { OVERRIDE_LEADS_ON } else { 0 };
-        self.said.iter().fold(leads_on, |flags, said| {
+        self.entries.iter().fold(leads_on, |flags, said| {
             flags
-                | if said.subject == Subject::EVERYBODY {
+                | if said.client_key == ClientKey::EVERYBODY {
                     0
-                } else if said.subject.is_policy() {
+                } else if said.client_key.is_policy() {
                     OVERRIDE_BY_POLICY
                 } else {
                     OVERRIDE_BY_CLIENT
@@ -227,11 +230,11 @@ impl Node {
         })
     }
 
-    /// What holds for a subject, for the name itself or those below, and what then.
-    fn decisions(&self, subject: Subject, is_name: bool) -> (Decision, Decision) {
-        let said = self.said.iter();
-        let mut said: Vec<&Said> = said
-            .filter(|said| said.subject == subject)
+    /// What holds for a client_key, for the name itself or those below, and what then.
+    fn decisions(&self, client_key: ClientKey, is_name: bool) -> (Decision, Decision) {
+        let said = self.entries.iter();
+        let mut said: Vec<&NodeEntry> = said
+            .filter(|said| said.client_key == client_key)
             .filter(|said| is_name || said.scope == OverrideScope::Suffix)
             .collect();
         // For the name only before for it and all below, and with an end before without.

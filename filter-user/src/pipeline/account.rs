@@ -13,7 +13,7 @@ use filter_lists::{
 use super::ListOutcome;
 
 /// Moves lines of `lists` from the rules to where the image says they belong.
-pub(super) fn settle(lists: &mut [ListOutcome], image: &Image) {
+pub(super) fn finish(lists: &mut [ListOutcome], image: &Image) {
     let mut lines: Vec<Lines> = lists
         .iter()
         .map(|list| Lines::new(list.report.lines))

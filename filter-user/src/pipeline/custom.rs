@@ -93,7 +93,7 @@ impl Sources {
             Guarding::Refuse | Guarding::Tell => guards.check(&builders, &image, None),
         };
         let mut outcomes: Vec<_> = lists.iter().map(|list| list.outcome()).collect();
-        account::settle(&mut outcomes, &image);
+        account::finish(&mut outcomes, &image);
         let custom = Custom {
             probes: Probes::of(&builders, &image),
             image: Arc::new(image),

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use filter_common::name::Name;
 use filter_lists::{
-    guard::{GuardedName, Guards, Override, RequiredName, SizeLimits},
+    guard::{AcceptedFinding, GuardedName, Guards, RequiredName, SizeLimits},
     image::Kind,
     input::Input,
     list,
@@ -38,7 +38,7 @@ pub(super) fn guards(
             ..SizeLimits::default()
         },
         overrides: (guard.allow.iter())
-            .map(|allow| Override {
+            .map(|allow| AcceptedFinding {
                 name: allow.name.clone().unwrap_or_default(),
                 list: allow.list.clone().zip(allow.kind),
                 reason: allow.reason.clone(),

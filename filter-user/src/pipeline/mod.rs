@@ -266,7 +266,7 @@ impl Sources {
             Guarding::Refuse | Guarding::Tell => guards.check(&builders, &image, request.previous),
         };
         let mut outcomes: Vec<_> = lists.iter().map(|list| list.outcome()).collect();
-        account::settle(&mut outcomes, &image);
+        account::finish(&mut outcomes, &image);
         let probes = Probes::of(&builders, &image);
         let build = start.elapsed();
         let custom = match request.part {

@@ -4,16 +4,16 @@
 //! which policy, in the form of the kernel's maps. It knows neither the maps
 //! themselves nor what the operator overrode.
 
-mod asking;
 mod category;
+mod client_facts;
 mod clients;
 mod compose;
 mod set;
 mod warnings;
 
 pub use self::{
-    asking::{Asking, Because, Chosen},
     category::Categories,
+    client_facts::{Because, Chosen, ClientFacts},
     clients::Clients,
     compose::compose,
     set::{Numbers, Policies, Policy, name_hash},

@@ -14,7 +14,7 @@ use crate::{
     config::{
         BYPASS_CATEGORY, Config, DEFAULT_POLICY, Error, PolicyConfig, ScheduleConfig, SpanConfig,
     },
-    schedule::{Change, Schedule, Span},
+    schedule::{CategoryChange, Schedule, Span},
 };
 
 /// Numbers of policies by name; 0 is the default one.
@@ -175,8 +175,8 @@ pub(super) fn mask_of(policy: &PolicyConfig, categories: &Categories) -> u64 {
 }
 
 /// What a span changes.
-pub(super) fn change_of(span: &SpanConfig, categories: &Categories) -> Change {
-    Change {
+pub(super) fn change_of(span: &SpanConfig, categories: &Categories) -> CategoryChange {
+    CategoryChange {
         block: mask_of_names(&span.block, categories),
         allow: mask_of_names(&span.allow, categories),
     }

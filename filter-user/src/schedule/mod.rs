@@ -37,19 +37,19 @@ pub struct Span {
     /// When it ends.
     pub to: Time,
     /// What it adds.
-    pub change: Change,
+    pub change: CategoryChange,
 }
 
 /// What is different for a time: two sets of categories.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct CategoryChange {
     /// Blocked besides what always is.
     pub block: u64,
     /// Not blocked, whatever else says so.
     pub allow: u64,
 }
 
-impl Change {
+impl CategoryChange {
     /// The categories that are blocked where `usual` always are.
     pub const fn applied_to(self, usual: u64) -> u64 {
         (usual | self.block) & !self.allow
@@ -66,8 +66,8 @@ impl Schedule {
     }
 
     /// What holds at an instant.
-    pub fn at(&self, when: Timestamp) -> Change {
-        let mut change = Change::default();
+    pub fn at(&self, when: Timestamp) -> CategoryChange {
+        let mut change = CategoryChange::default();
         for (start, end, adds) in self.occurrences(when, 0) {
             if start <= when && when < end {
                 change.block |= adds.block;
@@ -94,7 +94,7 @@ impl Schedule {
         &self,
         when: Timestamp,
         days_ahead: i64,
-    ) -> impl Iterator<Item = (Timestamp, Timestamp, Change)> {
+    ) -> impl Iterator<Item = (Timestamp, Timestamp, CategoryChange)> {
         let today = when.to_zoned(self.zone.clone()).date();
         (-1..=days_ahead).flat_map(move |ahead| {
             let date = today.saturating_add(ahead.days());
@@ -145,7 +145,7 @@ mod tests {
             days: Days::parse(days).unwrap(),
             from,
             to,
-            change: Change { block, allow: 0 },
+            change: CategoryChange { block, allow: 0 },
         }
     }
 
@@ -260,7 +260,7 @@ mod tests {
             SOCIAL | GAMES,
         );
         let free = Span {
-            change: Change {
+            change: CategoryChange {
                 block: 0,
                 allow: GAMES,
             },
@@ -316,7 +316,7 @@ mod tests {
                     days: Days::from_bits(days),
                     from: Time::constant(from, 15, 0, 0),
                     to: Time::constant(to, 45, 0, 0),
-                    change: Change { block: SOCIAL, allow: 0 },
+                    change: CategoryChange { block: SOCIAL, allow: 0 },
                 }],
             };
             let start = Timestamp::from_second(start).unwrap();

@@ -12,10 +12,10 @@ use super::{
 use crate::{
     config::LogQueries,
     control::{ListStatus, PROTOCOL_VERSION, PolicyStats, Response, Stats, Status, Verb},
+    enforcement::{Outcome, Request},
     fetch::Accounts,
     metrics,
     querylog::{self, LogHeader},
-    regime::{Outcome, Request},
 };
 
 /// Answers a client on the control socket.
@@ -75,7 +75,7 @@ fn update(service: &mut Service, list: Option<&str>) -> Response {
 }
 
 fn logging(service: &mut Service, queries: LogQueries) -> Response {
-    let switched = service.observer.switch(&mut service.side, queries);
+    let switched = service.observer.switch(&mut service.kernel, queries);
     match switched.and_then(|()| Ok(stats(service)?)) {
         Ok(stats) => Response::Stats(stats),
         Err(error) => Response::Error(error_chain(&error)),
@@ -92,9 +92,13 @@ fn overrides(
     request: Request,
     accepted: Instant,
 ) -> Result<Response, filter_kernel::Error> {
-    let Service { side, regime, .. } = service;
+    let Service {
+        kernel,
+        enforcement,
+        ..
+    } = service;
     let waited = accepted.elapsed();
-    match side.change(|maps| regime.obey(request, maps)) {
+    match kernel.change(|maps| enforcement.apply(request, maps)) {
         Ok(outcome) => Ok(Response::Overrides(Outcome {
             took: outcome.took.map(|took| took.after(waited)),
             ..outcome
@@ -109,7 +113,7 @@ fn lists(service: &Service) -> Accounts {
 }
 
 fn status(service: &Service) -> Status {
-    let header = service.side.maps().active();
+    let header = service.kernel.maps().active();
     let names = header.map_or(0, |header| header.name_count);
     let generation_bytes = header.map_or(0, |header| {
         u64::from(header.record_count) * RECORD_BYTES as u64
@@ -123,29 +127,29 @@ fn status(service: &Service) -> Status {
         generation: header.map_or(0, |header| header.generation),
         names,
         generation_bytes,
-        table_bytes: u64::from(service.side.maps().capacity()) * RECORD_BYTES as u64,
+        table_bytes: u64::from(service.kernel.maps().capacity()) * RECORD_BYTES as u64,
         bytes_per_name: generation_bytes as f64 / f64::from(names.max(1)),
         lists: service.compiled.lists.iter().map(ListStatus::of).collect(),
         custom: service.custom_status(),
         last_error: service.last_error.clone(),
         reloads: service.observer.reloads,
-        standing: service
-            .regime
-            .standing(&service.compiled.categories, Timestamp::now()),
+        enforcement: service
+            .enforcement
+            .status(&service.compiled.categories, Timestamp::now()),
     }
 }
 
 fn stats(service: &mut Service) -> Result<Stats, filter_kernel::Error> {
-    service.book()?;
-    let counters = service.side.maps().counters()?;
+    service.record_counts()?;
+    let counters = service.kernel.maps().counters()?;
     service.observer.log.note_lost(counters.events_lost());
     let packets = counters.iter();
-    let ledger = &service.ledger;
-    let policies = ledger.policies.iter();
+    let named_counters = &service.named_counters;
+    let policies = named_counters.policies.iter();
     Ok(Stats {
         version: PROTOCOL_VERSION,
         generation: service
-            .side
+            .kernel
             .maps()
             .active()
             .map_or(0, |header| header.generation),
@@ -155,8 +159,8 @@ fn stats(service: &mut Service) -> Result<Stats, filter_kernel::Error> {
         policies: policies
             .map(|(name, &[queries, blocked])| (name.clone(), PolicyStats { queries, blocked }))
             .collect(),
-        lists: ledger.lists.clone(),
-        categories: ledger.categories.clone(),
+        lists: named_counters.lists.clone(),
+        categories: named_counters.categories.clone(),
         log: service.observer.log.stats(),
     })
 }

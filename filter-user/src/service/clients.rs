@@ -10,7 +10,7 @@ use std::{
 };
 
 use filter_common::{
-    address::{Address, Source},
+    address::{Address, SourceAddress},
     client::is_private,
 };
 use filter_kernel::{
@@ -22,8 +22,8 @@ use super::{display::Display, interfaces::Interfaces};
 use crate::{
     config::{Config, ModeChoice},
     control::ClientsStatus,
+    enforcement::Links,
     policy::Policies,
-    regime::Links,
 };
 
 /// So many looks are a minute.
@@ -71,7 +71,7 @@ fn untagged(config: &Config, interfaces: &Interfaces) -> Result<BTreeSet<u32>, f
 pub fn is_client(config: &Config, policies: &Policies, address: IpAddr) -> bool {
     let address = address_of(address);
     let mut listed = config.clients.iter().copied().map(Prefix::from);
-    is_private(Source::of(&address))
+    is_private(SourceAddress::of(&address))
         || policies.clients().longest(&address).is_some()
         || listed.any(|prefix| prefix.covers(&address))
         || is_near(config, &address).unwrap_or(false)

@@ -9,7 +9,7 @@ use std::{
 };
 
 use filter_common::layout::{Header, RECORD_BYTES, Record};
-use filter_kernel::Change;
+use filter_kernel::GenerationChange;
 use filter_lists::image::Image;
 
 use super::{
@@ -85,16 +85,16 @@ impl Service {
         };
         let start = Instant::now();
         // Numbers of lists may mean something else afterwards.
-        self.book()?;
-        let policies = policy_names(self.regime.policies());
+        self.record_counts()?;
+        let policies = policy_names(self.enforcement.policies());
         let judge = |generation: &[Record]| {
             let header = generation.first().map(Header::of);
             header.inspect(|header| self.observer.announce(header, &policies, &custom.image));
             custom.probes.pass(generation)
         };
-        let change = Change::To(custom.image.records(), &judge);
-        let furnish = |maps: &mut _| self.regime.install(maps);
-        let numbers = (self.side).activate(Change::Keep, change, furnish)?;
+        let change = GenerationChange::To(custom.image.records(), &judge);
+        let fill = |maps: &mut _| self.enforcement.install(maps);
+        let numbers = (self.kernel).activate(GenerationChange::Keep, change, fill)?;
         let swap = start.elapsed();
         self.display.custom_swapped(&custom, numbers.custom, swap);
         self.custom.watch = watch;
@@ -131,7 +131,7 @@ impl Service {
 
     /// What is in force of custom categories, if there are any.
     pub(super) fn custom_status(&self) -> Option<CustomStatus> {
-        let header = self.side.maps().active_custom();
+        let header = self.kernel.maps().active_custom();
         if header.is_none() && self.config.custom.is_empty() {
             return None;
         }

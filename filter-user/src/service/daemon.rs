@@ -9,15 +9,15 @@ use filter_kernel::{Pinned, Pins};
 use filter_lists::image::{Image, ImageError};
 
 use super::{
-    Cause, Display, Error, Observer, PrepareError, Reread, Service, Side, Signals, Socket, State,
-    custom::outline, error_chain, furnish, refresh::open_refresh,
+    Cause, Display, Error, KernelHandle, Observer, PrepareError, Reread, Service, Signals, Socket,
+    State, custom::outline, error_chain, fill, refresh::open_refresh,
 };
 use crate::{
     config::Config,
+    enforcement::{self, Enforcement, Plan},
     memory,
-    overrides::{Book, Journal},
+    overrides::{Journal, OverrideSet},
     policy::Categories,
-    regime::{self, Plan, Regime},
 };
 
 /// Where the daemon finds the filter and keeps its state.
@@ -49,22 +49,30 @@ pub async fn daemon(
     let image = last_outline(state.open(), &display);
     let custom = last_outline(state.open_custom(), &display);
     let categories = Categories::after(&config, image.lists().iter().chain(custom.lists()));
-    let journal = Journal::open(&state.overrides(&config)).map_err(regime::Error::Journal)?;
-    let regime = go_on(&config, &categories, journal, &mut pinned)?;
+    let journal = Journal::open(&state.overrides(&config)).map_err(enforcement::Error::Journal)?;
+    let enforcement = go_on(&config, &categories, journal, &mut pinned)?;
     let observer = Observer::start(&config).await?;
-    let side = Side::Pinned(Box::new(pinned));
+    let kernel = KernelHandle::Pinned(Box::new(pinned));
     let config = Arc::new(config);
-    let mut service = Service::new(config, reread, side, regime, refresh, observer, display);
+    let mut service = Service::new(
+        config,
+        reread,
+        kernel,
+        enforcement,
+        refresh,
+        observer,
+        display,
+    );
     (service.compiled.image, service.compiled.categories) = (Arc::new(image), categories);
     let has_custom = !custom.lists().is_empty();
     service.compiled.custom = has_custom.then(|| outline(&custom));
     service.state = Some(state);
-    service.display.adopted(service.side.maps().active());
+    service.display.adopted(service.kernel.maps().active());
     let followed = service.observe();
     service.note(followed);
     service.start_reload(Cause::Start);
     let served = service.serve(&mut signals, &mut socket).await;
-    service.observer.leave(&mut service.side);
+    service.observer.leave(&mut service.kernel);
     served
 }
 
@@ -84,10 +92,10 @@ fn last_outline(kept: Result<Option<Image>, ImageError>, display: &Display) -> I
 fn go_on(
     config: &Config,
     categories: &Categories,
-    journal: (Journal, Book),
+    journal: (Journal, OverrideSet),
     pinned: &mut Pinned,
-) -> Result<Regime, Error> {
-    let numbers = regime::numbers_in(&pinned.maps, config)?;
+) -> Result<Enforcement, Error> {
+    let numbers = enforcement::numbers_in(&pinned.maps, config)?;
     let plan = Plan::of(config, categories, &numbers).map_err(PrepareError::Config)?;
-    pinned.change(|maps| furnish(config, plan, journal, maps))
+    pinned.change(|maps| fill(config, plan, journal, maps))
 }

@@ -20,21 +20,21 @@ use std::{
 
 use filter_common::layout::Record;
 use filter_kernel::{
-    Change, Counters, Filter, Load, Maps, Owner, Pins,
+    Counters, Filter, GenerationChange, Load, Maps, Owner, Pins,
     features::{self, Hook, Obstacle, Traffic},
 };
 use filter_lists::image::{Image, ImageError, ListInfo};
 use nix::unistd::User;
 
 use super::{
-    Interfaces, Near, capacity, display::Display, error_chain, furnish, mode, state::State,
+    Interfaces, Near, capacity, display::Display, error_chain, fill, mode, state::State,
     unseen::Unseen,
 };
 use crate::{
     config::{self, Config},
+    enforcement::{self, Plan},
     overrides::Journal,
     policy::Categories,
-    regime::{self, Plan},
 };
 
 /// How long the first frames after an attachment are waited for.
@@ -78,7 +78,7 @@ pub enum LoadError {
     Config(#[from] config::Error),
     /// Policies or overrides cannot be put in force.
     #[error(transparent)]
-    Regime(#[from] regime::Error),
+    Enforcement(#[from] enforcement::Error),
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] filter_kernel::Error),
@@ -190,20 +190,23 @@ fn start_with(
     display: &Display,
 ) -> Result<(), LoadError> {
     let categories = Categories::beside(config, images.infos());
-    let plan = Plan::of(config, &categories, &regime::numbers_in(maps, config)?)?;
+    let plan = Plan::of(config, &categories, &enforcement::numbers_in(maps, config)?)?;
     let journal = Journal::open(path).unwrap_or_else(|error| {
         // To filter without them is the smaller harm.
         display.trouble(&error_chain(&error));
         Journal::unread(path)
     });
-    let mut regime = furnish::<LoadError>(config, plan, journal, maps)?;
+    let mut enforcement = fill::<LoadError>(config, plan, journal, maps)?;
     let is_right = |_: &[Record]| true;
     let custom = match &images.custom {
-        Some(custom) => Change::To(custom.records(), &is_right),
-        None => Change::Remove,
+        Some(custom) => GenerationChange::To(custom.records(), &is_right),
+        None => GenerationChange::Remove,
     };
-    maps.change_generations(Change::To(images.lists.records(), &is_right), custom)?;
-    Ok(regime.settle(maps)?)
+    maps.change_generations(
+        GenerationChange::To(images.lists.records(), &is_right),
+        custom,
+    )?;
+    Ok(enforcement.narrow(maps)?)
 }
 
 impl Room {

@@ -5,23 +5,24 @@
 //! when it ends. `nxdp daemon` uses what `nxdp load` left ([`load`]) and leaves
 //! it in force. In both a failed reload changes nothing. It knows neither flags
 //! nor list syntax.
+// tidy: long because the loop, its start and the swap read one state
 
 mod answerer;
-mod booking;
+mod attach_watch;
 mod capacity;
 mod clients;
+mod connections;
+mod counting;
 mod custom;
 mod daemon;
 mod display;
 mod interfaces;
-mod keep;
+mod kernel_handle;
 mod load;
 mod observe;
 mod peers;
-mod places;
 mod refresh;
 mod reload;
-mod side;
 mod signals;
 mod socket;
 mod state;
@@ -41,17 +42,17 @@ use filter_common::{
     reason::Reason,
 };
 use filter_kernel::{
-    Change, Filter, Maps, Mode,
+    Filter, GenerationChange, Maps, Mode,
     features::{self, Bindings},
 };
 use filter_lists::image::{Image, ImageError};
 use tokio::time::MissedTickBehavior;
 
 pub use self::{
+    attach_watch::attach,
     clients::is_client,
     daemon::{DaemonOptions, daemon},
     display::{error_chain, human_bytes, idle_policy, progress_bar},
-    keep::attach,
     load::{LoadError, LoadOptions, Room, load},
     reload::{PrepareError, Reread},
     state::STATE_DEFAULT,
@@ -63,11 +64,11 @@ use self::{
     custom::CustomState,
     display::Display,
     interfaces::{Interfaces, Monitor},
+    kernel_handle::KernelHandle,
     observe::{Observer, now_s, policy_names},
     refresh::{Refresh, Turn, open_refresh},
     reload::{Cause, Prepared, Preparing, PreparingAll, Wanted, finished, prepare},
-    side::Side,
-    signals::{Order, Signals},
+    signals::{SignalMeaning, Signals},
     socket::Socket,
     state::{Keeping, State},
     unseen::Unseen,
@@ -75,12 +76,12 @@ use self::{
 };
 use crate::{
     config::{Config, ModeChoice},
+    enforcement::{self, Enforcement, NamedCounters, Plan, Staged},
     fetch, memory, metrics,
-    overrides::{Book, Journal},
+    overrides::{Journal, OverrideSet},
     pipeline::{Compiled, Custom, Part, Probes, Sources},
     policy::Numbers,
     querylog,
-    regime::{self, Ledger, Plan, Regime, Staged},
 };
 
 /// How often list files are looked at.
@@ -94,13 +95,13 @@ pub enum Error {
     Prepare(#[from] PrepareError),
     /// Policies or overrides cannot be put in force.
     #[error(transparent)]
-    Regime(#[from] regime::Error),
+    Enforcement(#[from] enforcement::Error),
     /// The kernel side failed.
     #[error(transparent)]
     Kernel(#[from] filter_kernel::Error),
     /// The maps cannot be changed.
     #[error(transparent)]
-    Side(#[from] side::Error),
+    KernelHandle(#[from] kernel_handle::Error),
     /// The interfaces cannot be listed.
     #[error(transparent)]
     Interfaces(#[from] features::Error),
@@ -154,7 +155,7 @@ pub async fn run(config: Config, reread: Arc<Reread>) -> Result<(), Error> {
     };
     service.attach()?;
     service.serve(&mut signals, &mut socket).await?;
-    service.display.end(&service.side.maps().counters()?);
+    service.display.end(&service.kernel.maps().counters()?);
     Ok(())
 }
 
@@ -163,9 +164,9 @@ struct Service {
     config: Arc<Config>,
     reread: Arc<Reread>,
     sources: Arc<Sources>,
-    side: Side,
-    regime: Regime,
-    ledger: Ledger,
+    kernel: KernelHandle,
+    enforcement: Enforcement,
+    named_counters: NamedCounters,
     compiled: Compiled,
     watch: Watch,
     custom: CustomState,
@@ -227,14 +228,24 @@ impl Service {
         let custom = compiled.custom.as_ref();
         let custom = custom.map_or(0, |custom| custom.image.records().len());
         let mut filter = Filter::load(capacity::for_generations(records, custom))?;
-        let journal = Journal::open(config.overrides()).map_err(regime::Error::Journal)?;
-        let regime = furnish::<Error>(&config, plan, journal, &mut filter.maps)?;
-        let side = Side::Own(Box::new(filter));
-        let mut service = Self::new(config, reread, side, regime, refresh, observer, display);
+        let journal = Journal::open(config.overrides()).map_err(enforcement::Error::Journal)?;
+        let enforcement = fill::<Error>(&config, plan, journal, &mut filter.maps)?;
+        let kernel = KernelHandle::Own(Box::new(filter));
+        let mut service = Self::new(
+            config,
+            reread,
+            kernel,
+            enforcement,
+            refresh,
+            observer,
+            display,
+        );
         (service.sources, service.watch) = (sources, watch);
         service.custom.watch = custom_watch;
         service.activate(compiled, part, None)?;
-        service.side.change(|maps| service.regime.settle(maps))?;
+        service
+            .kernel
+            .change(|maps| service.enforcement.narrow(maps))?;
         service.admit();
         service.warn();
         Ok(service)
@@ -243,8 +254,8 @@ impl Service {
     fn new(
         config: Arc<Config>,
         reread: Arc<Reread>,
-        side: Side,
-        regime: Regime,
+        kernel: KernelHandle,
+        enforcement: Enforcement,
         refresh: Refresh,
         observer: Observer,
         display: Display,
@@ -261,9 +272,9 @@ impl Service {
             config,
             reread,
             sources: Arc::default(),
-            side,
-            regime,
-            ledger: Ledger::default(),
+            kernel,
+            enforcement,
+            named_counters: NamedCounters::default(),
             compiled: Compiled::default(),
             refresh,
             reload: None,
@@ -282,7 +293,7 @@ impl Service {
         let ways = features::other_ways(&self.config.interfaces, &self.config.clients)?;
         self.display.other_ways(&ways);
         self.interfaces.resolve()?;
-        if let Side::Own(filter) = &mut self.side {
+        if let KernelHandle::Own(filter) = &mut self.kernel {
             for (name, index) in self.interfaces.bound() {
                 self.interfaces.attach(*index, name, &mut filter.hold()?)?;
             }
@@ -301,12 +312,12 @@ impl Service {
         supervisor::ready();
         loop {
             tokio::select! {
-                order = signals.next() => match order {
-                    Order::Stop => {
+                signal = signals.next() => match signal {
+                    SignalMeaning::Stop => {
                         supervisor::stopping();
                         return Ok(());
                     }
-                    Order::Reload => self.start_reload(Cause::Hangup),
+                    SignalMeaning::Reload => self.start_reload(Cause::Hangup),
                 },
                 _ = watch.tick() => {
                     let looked = self.look();
@@ -323,7 +334,7 @@ impl Service {
                     let looked = self.look_at_interfaces();
                     self.note(looked);
                 }
-                _ = show.tick() => self.display.tick(&self.side.maps().counters()?),
+                _ = show.tick() => self.display.tick(&self.kernel.maps().counters()?),
                 turn = self.refresh.next(), if self.reload.is_none() => match turn {
                     Turn::Failed(list) => self.display.not_fetched(&list),
                     Turn::Compile => self.start_reload(Cause::Fetched),
@@ -337,21 +348,22 @@ impl Service {
     }
 
     /// Lets policies and overrides follow time and interfaces.
-    fn keep_regime(&mut self) -> Result<(), Error> {
-        let policies = self.regime.policies();
+    fn keep_enforcement(&mut self) -> Result<(), Error> {
+        let policies = self.enforcement.policies();
         let links = clients::links(&self.config, policies, &self.interfaces, &mut self.bindings)?;
         self.display.idle_policies(clients::idle(policies, &links));
-        if self.side.is_replaced() {
+        if self.kernel.is_replaced() {
             self.near.forget();
-            self.side.change(|maps| self.regime.install(maps))?;
+            self.kernel.change(|maps| self.enforcement.install(maps))?;
         }
         // The first reload may fail, and schedules go on.
-        if !self.regime.is_settled() && self.is_in_force() {
-            self.side.change(|maps| self.regime.settle(maps))?;
+        if !self.enforcement.is_narrow() && self.is_in_force() {
+            self.kernel.change(|maps| self.enforcement.narrow(maps))?;
         }
-        if self.regime.is_due(&links) {
+        if self.enforcement.is_due(&links) {
             // What is in force stays where this fails; the next second tries again.
-            self.side.change(|maps| self.regime.keep(links, maps))?;
+            self.kernel
+                .change(|maps| self.enforcement.keep(links, maps))?;
         }
         Ok(())
     }
@@ -359,16 +371,16 @@ impl Service {
     /// Whether the active generations are those of the images that policies are made for.
     fn is_in_force(&self) -> bool {
         let images = self.compiled.images();
-        let maps = self.side.maps();
+        let maps = self.kernel.maps();
         let mut active = [maps.active(), maps.active_custom()].into_iter().flatten();
         active.all(|active| images.iter().any(|image| image.header().key == active.key))
     }
 
     /// Lets the query log follow the maps that are in force.
     fn observe(&mut self) -> Result<(), Error> {
-        let policies = policy_names(self.regime.policies());
+        let policies = policy_names(self.enforcement.policies());
         let images = self.compiled.images();
-        self.observer.follow(&mut self.side, &policies, &images)
+        self.observer.follow(&mut self.kernel, &policies, &images)
     }
 
     /// Lets fetched lists that are in force take the place of their copies, and tells of those
@@ -383,18 +395,18 @@ impl Service {
     /// Does what is due every second.
     fn look(&mut self) -> Result<(), Error> {
         supervisor::alive();
-        self.side.flush_log();
-        self.keep_regime()?;
+        self.kernel.flush_log();
+        self.keep_enforcement()?;
         self.observe()?;
         self.look_at_interfaces()?;
         self.watch_traffic()?;
-        Ok(self.regime.tidy_journal()?)
+        Ok(self.enforcement.tidy_journal()?)
     }
 
     /// Compares what came with what the program saw.
     fn watch_traffic(&mut self) -> Result<(), Error> {
         let traffic = features::traffic(&self.interfaces.live())?;
-        let counters = self.side.maps().counters()?;
+        let counters = self.kernel.maps().counters()?;
         self.strangers.note(counters.of(Reason::NotClient));
         let seen_of = |index| counters.arrivals(index);
         self.unseen.note(traffic, seen_of, Instant::now());
@@ -403,11 +415,13 @@ impl Service {
     }
 
     fn look_at_interfaces(&mut self) -> Result<(), Error> {
-        match &mut self.side {
-            Side::Own(filter) => self.interfaces.mend(&mut filter.hold()?, &self.display),
-            Side::Pinned(pinned) => self.interfaces.watch(pinned.program_id(), &self.display),
+        match &mut self.kernel {
+            KernelHandle::Own(filter) => self.interfaces.mend(&mut filter.hold()?, &self.display),
+            KernelHandle::Pinned(pinned) => {
+                self.interfaces.watch(pinned.program_id(), &self.display)
+            }
         }?;
-        let put = |prefixes: &_| self.side.change(|maps| maps.put_on_link(prefixes));
+        let put = |prefixes: &_| self.kernel.change(|maps| maps.put_on_link(prefixes));
         self.near.keep(&self.interfaces, &self.display, put)
     }
 
@@ -436,7 +450,7 @@ impl Service {
         staged: Option<&Staged>,
     ) -> Result<(u32, Duration), Error> {
         let start = Instant::now();
-        let policies = policy_names(staged.map_or(self.regime.policies(), Staged::policies));
+        let policies = policy_names(staged.map_or(self.enforcement.policies(), Staged::policies));
         let judge = |image: &Image, probes: &Probes, generation: &[Record]| {
             let header = generation.first().map(Header::of);
             header.inspect(|header| self.observer.announce(header, &policies, image));
@@ -448,16 +462,16 @@ impl Service {
             custom.is_some_and(|custom| judge(&custom.image, &custom.probes, generation))
         };
         let custom = match (part, &compiled.custom) {
-            (Part::Lists, _) => Change::Keep,
-            (Part::All, None) => Change::Remove,
-            (Part::All, Some(custom)) => Change::To(custom.image.records(), &of_custom),
+            (Part::Lists, _) => GenerationChange::Keep,
+            (Part::All, None) => GenerationChange::Remove,
+            (Part::All, Some(custom)) => GenerationChange::To(custom.image.records(), &of_custom),
         };
-        let furnish = |maps: &mut Maps| {
-            self.regime.install(maps)?;
-            staged.map_or(Ok(()), |staged| self.regime.widen(staged, maps))
+        let fill = |maps: &mut Maps| {
+            self.enforcement.install(maps)?;
+            staged.map_or(Ok(()), |staged| self.enforcement.stage_in(staged, maps))
         };
-        let lists = Change::To(compiled.image.records(), &of_lists);
-        let generation = self.side.activate(lists, custom, furnish)?.lists;
+        let lists = GenerationChange::To(compiled.image.records(), &of_lists);
+        let generation = self.kernel.activate(lists, custom, fill)?.lists;
         let took = start.elapsed();
         match part {
             Part::Lists => compiled.custom.clone_from(&self.compiled.custom),
@@ -468,7 +482,7 @@ impl Service {
         }
         self.is_whole = true;
         let images = compiled.images();
-        let followed = self.observer.follow(&mut self.side, &policies, &images);
+        let followed = self.observer.follow(&mut self.kernel, &policies, &images);
         self.note(followed);
         self.observer.reloads.done_at_s = now_s();
         let names = compiled.image.header().name_count;
@@ -507,14 +521,14 @@ impl Service {
 }
 
 /// Puts in force what the maps hold besides the lists.
-fn furnish<E>(
+fn fill<E>(
     config: &Config,
     plan: Plan,
-    journal: (Journal, Book),
+    journal: (Journal, OverrideSet),
     maps: &mut Maps,
-) -> Result<Regime, E>
+) -> Result<Enforcement, E>
 where
-    E: From<features::Error> + From<filter_kernel::Error> + From<regime::Error>,
+    E: From<features::Error> + From<filter_kernel::Error> + From<enforcement::Error>,
 {
     let mut interfaces = Interfaces::of(config);
     interfaces.resolve()?;
@@ -523,7 +537,7 @@ where
     let on_link = features::on_link(&interfaces.indexes())?;
     maps.put_on_link(&clients::prefixes(&on_link))?;
     maps.set_limit(config.limit.answers_per_s, config.limit.burst);
-    Ok(Regime::start(plan, links, journal, maps)?)
+    Ok(Enforcement::start(plan, links, journal, maps)?)
 }
 
 fn mode(config: &Config) -> Mode {

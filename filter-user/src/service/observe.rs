@@ -12,7 +12,7 @@ use filter_common::{hash::HashKey, layout::Header};
 use filter_kernel::Logged;
 use filter_lists::image::Image;
 
-use super::{Error, side::Side};
+use super::{Error, kernel_handle::KernelHandle};
 use crate::{
     config::{Config, LogConfig, LogQueries},
     control::Reloads,
@@ -26,13 +26,13 @@ pub(super) struct Observer {
     pub(super) log: QueryLog,
     pub(super) reloads: Reloads,
     reader: Option<Reader>,
-    place: Option<Place>,
+    position: Option<RingPosition>,
     listener: Option<Listener>,
 }
 
 /// Where a look found the filter: its ring of events and its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct RingPosition {
     ring: u32,
     /// Of the lists and of custom categories, drawn anew for each image.
     keys: [Option<HashKey>; 2],
@@ -49,7 +49,7 @@ impl Observer {
             log: QueryLog::start(&config.log)?,
             reloads: Reloads::default(),
             reader: None,
-            place: None,
+            position: None,
             listener,
         })
     }
@@ -74,18 +74,18 @@ impl Observer {
     /// `images` that it has.
     pub(super) fn follow(
         &mut self,
-        side: &mut Side,
+        kernel: &mut KernelHandle,
         policies: &[Arc<str>],
         images: &[&Image],
     ) -> Result<(), Error> {
-        let active = [side.maps().active(), side.maps().active_custom()];
-        let place = Place {
-            ring: side.maps().events_id()?,
+        let active = [kernel.maps().active(), kernel.maps().active_custom()];
+        let position = RingPosition {
+            ring: kernel.maps().events_id()?,
             keys: active.map(|header| header.map(|header| header.key)),
         };
-        let before = self.place;
+        let before = self.position;
         // Named before the first event is read.
-        if before != Some(place) {
+        if before != Some(position) {
             for active in active.iter().flatten() {
                 let mut images = images.iter();
                 if let Some(image) = images.find(|image| image.header().key == active.key) {
@@ -93,38 +93,42 @@ impl Observer {
                 }
             }
         }
-        if before.map(|before| before.ring) != Some(place.ring) {
-            self.read(side)?;
+        if before.map(|before| before.ring) != Some(position.ring) {
+            self.read(kernel)?;
         }
-        self.place = Some(place);
-        self.log.note_lost(side.maps().counters()?.events_lost());
+        self.position = Some(position);
+        self.log.note_lost(kernel.maps().counters()?.events_lost());
         Ok(())
     }
 
     /// Reads the ring of the maps as they are now, in place of the one before.
-    fn read(&mut self, side: &mut Side) -> Result<(), Error> {
+    fn read(&mut self, kernel: &mut KernelHandle) -> Result<(), Error> {
         // What is left in the one before is told first.
         self.reader = None;
         if self.log.queries() != LogQueries::Off {
-            self.reader = Some(self.log.read(side.maps().events()?)?);
+            self.reader = Some(self.log.read(kernel.maps().events()?)?);
         }
         // Off, too: a daemon that was killed may have left it on.
-        Ok(tell(side, &self.log.config())?)
+        Ok(tell(kernel, &self.log.config())?)
     }
 
     /// Logs other queries from now on.
-    pub(super) fn switch(&mut self, side: &mut Side, queries: LogQueries) -> Result<(), Error> {
+    pub(super) fn switch(
+        &mut self,
+        kernel: &mut KernelHandle,
+        queries: LogQueries,
+    ) -> Result<(), Error> {
         if queries == self.log.queries() {
             return Ok(());
         }
         self.log.set_queries(queries);
-        self.read(side)
+        self.read(kernel)
     }
 
     /// Leaves a filter that goes on: nobody would read what it tells.
-    pub(super) fn leave(&mut self, side: &mut Side) {
+    pub(super) fn leave(&mut self, kernel: &mut KernelHandle) {
         // It may be gone; and full, the ring takes nothing more.
-        let _ = tell(side, &LogConfig::default());
+        let _ = tell(kernel, &LogConfig::default());
         self.reader = None;
     }
 
@@ -138,13 +142,13 @@ impl Observer {
 }
 
 /// Has the program tell of the queries that a configuration wants told of.
-fn tell(side: &mut Side, log: &LogConfig) -> Result<(), filter_kernel::Error> {
+fn tell(kernel: &mut KernelHandle, log: &LogConfig) -> Result<(), filter_kernel::Error> {
     let logged = match log.queries {
         LogQueries::Off => Logged::Nothing,
         LogQueries::Blocked => Logged::Blocked,
         LogQueries::All => Logged::All { every: log.sample },
     };
-    side.change(|maps| {
+    kernel.change(|maps| {
         maps.set_log(logged);
         Ok(())
     })

@@ -2,7 +2,7 @@
 //!
 //! Owns when lists are asked for and what becomes of what comes back: candidates
 //! are handed out to be compiled, and take the place of their copies when the
-//! image that they are in is active. Asking happens on threads of its own; the
+//! image that they are in is active. ClientFacts happens on threads of its own; the
 //! end of the service does not wait for them.
 
 use std::{
@@ -296,14 +296,14 @@ impl Refresh {
             return;
         }
         self.in_flight += lists.len();
-        let orders = lists
+        let requests = lists
             .iter()
-            .map(|&at| self.subscriptions[at].order())
+            .map(|&at| self.subscriptions[at].request())
             .collect();
         let (fetcher, tell) = (Arc::clone(fetcher), self.tell.clone());
         // Nobody listens any more when the service has ended.
         let work = move || {
-            fetcher.fetch_all(orders, |copy, outcome| drop(tell.send((copy, outcome))));
+            fetcher.fetch_all(requests, |copy, outcome| drop(tell.send((copy, outcome))));
         };
         if let Err(error) = thread::Builder::new().spawn(work) {
             for &at in lists {

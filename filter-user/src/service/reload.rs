@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use super::{Error, Service, clients, error_chain, watch::Watch};
 use crate::{
     config::{self, Config, LogConfig},
+    enforcement::Plan,
     pipeline::{self, Compiled, Custom, Damaged, Part, Progress, Replacement, Request, Sources},
     policy::{Categories, Numbers},
-    regime::Plan,
 };
 
 /// Reads the configuration again, from where the first one came.
@@ -166,7 +166,7 @@ impl Service {
             previous: Some(Arc::clone(&self.compiled.image)),
             previous_custom: custom.map(|custom| Arc::clone(&custom.image)),
             part,
-            numbers: self.regime.numbers(),
+            numbers: self.enforcement.numbers(),
             replacements: self.refresh.replacements(),
             is_needed: cause != Cause::Fetched,
         };
@@ -190,7 +190,7 @@ impl Service {
 
     /// Whether the configuration has custom categories and nothing of them is in force.
     fn lacks_custom(&self) -> bool {
-        !self.config.custom.is_empty() && self.side.maps().active_custom().is_none()
+        !self.config.custom.is_empty() && self.kernel.maps().active_custom().is_none()
     }
 
     pub(super) fn finish_reload(&mut self, ready: Result<Ready, Error>) {
@@ -232,7 +232,7 @@ impl Service {
 
     /// Tells what is legal in the configuration in force and seldom meant.
     pub(super) fn warn(&mut self) {
-        let policies = self.regime.policies();
+        let policies = self.enforcement.policies();
         let warnings = policies.warnings(&self.config, &self.compiled.categories);
         self.display.warnings(warnings);
     }
@@ -242,20 +242,21 @@ impl Service {
         let bindings = &mut self.bindings;
         let links = clients::links(&prepared.config, policies, &self.interfaces, bindings)?;
         // Numbers may mean something else afterwards.
-        self.book()?;
-        let staged = (self.side).change(|maps| self.regime.stage(prepared.plan, links, maps))?;
+        self.record_counts()?;
+        let staged =
+            (self.kernel).change(|maps| self.enforcement.stage(prepared.plan, links, maps))?;
         if let Err(error) = self.swap(prepared.compiled, prepared.part, &staged) {
-            self.side.change(|maps| self.regime.unstage(maps))?;
+            self.kernel.change(|maps| self.enforcement.unstage(maps))?;
             return Err(error);
         }
         let limit = prepared.config.limit;
-        self.side.change(|maps| {
+        self.kernel.change(|maps| {
             maps.set_limit(limit.answers_per_s, limit.burst);
-            self.regime.commit(staged, maps)
+            self.enforcement.commit(staged, maps)
         })?;
         let queries = prepared.config.log.queries;
         if queries != self.config.log.queries {
-            let switched = self.observer.switch(&mut self.side, queries);
+            let switched = self.observer.switch(&mut self.kernel, queries);
             self.note(switched);
         }
         if let Err(error) = self.refresh.follow(&self.config, &prepared.config) {

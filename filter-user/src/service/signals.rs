@@ -18,23 +18,23 @@ impl Signals {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Order {
+    pub(super) async fn next(&mut self) -> SignalMeaning {
         tokio::select! {
-            _ = self.interrupt.recv() => Order::Stop,
-            _ = self.terminate.recv() => Order::Stop,
-            _ = self.hangup.recv() => Order::Reload,
+            _ = self.interrupt.recv() => SignalMeaning::Stop,
+            _ = self.terminate.recv() => SignalMeaning::Stop,
+            _ = self.hangup.recv() => SignalMeaning::Reload,
         }
     }
 
     /// Waits for the order to stop; while nothing is loaded there is nothing to reload.
     pub(super) async fn stop(&mut self) {
-        while self.next().await != Order::Stop {}
+        while self.next().await != SignalMeaning::Stop {}
     }
 }
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum SignalMeaning {
     Stop,
     Reload,
 }

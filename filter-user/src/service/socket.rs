@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
+    connections::{ConnectionPermit, Connections},
     peers::Peers,
-    places::{Place, Places},
 };
 use crate::{
     config::Config,
@@ -82,7 +82,7 @@ pub(super) struct Asked {
     /// When its connection was accepted.
     accepted: Instant,
     /// Held until the answer is sent.
-    place: Place,
+    permit: ConnectionPermit,
 }
 
 impl Asked {
@@ -137,9 +137,9 @@ impl Socket {
             mut stream,
             verb,
             accepted,
-            mut place,
+            mut permit,
         } = asked;
-        let answer = |verb| match place.check_room() {
+        let answer = |verb| match permit.check_room() {
             Ok(()) => answer(verb, accepted),
             Err(why) => Response::Error(why),
         };
@@ -148,12 +148,12 @@ impl Socket {
         let Some(line) = line_of(&response) else {
             return;
         };
-        place.take_bytes(line.capacity());
+        permit.take_bytes(line.capacity());
         drop(response);
         tokio::spawn(async move {
             // A client that left does not concern the filter.
             let _ = tokio::time::timeout(PATIENCE, stream.write_all(&line)).await;
-            drop(place);
+            drop(permit);
         });
     }
 }
@@ -173,12 +173,12 @@ impl Drop for Socket {
 }
 
 async fn listen(listener: UnixListener, peers: Arc<Peers>, asked: mpsc::Sender<Asked>) {
-    let places = Places::default();
+    let connections = Connections::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => match places.take(&stream) {
-                Ok(place) => {
-                    tokio::spawn(read(stream, place, Arc::clone(&peers), asked.clone()));
+            Ok((stream, _)) => match connections.take(&stream) {
+                Ok(permit) => {
+                    tokio::spawn(read(stream, permit, Arc::clone(&peers), asked.clone()));
                 }
                 Err(why) => turn_away(stream, why),
             },
@@ -201,23 +201,23 @@ fn turn_away(stream: UnixStream, why: String) {
 /// Reads one request and hands it on; who does not finish its line in time is cut off.
 async fn read(
     mut stream: UnixStream,
-    mut place: Place,
+    mut permit: ConnectionPermit,
     peers: Arc<Peers>,
     asked: mpsc::Sender<Asked>,
 ) {
     let accepted = Instant::now();
-    let max_bytes = match peers.may_change(place.peer()) {
+    let max_bytes = match peers.may_change(permit.peer()) {
         true => REQUEST_MAX_BYTES,
         false => QUESTION_MAX_BYTES,
     };
-    let request = request(&mut stream, max_bytes, &mut place);
+    let request = request(&mut stream, max_bytes, &mut permit);
     if let Ok(verb) = tokio::time::timeout(PATIENCE, request).await {
-        let verb = verb.and_then(|verb| admit(&peers, place.peer(), verb));
+        let verb = verb.and_then(|verb| admit(&peers, permit.peer(), verb));
         let asking = Asked {
             stream,
             verb,
             accepted,
-            place,
+            permit,
         };
         // The service that would have answered may have ended.
         let _ = asked.send(asking).await;
@@ -256,7 +256,7 @@ fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
 async fn request(
     stream: &mut UnixStream,
     max_bytes: u64,
-    place: &mut Place,
+    permit: &mut ConnectionPermit,
 ) -> Result<Verb, String> {
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(max_bytes));
@@ -272,8 +272,8 @@ async fn request(
         line.extend_from_slice(&bytes[..read]);
         reader.consume(read);
         if line.len() as u64 > QUESTION_MAX_BYTES {
-            place.check_room()?;
-            place.take_bytes(line.capacity());
+            permit.check_room()?;
+            permit.take_bytes(line.capacity());
         }
         if is_end {
             break;

@@ -5,7 +5,7 @@ use std::{fs, net::Ipv4Addr};
 use filter_common::layout::CLIENT_PREFIX_MAX;
 use filter_user::{
     config::Config,
-    policy::{Asking, Categories, Numbers, Policies},
+    policy::{Categories, ClientFacts, Numbers, Policies},
 };
 use jiff::Timestamp;
 
@@ -46,9 +46,9 @@ fn policies(text: &str) -> (Policies, Categories) {
     (policies, categories)
 }
 
-fn asking(client: &str, mac: &str, vlan: u16, interface: &str, to: &str) -> Asking {
+fn asking(client: &str, mac: &str, vlan: u16, interface: &str, to: &str) -> ClientFacts {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    Asking {
+    ClientFacts {
         client: text(client).map(|client| client.parse().unwrap()),
         mac: text(mac).map(|mac| filter_common::address::mac_from_text(&mac).unwrap()),
         vlan: (vlan != 0).then_some(vlan),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use filter_common::reason::Reason;
-use filter_user::regime::Request;
+use filter_user::enforcement::Request;
 use jiff::Timestamp;
 use nxdp_lab::{
     engines::Verdict,
@@ -12,7 +12,7 @@ use nxdp_lab::{
     segment::Segment,
 };
 
-use super::{World, datagram, order, segment, socket};
+use super::{World, datagram, segment, socket, spec};
 
 #[test]
 fn encrypted_transports_are_refused_to_those_whose_policy_says_so_unless_they_are_paused() {
@@ -21,9 +21,9 @@ fn encrypted_transports_are_refused_to_those_whose_policy_says_so_unless_they_ar
         ["10.1.9.9", "10.1.4.4", "10.8.0.9", "10.9.0.2"].map(unlisted_mac);
     let pause = SAID
         .iter()
-        .filter(|said| said.audience.ends_with("10.1.4.4"));
+        .filter(|said| said.clients.ends_with("10.1.4.4"));
     let now = Timestamp::now();
-    world.obey(Request::Add(pause.map(|said| order(said, now)).collect()));
+    world.apply(Request::Add(pause.map(|said| spec(said, now)).collect()));
     let mut host = world.host();
     for (from, to, over_udp, over_tcp) in [
         (

@@ -127,7 +127,7 @@ fn candidates() -> Vec<(String, PathBuf, PathBuf)> {
 fn rustup_binary(toolchain: &str) -> Option<PathBuf> {
     process::find("rustup")?;
     let mut command = process::hermetic("rustup");
-    // Asking must not download.
+    // ClientFacts must not download.
     command.env("RUSTUP_AUTO_INSTALL", "0");
     let path = process::output(command.args(["which", "--toolchain", toolchain, "rustc"])).ok()?;
     Some(PathBuf::from(path.trim()))

@@ -51,7 +51,7 @@ const UNSAFE_ALLOWED: [(&str, &str); 12] = [
         "PPPoE sessions are made by system calls",
     ),
     (
-        "filter-user/src/regime/synchronised.rs",
+        "filter-user/src/enforcement/synchronised.rs",
         "asks whether the clock is synchronised",
     ),
     (

@@ -6,14 +6,14 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::overrides::{Action, Audience, Order, OverrideScope};
+use crate::overrides::{OverrideAction, OverrideClients, OverrideScope, OverrideSpec};
 
-fn order(name: &str) -> Order {
-    Order {
-        action: Action::Allow,
+fn spec(name: &str) -> OverrideSpec {
+    OverrideSpec {
+        action: OverrideAction::Allow,
         name: (&Name::from_text(name.as_bytes()).unwrap()).into(),
         scope: OverrideScope::Exact,
-        audience: Audience::Policy("kids".to_owned()),
+        clients: OverrideClients::Policy("kids".to_owned()),
         expires: Some(Timestamp::from_second(4_000_000_000).unwrap()),
         reason: "line\nbreak \"and\" quotes".to_owned(),
         by: Some("ann".to_owned()),
@@ -22,51 +22,51 @@ fn order(name: &str) -> Order {
     }
 }
 
-/// A journal and the book that it keeps.
+/// A journal and the set that it keeps.
 struct Kept {
     journal: Journal,
-    book: Book,
+    set: OverrideSet,
 }
 
 impl Kept {
     fn open(path: &Path) -> Self {
-        let (journal, book) = Journal::open(path).unwrap();
-        Self { journal, book }
+        let (journal, set) = Journal::open(path).unwrap();
+        Self { journal, set }
     }
 
-    fn change(&mut self, change: &Change) {
+    fn change(&mut self, change: &OverrideChange) {
         if self.journal.is_ready() {
             self.journal.append(change).unwrap();
-            self.book.apply(change);
+            self.set.apply(change);
             self.journal.sync().unwrap();
         } else {
-            self.book.apply(change);
-            self.journal.write_anew(&self.book).unwrap();
+            self.set.apply(change);
+            self.journal.write_anew(&self.set).unwrap();
         }
     }
 
     fn add(&mut self, name: &str) {
-        self.give(order(name));
+        self.give(spec(name));
     }
 
     /// One that takes 4 KiB of the file.
     fn add_long(&mut self, name: &str) {
         let reason = "x".repeat(4096);
-        self.give(Order {
+        self.give(OverrideSpec {
             reason,
-            ..order(name)
+            ..spec(name)
         });
     }
 
-    fn give(&mut self, order: Order) {
-        let change = self.book.plan(vec![order], Timestamp::UNIX_EPOCH);
+    fn give(&mut self, spec: OverrideSpec) {
+        let change = self.set.plan(vec![spec], Timestamp::UNIX_EPOCH);
         self.change(&change.unwrap());
     }
 
     fn names(&self) -> Vec<String> {
-        self.book
+        self.set
             .iter()
-            .map(|entry| entry.order.name.to_string())
+            .map(|entry| entry.spec.name.to_string())
             .collect()
     }
 }
@@ -83,15 +83,15 @@ fn what_was_written_is_read_again_word_for_word() {
     let mut kept = Kept::open(&path);
     kept.add("a.example");
     kept.add("b.example");
-    kept.change(&Change {
+    kept.change(&OverrideChange {
         removed: vec![1],
         added: Vec::new(),
     });
     kept.add("c.example");
     let again = Kept::open(&path);
     assert_eq!(again.names(), ["b.example", "c.example"]);
-    assert!(again.book.iter().eq(kept.book.iter()));
-    assert_eq!(again.book.last_id(), 3);
+    assert!(again.set.iter().eq(kept.set.iter()));
+    assert_eq!(again.set.last_id(), 3);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn what_is_no_file_is_refused_at_once() {
 fn nothing_is_written_before_there_is_something_to_write() {
     let (folder, path) = file();
     let kept = Kept::open(&path);
-    assert!(kept.book.is_empty());
+    assert!(kept.set.is_empty());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -177,8 +177,8 @@ fn two_that_write_the_same_file_do_not_mix_and_one_that_reads_takes_no_harm() {
     let mut second = Kept::open(&path);
     assert_eq!(second.names(), ["a.example"]);
     let change = second
-        .book
-        .plan(vec![order("b.example")], Timestamp::UNIX_EPOCH)
+        .set
+        .plan(vec![spec("b.example")], Timestamp::UNIX_EPOCH)
         .unwrap();
     let refused = second.journal.append(&change);
     assert!(matches!(refused, Err(Error::InUse(_))));
@@ -197,8 +197,8 @@ fn a_change_that_is_taken_back_leaves_no_trace() {
     kept.add("a.example");
     let before = fs::read(&path).unwrap();
     let change = kept
-        .book
-        .plan(vec![order("b.example")], Timestamp::UNIX_EPOCH)
+        .set
+        .plan(vec![spec("b.example")], Timestamp::UNIX_EPOCH)
         .unwrap();
     kept.journal.append(&change).unwrap();
     kept.journal.take_back().unwrap();
@@ -227,11 +227,11 @@ fn a_file_that_somebody_deleted_is_written_anew_and_a_long_one_becomes_short() {
     while !kept.journal.is_long() {
         kept.add_long("n0.example");
     }
-    kept.journal.write_anew(&kept.book).unwrap();
+    kept.journal.write_anew(&kept.set).unwrap();
     assert!(len() < SMALL_BYTES && !kept.journal.is_long());
     let again = Kept::open(&path);
-    assert_eq!(again.book.len(), 5);
-    assert_eq!(again.book.last_id(), kept.book.last_id());
+    assert_eq!(again.set.len(), 5);
+    assert_eq!(again.set.last_id(), kept.set.last_id());
 }
 
 #[test]
@@ -240,9 +240,8 @@ fn a_file_that_is_written_anew_keeps_what_only_the_clock_ended() {
     let mut kept = Kept::open(&path);
     kept.add("a.example");
     kept.add("b.example");
-    kept.book
-        .end(Timestamp::from_second(5_000_000_000).unwrap());
-    kept.journal.write_anew(&kept.book).unwrap();
+    kept.set.end(Timestamp::from_second(5_000_000_000).unwrap());
+    kept.journal.write_anew(&kept.set).unwrap();
     assert!(kept.names().is_empty());
     assert_eq!(Kept::open(&path).names(), ["a.example", "b.example"]);
 }

@@ -2,7 +2,7 @@
 
 use filter_common::{
     layout::{DECISION_ALLOW, DECISION_BLOCK},
-    overlay::Subject,
+    overrides::ClientKey,
 };
 use proptest::prelude::*;
 
@@ -13,40 +13,40 @@ const KEY: HashKey = HashKey::from_words([0x1234_5678_9abc_def1, 0x0fed_cba9_876
 const NOW: u64 = 1000;
 
 /// Who asks: everybody, in two policies, from two addresses and two stations.
-fn askers() -> Vec<(Asker, u32)> {
+fn askers() -> Vec<(QueryClient, u32)> {
     let mut askers = Vec::new();
     for policy in 0..2 {
         for number in 0..2 {
-            let asker = Asker {
+            let client = QueryClient {
                 source: [number; 16],
                 mac: [number; 6],
-                ..Asker::default()
+                ..QueryClient::default()
             };
-            askers.push((asker, policy));
+            askers.push((client, policy));
         }
     }
     askers
 }
 
-fn subject(number: u8) -> Subject {
+fn client_key(number: u8) -> ClientKey {
     match number {
-        0 => Subject::EVERYBODY,
-        1 => Subject::policy(0),
-        2 => Subject::policy(1),
-        3 => Subject::address(&[1; 16], &KEY),
-        _ => Subject::mac([1; 6]),
+        0 => ClientKey::EVERYBODY,
+        1 => ClientKey::policy(0),
+        2 => ClientKey::policy(1),
+        3 => ClientKey::address(&[1; 16], &KEY),
+        _ => ClientKey::mac([1; 6]),
     }
 }
 
-/// Whether a subject is the asker, and how narrow it is.
-fn rank(subject: Subject, asker: &Asker, policy: u32) -> Option<u8> {
+/// Whether a client_key is the client, and how narrow it is.
+fn rank(client_key: ClientKey, client: &QueryClient, policy: u32) -> Option<u8> {
     let ways = [
-        Subject::EVERYBODY,
-        Subject::policy(policy),
-        Subject::address(&asker.source, &KEY),
-        Subject::mac(asker.mac),
+        ClientKey::EVERYBODY,
+        ClientKey::policy(policy),
+        ClientKey::address(&client.source, &KEY),
+        ClientKey::mac(client.mac),
     ];
-    let rank = ways.iter().position(|way| *way == subject)?;
+    let rank = ways.iter().position(|way| *way == client_key)?;
     Some(rank as u8)
 }
 
@@ -60,14 +60,14 @@ fn any_name() -> impl Strategy<Value = Name> {
 fn any_entry() -> impl Strategy<Value = Entry> {
     let expiry = prop_oneof![Just(0), Just(NOW / 2), Just(NOW * 2)];
     (any_name(), any::<bool>(), 0u8..5, any::<bool>(), expiry).prop_map(
-        |(name, is_exact, subject_number, allows, expires_ns)| Entry {
+        |(name, is_exact, client_number, allows, expires_ns)| Entry {
             name: (&name).into(),
             scope: if is_exact {
                 OverrideScope::Exact
             } else {
                 OverrideScope::Suffix
             },
-            subject: subject(subject_number),
+            client_key: client_key(client_number),
             decision: Decision {
                 expires_ns,
                 action: if allows {
@@ -81,8 +81,8 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     )
 }
 
-/// At most one with an end and one without for each name, scope and subject, as a book has it;
-/// and at most one that has ended for each name and subject: userspace takes them out.
+/// At most one with an end and one without for each name, scope and client_key, as a set has it;
+/// and at most one that has ended for each name and client_key: userspace takes them out.
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
     proptest::collection::vec(any_entry(), 0..24).prop_map(|entries| {
         let mut kept: Vec<Entry> = Vec::new();
@@ -91,13 +91,13 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
                 (
                     e.name.clone(),
                     e.scope,
-                    e.subject.0,
+                    e.client_key.0,
                     e.decision.expires_ns == 0,
                 )
             };
             let has_ended = |e: &Entry| (1..=NOW).contains(&e.decision.expires_ns);
             let ended_too = |e: &Entry| {
-                (&e.name, e.subject) == (&entry.name, entry.subject)
+                (&e.name, e.client_key) == (&entry.name, entry.client_key)
                     && has_ended(e)
                     && has_ended(&entry)
             };
@@ -111,8 +111,8 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
     })
 }
 
-/// The longest name wins, then the narrowest subject, then the name itself, then one with an end.
-fn meant(entries: &[Entry], name: &Name, asker: &Asker, policy: u32) -> u32 {
+/// The longest name wins, then the narrowest client_key, then the name itself, then one with an end.
+fn meant(entries: &[Entry], name: &Name, client: &QueryClient, policy: u32) -> u32 {
     let matching = entries.iter().filter_map(|entry| {
         let owner = entry.name.name();
         let is_matched = match entry.scope {
@@ -121,7 +121,7 @@ fn meant(entries: &[Entry], name: &Name, asker: &Asker, policy: u32) -> u32 {
         };
         let end = entry.decision.expires_ns;
         let holds = is_matched && (end == 0 || NOW < end);
-        let rank = rank(entry.subject, asker, policy).filter(|_| holds)?;
+        let rank = rank(entry.client_key, client, policy).filter(|_| holds)?;
         let is_exact = entry.scope == OverrideScope::Exact;
         Some((
             (owner.label_count(), rank, is_exact, end != 0),
@@ -154,8 +154,8 @@ fn names() -> Vec<Name> {
 fn decided(records: &Records) -> Vec<u32> {
     let mut decided = Vec::new();
     for name in names() {
-        for (asker, policy) in askers() {
-            decided.push(records.decide(&name, &asker, policy).id);
+        for (client, policy) in askers() {
+            decided.push(records.decide(&name, &client, policy).id);
         }
     }
     decided
@@ -164,8 +164,8 @@ fn decided(records: &Records) -> Vec<u32> {
 fn decided_as_meant(entries: &[Entry]) -> Vec<u32> {
     let mut decided = Vec::new();
     for name in names() {
-        for (asker, policy) in askers() {
-            decided.push(meant(entries, &name, &asker, policy));
+        for (client, policy) in askers() {
+            decided.push(meant(entries, &name, &client, policy));
         }
     }
     decided

@@ -3,7 +3,7 @@
 use std::{cell::Cell, fmt, net::IpAddr};
 
 use filter_common::{
-    address::{Address, Asker, Mac, MacText},
+    address::{Address, Mac, MacText, QueryClient},
     layout::{
         CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
         CONTROL_BY_VLAN, ClientRecord, InterfaceRecord, PolicyRecord,
@@ -17,7 +17,7 @@ use super::{Clients, Policies, Policy};
 
 /// Who asks whom, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asking {
+pub struct ClientFacts {
     /// Source address.
     pub client: Option<IpAddr>,
     /// Source on the link.
@@ -69,44 +69,44 @@ impl fmt::Display for Because {
     }
 }
 
-impl Asking {
+impl ClientFacts {
     /// The same as a packet would tell it; without an address it comes from nowhere.
-    pub fn asker(&self, policies: &Policies) -> Asker {
+    pub fn client(&self, policies: &Policies) -> QueryClient {
         let interface = self.interface.as_ref();
         let number = interface.and_then(|name| interface_number(policies.clients(), name));
-        Asker {
+        QueryClient {
             source: self.client.map_or([0; 16], address_of),
             destination: self.to.map_or([0; 16], address_of),
             mac: self.mac.unwrap_or_default(),
             vlan: self.vlan.unwrap_or(0),
             interface: number.unwrap_or(0),
-            ..Asker::default()
+            ..QueryClient::default()
         }
     }
 }
 
 impl Policies {
     /// The policy that applies to a query.
-    pub fn chosen(&self, asking: &Asking) -> Chosen<'_> {
+    pub fn chosen(&self, facts: &ClientFacts) -> Chosen<'_> {
         let lookup = Lookup {
             clients: &self.clients,
             prefix: Cell::new(None),
         };
-        let asker = asking.asker(self);
-        let number = select(&lookup, self.clients.control_flags(), &asker);
+        let client = facts.client(self);
+        let number = select(&lookup, self.clients.control_flags(), &client);
         // The first of the ways by which the kernel would come to it alone.
         let ways = [
-            (CONTROL_BY_MAC, asking.mac.map(Because::Mac)),
+            (CONTROL_BY_MAC, facts.mac.map(Because::Mac)),
             (CONTROL_BY_SOURCE, lookup.prefix.get().map(Because::Prefix)),
-            (CONTROL_BY_VLAN, asking.vlan.map(Because::Vlan)),
+            (CONTROL_BY_VLAN, facts.vlan.map(Because::Vlan)),
             (
                 CONTROL_BY_INTERFACE,
-                asking.interface.clone().map(Because::Interface),
+                facts.interface.clone().map(Because::Interface),
             ),
-            (CONTROL_BY_DESTINATION, asking.to.map(Because::Destination)),
+            (CONTROL_BY_DESTINATION, facts.to.map(Because::Destination)),
         ];
         let mut ways = ways.into_iter();
-        let way = ways.find(|(flag, _)| number != 0 && select(&lookup, *flag, &asker) == number);
+        let way = ways.find(|(flag, _)| number != 0 && select(&lookup, *flag, &client) == number);
         let because = way.and_then(|(_, because)| because);
         Chosen {
             // Every number in the maps is that of a policy.

@@ -1,6 +1,6 @@
 //! Which overrides there are, and which takes the place of which.
 //!
-//! For one name, scope and audience there is at most one override without an
+//! For one name, scope and clients there is at most one override without an
 //! end and one with: a new one takes the place of those that it would hide for
 //! ever. One with an end lies over the one without, which holds again afterwards.
 //!
@@ -14,12 +14,12 @@ use filter_common::layout::OVERRIDE_MAX;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Audience, Order, Override, OverrideName, OverrideScope};
+use super::{Override, OverrideAction, OverrideClients, OverrideName, OverrideScope, OverrideSpec};
 
 /// What a step adds and what it takes away.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct OverrideChange {
     /// Overrides that are gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<u32>,
@@ -45,20 +45,20 @@ pub enum Refused {
 }
 
 /// What two overrides share when one takes the place of the other.
-type Place = (OverrideName, OverrideScope, Audience, bool);
+type Slot = (OverrideName, OverrideScope, OverrideClients, bool);
 
 /// All overrides.
 #[derive(Clone, Debug, Default)]
-pub struct Book {
+pub struct OverrideSet {
     entries: BTreeMap<u32, Override>,
-    places: BTreeMap<Place, u32>,
+    slots: BTreeMap<Slot, u32>,
     ends: BTreeSet<(Timestamp, u32)>,
     pauses: BTreeSet<u32>,
     past: BTreeMap<u32, Override>,
     last_id: u32,
 }
 
-impl Book {
+impl OverrideSet {
     /// The overrides that hold, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = &Override> {
         self.entries.values()
@@ -94,28 +94,32 @@ impl Book {
         self.last_id = self.last_id.max(id);
     }
 
-    /// What carrying orders out would change.
+    /// What putting overrides in force would change.
     ///
-    /// Of two orders for the same place the later one counts.
-    pub fn plan(&self, orders: Vec<Order>, now: Timestamp) -> Result<Change, Refused> {
-        let count = u32::try_from(orders.len()).map_err(|_| Refused::Full(orders.len()))?;
+    /// Of two overrides for the same slot the later one counts.
+    pub fn plan(
+        &self,
+        specs: Vec<OverrideSpec>,
+        now: Timestamp,
+    ) -> Result<OverrideChange, Refused> {
+        let count = u32::try_from(specs.len()).map_err(|_| Refused::Full(specs.len()))?;
         self.last_id.checked_add(count).ok_or(Refused::NoNumbers)?;
-        let past = self.past_places();
+        let past = self.past_slots();
         let mut removed = BTreeSet::new();
-        let mut added: BTreeMap<Place, Override> = BTreeMap::new();
-        for (id, order) in (self.last_id + 1..).zip(orders) {
-            for place in places_taken_by(&order) {
-                removed.extend(self.places.get(&place));
+        let mut added: BTreeMap<Slot, Override> = BTreeMap::new();
+        for (id, spec) in (self.last_id + 1..).zip(specs) {
+            for slot in slots_taken_by(&spec) {
+                removed.extend(self.slots.get(&slot));
                 // If the clock was ahead, one that is past would come back in its place.
-                removed.extend(past.get(&place).into_iter().flatten());
-                added.remove(&place);
+                removed.extend(past.get(&slot).into_iter().flatten());
+                added.remove(&slot);
             }
             let entry = Override {
                 id,
-                order,
+                spec,
                 created: now,
             };
-            added.insert(place_of(&entry.order), entry);
+            added.insert(slot_of(&entry.spec), entry);
         }
         let gone = removed
             .iter()
@@ -127,28 +131,28 @@ impl Book {
         }
         let mut added: Vec<Override> = added.into_values().collect();
         added.sort_unstable_by_key(|entry| entry.id);
-        Ok(Change {
+        Ok(OverrideChange {
             removed: removed.into_iter().collect(),
             added,
         })
     }
 
-    fn past_places(&self) -> BTreeMap<Place, Vec<u32>> {
-        let mut places: BTreeMap<Place, Vec<u32>> = BTreeMap::new();
+    fn past_slots(&self) -> BTreeMap<Slot, Vec<u32>> {
+        let mut slots: BTreeMap<Slot, Vec<u32>> = BTreeMap::new();
         for entry in self.past() {
-            places
-                .entry(place_of(&entry.order))
+            slots
+                .entry(slot_of(&entry.spec))
                 .or_default()
                 .push(entry.id);
         }
-        places
+        slots
     }
 
     /// What removing these overrides would change.
-    pub fn plan_removal(&self, ids: &[u32]) -> Result<Change, Refused> {
+    pub fn plan_removal(&self, ids: &[u32]) -> Result<OverrideChange, Refused> {
         match ids.iter().find(|id| !self.entries.contains_key(id)) {
             Some(id) => Err(Refused::Unknown(*id)),
-            None => Ok(Change {
+            None => Ok(OverrideChange {
                 removed: ids
                     .iter()
                     .copied()
@@ -172,7 +176,7 @@ impl Book {
 
     /// Brings back what has not ended at `now` after all: the clock was ahead.
     pub fn revive(&mut self, now: Timestamp) {
-        let holds = |entry: &Override| entry.order.expires.is_none_or(|end| end > now);
+        let holds = |entry: &Override| entry.spec.expires.is_none_or(|end| end > now);
         let revived: Vec<Override> = self.past().filter(|entry| holds(entry)).cloned().collect();
         for entry in revived {
             self.past.remove(&entry.id);
@@ -193,7 +197,7 @@ impl Book {
     /// Carries a change out; what goes comes back.
     ///
     /// Numbers that are unknown are passed over: a change may be read a second time.
-    pub fn apply(&mut self, change: &Change) -> Vec<Override> {
+    pub fn apply(&mut self, change: &OverrideChange) -> Vec<Override> {
         for id in &change.removed {
             self.past.remove(id);
         }
@@ -210,43 +214,43 @@ impl Book {
     }
 
     fn insert(&mut self, entry: Override) {
-        if let Some(end) = entry.order.expires {
+        if let Some(end) = entry.spec.expires {
             self.ends.insert((end, entry.id));
         }
-        if entry.order.action == Action::Pause {
+        if entry.spec.action == OverrideAction::Pause {
             self.pauses.insert(entry.id);
         }
-        self.places.insert(place_of(&entry.order), entry.id);
+        self.slots.insert(slot_of(&entry.spec), entry.id);
         self.entries.insert(entry.id, entry);
     }
 
     fn remove(&mut self, id: u32) -> Option<Override> {
         let entry = self.entries.remove(&id)?;
-        if let Some(end) = entry.order.expires {
+        if let Some(end) = entry.spec.expires {
             self.ends.remove(&(end, id));
         }
         self.pauses.remove(&id);
-        let place = place_of(&entry.order);
-        if self.places.get(&place) == Some(&id) {
-            self.places.remove(&place);
+        let slot = slot_of(&entry.spec);
+        if self.slots.get(&slot) == Some(&id) {
+            self.slots.remove(&slot);
         }
         Some(entry)
     }
 }
 
-fn place_of(order: &Order) -> Place {
+fn slot_of(spec: &OverrideSpec) -> Slot {
     (
-        order.name.clone(),
-        order.scope,
-        order.audience.clone(),
-        order.expires.is_some(),
+        spec.name.clone(),
+        spec.scope,
+        spec.clients.clone(),
+        spec.expires.is_some(),
     )
 }
 
-/// The places whose overrides would never hold again.
-fn places_taken_by(order: &Order) -> impl Iterator<Item = Place> {
-    let own = place_of(order);
-    let under = match order.expires {
+/// The slots whose overrides would never hold again.
+fn slots_taken_by(spec: &OverrideSpec) -> impl Iterator<Item = Slot> {
+    let own = slot_of(spec);
+    let under = match spec.expires {
         Some(_) => None,
         None => Some((own.0.clone(), own.1, own.2.clone(), true)),
     };
@@ -259,12 +263,12 @@ mod tests {
 
     use super::*;
 
-    fn order(name: &str, action: Action, expires: Option<i64>) -> Order {
-        Order {
+    fn spec(name: &str, action: OverrideAction, expires: Option<i64>) -> OverrideSpec {
+        OverrideSpec {
             action,
             name: (&Name::from_text(name.as_bytes()).unwrap()).into(),
             scope: OverrideScope::Suffix,
-            audience: Audience::Everybody,
+            clients: OverrideClients::Everybody,
             expires: expires.map(|second| Timestamp::from_second(second).unwrap()),
             reason: "why".to_owned(),
             by: None,
@@ -277,96 +281,112 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn add(book: &mut Book, orders: Vec<Order>) -> Change {
-        let change = book.plan(orders, at(0)).unwrap();
-        book.apply(&change);
+    fn add(set: &mut OverrideSet, specs: Vec<OverrideSpec>) -> OverrideChange {
+        let change = set.plan(specs, at(0)).unwrap();
+        set.apply(&change);
         change
     }
 
-    fn ids(book: &Book) -> Vec<u32> {
-        book.iter().map(|entry| entry.id).collect()
+    fn ids(set: &OverrideSet) -> Vec<u32> {
+        set.iter().map(|entry| entry.id).collect()
     }
 
     #[test]
     fn one_with_an_end_lies_over_one_without_and_replaces_its_like() {
-        let mut book = Book::default();
-        add(&mut book, vec![order("a.example", Action::Block, None)]);
+        let mut set = OverrideSet::default();
         add(
-            &mut book,
-            vec![order("a.example", Action::Allow, Some(100))],
+            &mut set,
+            vec![spec("a.example", OverrideAction::Block, None)],
         );
-        assert_eq!(ids(&book), [1, 2]);
+        add(
+            &mut set,
+            vec![spec("a.example", OverrideAction::Allow, Some(100))],
+        );
+        assert_eq!(ids(&set), [1, 2]);
         let change = add(
-            &mut book,
-            vec![order("a.example", Action::Allow, Some(200))],
+            &mut set,
+            vec![spec("a.example", OverrideAction::Allow, Some(200))],
         );
-        assert_eq!((change.removed, ids(&book)), (vec![2], vec![1, 3]));
-        let change = add(&mut book, vec![order("a.example", Action::Allow, None)]);
-        assert_eq!((change.removed, ids(&book)), (vec![1, 3], vec![4]));
-        add(&mut book, vec![order("b.example", Action::Allow, None)]);
-        assert_eq!(ids(&book), [4, 5]);
+        assert_eq!((change.removed, ids(&set)), (vec![2], vec![1, 3]));
+        let change = add(
+            &mut set,
+            vec![spec("a.example", OverrideAction::Allow, None)],
+        );
+        assert_eq!((change.removed, ids(&set)), (vec![1, 3], vec![4]));
+        add(
+            &mut set,
+            vec![spec("b.example", OverrideAction::Allow, None)],
+        );
+        assert_eq!(ids(&set), [4, 5]);
     }
 
     #[test]
     fn of_two_orders_for_one_name_in_one_step_the_later_one_counts() {
-        let mut book = Book::default();
+        let mut set = OverrideSet::default();
         let both = vec![
-            order("a.example", Action::Block, None),
-            order("b.example", Action::Block, None),
-            order("a.example", Action::Allow, None),
+            spec("a.example", OverrideAction::Block, None),
+            spec("b.example", OverrideAction::Block, None),
+            spec("a.example", OverrideAction::Allow, None),
         ];
-        let change = add(&mut book, both);
+        let change = add(&mut set, both);
         assert!(change.removed.is_empty());
-        assert_eq!(ids(&book), [2, 3]);
+        assert_eq!(ids(&set), [2, 3]);
     }
 
     #[test]
     fn what_ends_goes_and_its_number_is_not_used_again() {
-        let mut book = Book::default();
+        let mut set = OverrideSet::default();
         add(
-            &mut book,
+            &mut set,
             vec![
-                order("a.example", Action::Allow, Some(100)),
-                order("b.example", Action::Allow, Some(50)),
+                spec("a.example", OverrideAction::Allow, Some(100)),
+                spec("b.example", OverrideAction::Allow, Some(50)),
             ],
         );
-        assert_eq!(book.next_end(), Some(at(50)));
-        assert!(book.end(at(49)).is_empty());
-        let ended = book.end(at(100)).into_iter().map(|entry| entry.id);
+        assert_eq!(set.next_end(), Some(at(50)));
+        assert!(set.end(at(49)).is_empty());
+        let ended = set.end(at(100)).into_iter().map(|entry| entry.id);
         assert_eq!(ended.collect::<Vec<_>>(), [2, 1]);
-        assert!(book.is_empty() && book.next_end().is_none());
-        add(&mut book, vec![order("c.example", Action::Allow, None)]);
-        assert_eq!(ids(&book), [3]);
+        assert!(set.is_empty() && set.next_end().is_none());
+        add(
+            &mut set,
+            vec![spec("c.example", OverrideAction::Allow, None)],
+        );
+        assert_eq!(ids(&set), [3]);
     }
 
     #[test]
     fn what_a_clock_far_ahead_ended_comes_back_unless_something_took_its_place() {
-        let mut book = Book::default();
+        let mut set = OverrideSet::default();
         let names = ["a.example", "b.example", "c.example"];
-        let orders = names.map(|name| order(name, Action::Allow, Some(100)));
-        add(&mut book, orders.to_vec());
-        assert_eq!(book.end(at(5_000)).len(), 3);
-        let change = add(&mut book, vec![order("b.example", Action::Block, None)]);
-        assert_eq!((change.removed, ids(&book)), (vec![2], vec![4]));
-        let past: Vec<u32> = book.past().map(|entry| entry.id).collect();
+        let specs = names.map(|name| spec(name, OverrideAction::Allow, Some(100)));
+        add(&mut set, specs.to_vec());
+        assert_eq!(set.end(at(5_000)).len(), 3);
+        let change = add(
+            &mut set,
+            vec![spec("b.example", OverrideAction::Block, None)],
+        );
+        assert_eq!((change.removed, ids(&set)), (vec![2], vec![4]));
+        let past: Vec<u32> = set.past().map(|entry| entry.id).collect();
         assert_eq!(past, [1, 3]);
-        book.revive(at(50));
-        assert_eq!(ids(&book), [1, 3, 4]);
-        assert_eq!((book.past().count(), book.next_end()), (0, Some(at(100))));
-        book.end(at(5_000));
-        book.revive(at(5_000));
-        assert_eq!(ids(&book), [4]);
+        set.revive(at(50));
+        assert_eq!(ids(&set), [1, 3, 4]);
+        assert_eq!((set.past().count(), set.next_end()), (0, Some(at(100))));
+        set.end(at(5_000));
+        set.revive(at(5_000));
+        assert_eq!(ids(&set), [4]);
     }
 
     #[test]
     fn one_more_than_fits_is_refused_unless_it_takes_a_place() {
-        let names = (0..OVERRIDE_MAX).map(|i| order(&format!("n{i}.example"), Action::Block, None));
-        let mut book = Book::default();
-        add(&mut book, names.collect());
-        let more = vec![order("more.example", Action::Block, None)];
-        assert_eq!(book.plan(more, at(0)), Err(Refused::Full(65_537)));
-        let same = vec![order("n7.example", Action::Allow, None)];
-        assert!(book.plan(same, at(0)).is_ok());
-        assert_eq!(book.plan_removal(&[70_000]), Err(Refused::Unknown(70_000)));
+        let names =
+            (0..OVERRIDE_MAX).map(|i| spec(&format!("n{i}.example"), OverrideAction::Block, None));
+        let mut set = OverrideSet::default();
+        add(&mut set, names.collect());
+        let more = vec![spec("more.example", OverrideAction::Block, None)];
+        assert_eq!(set.plan(more, at(0)), Err(Refused::Full(65_537)));
+        let same = vec![spec("n7.example", OverrideAction::Allow, None)];
+        assert!(set.plan(same, at(0)).is_ok());
+        assert_eq!(set.plan_removal(&[70_000]), Err(Refused::Unknown(70_000)));
     }
 }

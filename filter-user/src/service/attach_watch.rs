@@ -6,7 +6,7 @@ use filter_kernel::{Hold, Pins, hold_pinned};
 use tokio::time::MissedTickBehavior;
 
 use super::{
-    Display, Error, Interfaces, Monitor, Near, Order, Signals, WATCH_INTERVAL, error_chain,
+    Display, Error, Interfaces, Monitor, Near, SignalMeaning, Signals, WATCH_INTERVAL, error_chain,
 };
 use crate::config::Config;
 
@@ -33,7 +33,7 @@ pub async fn attach(config: &Config, pins: PathBuf, watch: bool) -> Result<(), E
     let mut trouble = None;
     loop {
         tokio::select! {
-            order = signals.next() => if order == Order::Stop {
+            signal = signals.next() => if signal == SignalMeaning::Stop {
                 return Ok(());
             },
             () = monitor.changed() => {}

@@ -1,15 +1,15 @@
-//! What was counted by number, booked by name before numbers mean something else.
+//! What was counted by number, recorded by name before numbers mean something else.
 
 use filter_kernel::InUse;
 use filter_lists::image::Image;
 
 use super::Service;
-use crate::regime::Names;
+use crate::enforcement::Names;
 
 impl Service {
     /// Counts what came since the last time for the policies and lists that are in force.
-    pub(super) fn book(&mut self) -> Result<(), filter_kernel::Error> {
-        let policies = self.regime.policies().iter();
+    pub(super) fn record_counts(&mut self) -> Result<(), filter_kernel::Error> {
+        let policies = self.enforcement.policies().iter();
         let policies = policies.map(|policy| (policy.number as usize, policy.name.clone()));
         let lists_of = |image: &Image| {
             let lists = image.lists().iter();
@@ -23,13 +23,14 @@ impl Service {
             custom_lists: custom.map_or_else(Vec::new, |custom| lists_of(&custom.image)),
         };
         let highest = names.policies.keys().max().copied().unwrap_or(0);
-        let maps = self.side.maps();
+        let maps = self.kernel.maps();
         let tallies = maps.tallies(InUse {
             policies: highest + 1,
             lists: names.lists.len(),
             custom_lists: names.custom_lists.len(),
         })?;
-        self.ledger.book(&tallies, &maps.counters()?, &names);
+        self.named_counters
+            .record(&tallies, &maps.counters()?, &names);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What is in force besides lists: policies, their schedules, overrides and pauses.
 //!
-//! [`Regime`] owns the order of things. A change of overrides is written to the
+//! [`Enforcement`] owns the order of things. A change of overrides is written to the
 //! journal, put in force in the kernel's maps, and reported when it is on disk;
 //! what fails is taken back. New policies are put in force around the switch to
 //! the image of their lists, so that a packet sees what was or what is to be.
@@ -9,12 +9,12 @@
 mod clock;
 mod enforce;
 mod error;
-mod forecast;
-mod ledger;
-mod orders;
+mod named_counters;
 mod plan;
+mod preview;
+mod requests;
 mod resolvers;
-mod standing;
+mod status;
 mod synchronised;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
@@ -26,16 +26,16 @@ use jiff::Timestamp;
 pub use self::{
     clock::Clock,
     error::Error,
-    forecast::{Decider, Forecast, Judgement},
-    ledger::{Ledger, Names},
-    orders::{Outcome, Request, Took},
+    named_counters::{NamedCounters, Names},
     plan::{Links, Plan, Staged},
-    standing::{OverridesStanding, PolicyStanding, Standing},
+    preview::{Decider, Judgement, Preview},
+    requests::{Outcome, Request, Took},
+    status::{EnforcementStatus, OverridesStatus, PolicyStatus},
 };
-use self::{orders::us, plan::assignments};
+use self::{plan::assignments, requests::us};
 use crate::{
     config::Config,
-    overrides::{Audience, Book, Journal, Override, Tree},
+    overrides::{Journal, Override, OverrideClients, OverrideSet, Tree},
     policy::{Numbers, Policies, Policy, name_hash},
 };
 
@@ -44,18 +44,18 @@ const OUTCOME_VERSION: u32 = 1;
 
 /// Policies, overrides and pauses, as the kernel's maps hold them.
 #[derive(Debug)]
-pub struct Regime {
+pub struct Enforcement {
     plan: Plan,
     links: Links,
     /// What the maps of clients hold; nothing is known of them after a change that failed.
     assignments: Option<Arc<Assignments>>,
-    book: Book,
+    set: OverrideSet,
     journal: Journal,
     tree: Tree,
     /// The records of policies in the map, by number.
     written: BTreeMap<u32, PolicyRecord>,
-    /// Categories that policies block besides, by their numbers, until [`Self::settle`].
-    unsettled: BTreeMap<u32, u64>,
+    /// Categories that policies block besides, by their numbers, until [`Self::narrow`].
+    wide: BTreeMap<u32, u64>,
     next_switch: Option<Timestamp>,
     clock: Clock,
     /// Both clocks when this process first saw them, or when the one on the wall was set last.
@@ -77,11 +77,11 @@ pub fn numbers_in(tables: &Tables, config: &Config) -> Result<Numbers, filter_ke
     Ok(numbers)
 }
 
-impl Regime {
+impl Enforcement {
     /// Puts everything in force that a plan and a journal say, whatever the maps hold.
     ///
     /// A policy that the maps hold already goes on as it is, with the categories of the plan
-    /// besides, until [`Self::settle`] is called when the image of the plan is in force.
+    /// besides, until [`Self::narrow`] is called when the image of the plan is in force.
     ///
     /// # Errors
     ///
@@ -89,36 +89,36 @@ impl Regime {
     pub fn start(
         plan: Plan,
         links: Links,
-        (journal, book): (Journal, Book),
+        (journal, set): (Journal, OverrideSet),
         tables: &mut Tables,
     ) -> Result<Self, Error> {
-        let mut regime = Self {
+        let mut enforcement = Self {
             assignments: Some(assignments(&plan, &links)?),
             plan,
             links,
-            book,
+            set,
             journal,
             tree: Tree::new(tables.key()),
             written: BTreeMap::new(),
-            unsettled: BTreeMap::new(),
+            wide: BTreeMap::new(),
             next_switch: None,
             clock: Clock::now(),
             undisturbed: Clock::now(),
         };
-        regime.install(tables)?;
-        Ok(regime)
+        enforcement.install(tables)?;
+        Ok(enforcement)
     }
 
     /// Puts everything in force in other maps, whatever they hold.
     pub fn install(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.look_at_clock();
         self.written.clear();
-        self.unsettled.clear();
+        self.wide.clear();
         for policy in self.plan.policies.iter() {
             let found = tables.policy(policy.number)?;
             let mut record = self.record_of(policy);
             if found.name_hash == record.name_hash {
-                self.unsettled.insert(policy.number, found.categories);
+                self.wide.insert(policy.number, found.categories);
                 record = PolicyRecord {
                     categories: found.categories | record.categories,
                     paused_until_ns: record.paused_until_ns,
@@ -176,12 +176,12 @@ impl Regime {
             links,
             assignments,
         };
-        self.widen(&staged, tables)?;
+        self.stage_in(&staged, tables)?;
         Ok(staged)
     }
 
     /// Does the same in other maps, which are to take the place of those.
-    pub fn widen(&mut self, staged: &Staged, tables: &mut Tables) -> Result<(), Error> {
+    pub fn stage_in(&mut self, staged: &Staged, tables: &mut Tables) -> Result<(), Error> {
         for policy in staged.plan.policies.iter() {
             let new = policy.record(self.clock.now);
             let record = match self.plan.policies.numbered(policy.number) {
@@ -205,7 +205,7 @@ impl Regime {
         self.follow(tables)?;
         let is_other = staged.plan.policies != self.plan.policies;
         self.plan = staged.plan;
-        self.settle(tables)?;
+        self.narrow(tables)?;
         self.links = staged.links;
         let known = self.assignments.as_ref();
         if !known.is_some_and(|known| Arc::ptr_eq(known, &staged.assignments)) {
@@ -219,14 +219,14 @@ impl Regime {
     }
 
     /// Lets policies do what they are to do now: the image that is in force is that of the plan.
-    pub fn settle(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.unsettled.clear();
+    pub fn narrow(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.wide.clear();
         self.put_policies(tables)
     }
 
-    /// Whether policies wait for [`Self::settle`].
-    pub fn is_settled(&self) -> bool {
-        self.unsettled.is_empty()
+    /// Whether policies wait for [`Self::narrow`].
+    pub fn is_narrow(&self) -> bool {
+        self.wide.is_empty()
     }
 
     /// Goes back to what was in force before [`Self::stage`]: the image did not come.
@@ -241,7 +241,7 @@ impl Regime {
         *links != self.links
             || self.assignments.is_none()
             || clock.was_set_since(&self.clock)
-            || self.book.next_end().is_some_and(is_past)
+            || self.set.next_end().is_some_and(is_past)
             || self.next_switch.is_some_and(is_past)
     }
 
@@ -273,7 +273,7 @@ impl Regime {
     fn tick(&mut self, tables: &mut Tables) -> Result<(), Error> {
         let was_set = self.look_at_clock();
         let now = self.clock.now;
-        let ended = self.book.end(now);
+        let ended = self.set.end(now);
         if !ended.is_empty() {
             // They are over in the kernel already.
             self.enforce(&ended, &[], tables)?;
@@ -304,13 +304,13 @@ impl Regime {
     /// # Errors
     ///
     /// When it makes no sense or cannot be kept; what was in force stays.
-    pub fn obey(&mut self, request: Request, tables: &mut Tables) -> Result<Outcome, Error> {
+    pub fn apply(&mut self, request: Request, tables: &mut Tables) -> Result<Outcome, Error> {
         self.follow(tables)?;
         self.tick(tables)?;
         if request == Request::List {
             return Ok(Outcome {
                 version: OUTCOME_VERSION,
-                overrides: self.book.iter().cloned().collect(),
+                overrides: self.set.iter().cloned().collect(),
                 ..Outcome::default()
             });
         }
@@ -331,7 +331,7 @@ impl Regime {
 
     /// The overrides.
     pub fn overrides(&self) -> impl Iterator<Item = &Override> {
-        self.book.iter()
+        self.set.iter()
     }
 
     /// Puts everything in force in the maps that took the place of those that were known.
@@ -352,16 +352,16 @@ impl Regime {
     }
 }
 
-fn assignments_of(regime: &Regime) -> Result<Arc<Assignments>, Error> {
-    assignments(&regime.plan, &regime.links)
+fn assignments_of(enforcement: &Enforcement) -> Result<Arc<Assignments>, Error> {
+    assignments(&enforcement.plan, &enforcement.links)
 }
 
 /// Until when a policy is paused.
-fn pause_of(book: &Book, policy: &Policy) -> Option<Timestamp> {
-    let pauses = book.pauses().filter(|pause| match &pause.order.audience {
-        Audience::Everybody => true,
-        Audience::Policy(name) => *name == policy.name,
-        Audience::Mac(_) | Audience::Address(_) => false,
+fn pause_of(set: &OverrideSet, policy: &Policy) -> Option<Timestamp> {
+    let pauses = set.pauses().filter(|pause| match &pause.spec.clients {
+        OverrideClients::Everybody => true,
+        OverrideClients::Policy(name) => *name == policy.name,
+        OverrideClients::Mac(_) | OverrideClients::Address(_) => false,
     });
-    pauses.filter_map(|pause| pause.order.expires).max()
+    pauses.filter_map(|pause| pause.spec.expires).max()
 }

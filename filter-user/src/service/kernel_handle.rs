@@ -1,13 +1,13 @@
 //! The kernel side of a service: loaded by this process, or by `nxdp load` before it.
 
 use filter_common::layout::Header;
-use filter_kernel::{Change, Filter, Generations, Maps, Pinned};
+use filter_kernel::{Filter, GenerationChange, Generations, Maps, Pinned};
 
 use super::capacity;
-use crate::regime;
+use crate::enforcement;
 
 /// Whose the program is.
-pub(super) enum Side {
+pub(super) enum KernelHandle {
     /// This process loaded it, and it ends with this process.
     Own(Box<Filter>),
     /// It is pinned, and this process may use its maps.
@@ -22,7 +22,7 @@ pub enum Error {
     Kernel(#[from] filter_kernel::Error),
     /// Policies or overrides cannot be put in force in a larger table's maps.
     #[error(transparent)]
-    Regime(#[from] regime::Error),
+    Enforcement(#[from] enforcement::Error),
     /// The pinned table is too small, and only `nxdp load` can make another one.
     #[error(
         "activate {names} names: the loaded table has no room for them beside the active ones, which stay in force; run `nxdp load --names {sized_for}` as root"
@@ -35,7 +35,7 @@ pub enum Error {
     },
 }
 
-impl Side {
+impl KernelHandle {
     /// The maps.
     pub(super) fn maps(&self) -> &Maps {
         match self {
@@ -56,12 +56,12 @@ impl Side {
     }
 
     /// Changes the active generations if the judges say yes to what is read back; a table of
-    /// this process grows for them, and `furnish` fills the other maps beside it.
+    /// this process grows for them, and `fill` fills the other maps beside it.
     pub(super) fn activate(
         &mut self,
-        lists: Change<'_>,
-        custom: Change<'_>,
-        furnish: impl FnOnce(&mut Maps) -> Result<(), regime::Error>,
+        lists: GenerationChange<'_>,
+        custom: GenerationChange<'_>,
+        fill: impl FnOnce(&mut Maps) -> Result<(), enforcement::Error>,
     ) -> Result<Generations, Error> {
         let changed = self.change(|maps| maps.change_generations(lists, custom));
         let Err(filter_kernel::Error::TableFull { .. }) = changed else {
@@ -73,7 +73,7 @@ impl Side {
             needed(custom, maps.active_custom()),
         ];
         match self {
-            Self::Own(filter) => grow(filter, needed, lists, custom, furnish),
+            Self::Own(filter) => grow(filter, needed, lists, custom, fill),
             Self::Pinned(_) => Err(Error::TableFull {
                 names: lists.names() + custom.names(),
                 sized_for: capacity::names_for(needed.iter().sum()),
@@ -98,9 +98,9 @@ impl Side {
 }
 
 /// Records that a generation takes after a change, also one that stays.
-fn needed(change: Change<'_>, active: Option<Header>) -> usize {
+fn needed(change: GenerationChange<'_>, active: Option<Header>) -> usize {
     match (change, active) {
-        (Change::Keep, Some(header)) => header.record_count as usize,
+        (GenerationChange::Keep, Some(header)) => header.record_count as usize,
         (change, _) => change.len(),
     }
 }
@@ -109,14 +109,14 @@ fn needed(change: Change<'_>, active: Option<Header>) -> usize {
 fn grow(
     filter: &mut Filter,
     [lists_needed, custom_needed]: [usize; 2],
-    lists: Change<'_>,
-    custom: Change<'_>,
-    furnish: impl FnOnce(&mut Maps) -> Result<(), regime::Error>,
+    lists: GenerationChange<'_>,
+    custom: GenerationChange<'_>,
+    fill: impl FnOnce(&mut Maps) -> Result<(), enforcement::Error>,
 ) -> Result<Generations, Error> {
     let capacity = capacity::for_generations(lists_needed, custom_needed);
     let mut larger = Filter::load(capacity)?;
     larger.maps.continue_from(&filter.maps)?;
-    furnish(&mut larger.maps)?;
+    fill(&mut larger.maps)?;
     let generations = (larger.maps).change_generations_of(&filter.maps, lists, custom)?;
     larger.take_over(filter)?;
     *filter = larger;

@@ -8,9 +8,9 @@ use filter_kernel::features;
 use filter_lists::{image::Decision, rule::ClientAddress};
 use filter_user::{
     config::Config,
-    overrides::{Action, Book, Journal},
-    policy::{Asking, Categories, Numbers, Policies},
-    regime::{Decider, Forecast, Judgement, Plan},
+    enforcement::{Decider, Judgement, Plan, Preview},
+    overrides::{Journal, OverrideAction, OverrideSet},
+    policy::{Categories, ClientFacts, Numbers, Policies},
     service::{self, error_chain},
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
@@ -23,7 +23,7 @@ const HEADING: &str = "Who asks";
 
 /// Flags that tell who asks whom.
 #[derive(Debug, Args)]
-pub(super) struct AskingArguments {
+pub(super) struct ClientArguments {
     /// Client that asks, by its IP or hardware address
     #[arg(long, help_heading = HEADING, value_name = "ADDR")]
     client: Option<ClientAddress>,
@@ -45,14 +45,14 @@ pub(super) struct AskingArguments {
     at: Option<String>,
 }
 
-impl AskingArguments {
-    pub(super) fn asking(&self) -> Asking {
+impl ClientArguments {
+    pub(super) fn facts(&self) -> ClientFacts {
         let (ip, mac) = match self.client {
             Some(ClientAddress::Ip(ip)) => (Some(ip), None),
             Some(ClientAddress::Mac(mac)) => (None, Some(mac)),
             None => (None, None),
         };
-        Asking {
+        ClientFacts {
             client: ip,
             mac: self.mac.or(mac),
             vlan: self.vlan,
@@ -63,8 +63,8 @@ impl AskingArguments {
 
     /// Where the times are meant: where the policy that applies has its schedule.
     fn zone(&self, config: &Config, plan: &Plan) -> TimeZone {
-        let (asking, _) = self.known(config, plan.policies());
-        let schedule = &plan.policies().chosen(&asking).policy.schedule;
+        let (facts, _) = self.known(config, plan.policies());
+        let schedule = &plan.policies().chosen(&facts).policy.schedule;
         match schedule.spans.is_empty() {
             true => TimeZone::system(),
             false => schedule.zone.clone(),
@@ -79,12 +79,12 @@ impl AskingArguments {
     /// What a configuration amounts to at the time that is asked for.
     ///
     /// Overrides are part of it where a configuration file says so, and if they can be read.
-    pub(super) fn forecast(
+    pub(super) fn preview(
         &self,
         config: &Config,
         categories: &Categories,
         is_from_file: bool,
-    ) -> Result<Forecast, Failure> {
+    ) -> Result<Preview, Failure> {
         let plan = Plan::of(config, categories, &Numbers::new()).map_err(Failure::usage)?;
         let at = match &self.at {
             Some(text) => {
@@ -93,30 +93,30 @@ impl AskingArguments {
             }
             None => Timestamp::now(),
         };
-        let book = if is_from_file {
+        let set = if is_from_file {
             overrides(config)
         } else {
-            Book::default()
+            OverrideSet::default()
         };
-        Ok(Forecast::new(plan, book, at))
+        Ok(Preview::new(plan, set, at))
     }
 }
 
-impl AskingArguments {
+impl ClientArguments {
     /// Whom the configuration knows: the client by its hardware address too, if it is a neighbour of
     /// this machine; and what the answer rests on.
-    pub(super) fn known(&self, config: &Config, policies: &Policies) -> (Asking, Vec<String>) {
-        let mut asking = self.asking();
+    pub(super) fn known(&self, config: &Config, policies: &Policies) -> (ClientFacts, Vec<String>) {
+        let mut facts = self.facts();
         let mut notes = Vec::new();
-        let Some(client) = asking.client else {
-            return (asking, notes);
+        let Some(client) = facts.client else {
+            return (facts, notes);
         };
-        if asking.mac.is_none() && !policies.clients().macs.is_empty() {
+        if facts.mac.is_none() && !policies.clients().macs.is_empty() {
             // Without netlink nothing is known, as without a neighbour.
             let seen = features::hardware_addresses(client).unwrap_or_default();
             match *seen {
                 [mac] => {
-                    asking.mac = Some(mac);
+                    facts.mac = Some(mac);
                     notes.push(format!(
                         "{client} has the hardware address {} here (`ip neigh`)",
                         MacText(mac)
@@ -134,16 +134,16 @@ impl AskingArguments {
                  name; add its prefix to `clients`"
             ));
         }
-        (asking, notes)
+        (facts, notes)
     }
 }
 
-fn overrides(config: &Config) -> Book {
+fn overrides(config: &Config) -> OverrideSet {
     match Journal::open(config.overrides()) {
-        Ok((_, book)) => book,
+        Ok((_, set)) => set,
         Err(error) => {
             out::say(&format!("nxdp: without overrides: {}", error_chain(&error)));
-            Book::default()
+            OverrideSet::default()
         }
     }
 }
@@ -156,7 +156,9 @@ fn mac(text: &str) -> Result<Mac, String> {
 pub(super) fn decision(judgement: &Judgement<'_>) -> Option<Decision> {
     match judgement.by {
         Decider::Lists => None,
-        Decider::Override(entry) if entry.order.action == Action::Block => Some(Decision::Block),
+        Decider::Override(entry) if entry.spec.action == OverrideAction::Block => {
+            Some(Decision::Block)
+        }
         Decider::Override(_) => Some(Decision::Allow),
         // Lists that must block something are asked during a pause, too.
         Decider::Paused(_) if judgement.categories != 0 => None,

@@ -3,7 +3,7 @@
 //! A map holds a record for each name with an override and one for each parent
 //! of it, so that the walk from the last label to the first ends where no
 //! override is at or below. Records for everybody are found by the hash of the
-//! name; those of a policy or of a client by that hash and the subject. The root
+//! name; those of a policy or of a client by that hash and the client_key. The root
 //! has a record while clients are paused.
 //!
 //! The longest name wins; within one name the client on the link, the client's
@@ -25,9 +25,9 @@ use crate::{
 
 /// Whom an override is for, as a word of its key; 0 is everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subject(pub u64);
+pub struct ClientKey(pub u64);
 
-impl Subject {
+impl ClientKey {
     /// Everybody.
     pub const EVERYBODY: Self = Self(0);
 
@@ -57,11 +57,11 @@ impl Subject {
 
 /// The key of the record of a name, by the name's hash.
 #[inline(always)]
-pub fn key(name: u64, subject: Subject, key: &HashKey) -> u64 {
-    if subject.0 == 0 {
+pub fn key(name: u64, client_key: ClientKey, key: &HashKey) -> u64 {
+    if client_key.0 == 0 {
         name
     } else {
-        hash::mix(name, subject.0, key)
+        hash::mix(name, client_key.0, key)
     }
 }
 
@@ -75,7 +75,7 @@ pub fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
         return;
     }
     descent::walk(scratch, control.key.root, |scratch, depth, parent| {
-        steps.overlay_visit(scratch, control, depth, parent)
+        steps.override_visit(scratch, control, depth, parent)
     });
 }
 
@@ -116,7 +116,7 @@ pub fn visit<M: Maps + ?Sized>(
     hash
 }
 
-/// What is decided for a name and the asker in `scratch`, where is left whether it leads on.
+/// What is decided for a name and the client in `scratch`, where is left whether it leads on.
 #[inline(always)]
 fn look_up<M: Maps + ?Sized>(
     maps: &M,
@@ -137,14 +137,14 @@ fn look_up<M: Maps + ?Sized>(
     };
     let mut decision = in_force(maps, record, asked);
     if record.flags & OVERRIDE_BY_POLICY != 0 {
-        let subject = Subject::policy(scratch.policy);
-        decision = narrower(maps, &control.key, asked, subject, decision);
+        let client_key = ClientKey::policy(scratch.policy);
+        decision = narrower(maps, &control.key, asked, client_key, decision);
     }
     if record.flags & OVERRIDE_BY_CLIENT != 0 {
-        let subject = Subject::address(&scratch.asker.source, &control.key);
-        decision = narrower(maps, &control.key, asked, subject, decision);
-        let subject = Subject::mac(scratch.asker.mac);
-        decision = narrower(maps, &control.key, asked, subject, decision);
+        let client_key = ClientKey::address(&scratch.client.source, &control.key);
+        decision = narrower(maps, &control.key, asked, client_key, decision);
+        let client_key = ClientKey::mac(scratch.client.mac);
+        decision = narrower(maps, &control.key, asked, client_key, decision);
     }
     decision
 }
@@ -160,16 +160,16 @@ struct Asked {
     batch: u32,
 }
 
-/// The decision for `subject`, or the wider one.
+/// The decision for `client_key`, or the wider one.
 #[inline(always)]
 fn narrower<M: Maps + ?Sized>(
     maps: &M,
     hash_key: &HashKey,
     asked: Asked,
-    subject: Subject,
+    client_key: ClientKey,
     wider: Decision,
 ) -> Decision {
-    let Some(record) = maps.override_record(key(asked.name, subject, hash_key)) else {
+    let Some(record) = maps.override_record(key(asked.name, client_key, hash_key)) else {
         return wider;
     };
     let own = in_force(maps, record, asked);

@@ -1,7 +1,7 @@
 //! Who was blocked what, by name.
 //!
 //! The kernel counts by numbers, and numbers change their meaning when lists or
-//! policies do. So what came since the last look is booked under the names of
+//! policies do. So what came since the last look is recorded under the names of
 //! now, before they change.
 
 use std::collections::BTreeMap;
@@ -25,33 +25,33 @@ type Pair = [u64; 2];
 
 /// Counts by name since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ledger {
+pub struct NamedCounters {
     /// Queries of each policy that were judged, and those of them that were blocked.
     pub policies: BTreeMap<String, Pair>,
     /// Queries that a rule blocks, by list.
     pub lists: BTreeMap<String, u64>,
     /// The same by category; lists without one are in none.
     pub categories: BTreeMap<String, u64>,
-    booked: Tallies,
-    booked_of_all: Pair,
+    recorded: Tallies,
+    recorded_of_all: Pair,
 }
 
-impl Ledger {
+impl NamedCounters {
     /// Books what came since the last call under the names that were in force all the while.
-    pub fn book(&mut self, tallies: &Tallies, of_all: &Counters, names: &Names) {
-        self.book_policies(tallies, judged(of_all), names);
-        self.book_lists(&names.lists, &tallies.lists, &self.booked.lists.clone());
-        let booked = self.booked.custom_lists.clone();
-        self.book_lists(&names.custom_lists, &tallies.custom_lists, &booked);
-        // Numbers that are not in use now keep what was booked of them.
-        renew(&mut self.booked.policies, &tallies.policies);
-        renew(&mut self.booked.lists, &tallies.lists);
-        renew(&mut self.booked.custom_lists, &tallies.custom_lists);
+    pub fn record(&mut self, tallies: &Tallies, of_all: &Counters, names: &Names) {
+        self.record_policies(tallies, judged(of_all), names);
+        self.record_lists(&names.lists, &tallies.lists, &self.recorded.lists.clone());
+        let recorded = self.recorded.custom_lists.clone();
+        self.record_lists(&names.custom_lists, &tallies.custom_lists, &recorded);
+        // Numbers that are not in use now keep what was recorded of them.
+        renew(&mut self.recorded.policies, &tallies.policies);
+        renew(&mut self.recorded.lists, &tallies.lists);
+        renew(&mut self.recorded.custom_lists, &tallies.custom_lists);
     }
 
-    fn book_lists(&mut self, names: &[(String, Option<String>)], now: &[u64], booked: &[u64]) {
+    fn record_lists(&mut self, names: &[(String, Option<String>)], now: &[u64], recorded: &[u64]) {
         for (number, (name, category)) in names.iter().enumerate() {
-            let came = at(now, number).saturating_sub(at(booked, number));
+            let came = at(now, number).saturating_sub(at(recorded, number));
             *self.lists.entry(name.clone()).or_default() += came;
             if let Some(category) = category {
                 *self.categories.entry(category.clone()).or_default() += came;
@@ -60,12 +60,12 @@ impl Ledger {
     }
 
     /// The default policy has what no other one has: it is not counted while it is alone.
-    fn book_policies(&mut self, tallies: &Tallies, of_all: Pair, names: &Names) {
-        let mut left = came(of_all, self.booked_of_all);
-        self.booked_of_all = of_all;
+    fn record_policies(&mut self, tallies: &Tallies, of_all: Pair, names: &Names) {
+        let mut left = came(of_all, self.recorded_of_all);
+        self.recorded_of_all = of_all;
         for (number, name) in names.policies.iter().filter(|(number, _)| **number != 0) {
             let counted = at(&tallies.policies, *number);
-            let came = came(counted, at(&self.booked.policies, *number));
+            let came = came(counted, at(&self.recorded.policies, *number));
             add(self.policies.entry(name.clone()).or_default(), came);
             left = self::came(left, came);
         }
@@ -96,9 +96,9 @@ fn add(sum: &mut Pair, came: Pair) {
     }
 }
 
-fn renew<T: Copy>(booked: &mut Vec<T>, now: &[T]) {
-    let used = booked.len().min(now.len());
-    booked.splice(..used, now.iter().copied());
+fn renew<T: Copy>(recorded: &mut Vec<T>, now: &[T]) {
+    let used = recorded.len().min(now.len());
+    recorded.splice(..used, now.iter().copied());
 }
 
 fn at<T: Copy + Default>(counts: &[T], number: usize) -> T {
@@ -146,41 +146,47 @@ mod tests {
 
     #[test]
     fn counts_stay_with_their_names_when_numbers_change() {
-        let mut ledger = Ledger::default();
+        let mut named_counters = NamedCounters::default();
         let before = names(&[("a", "ads"), ("b", "")], &[(0, "default"), (1, "kids")]);
-        ledger.book(
+        named_counters.record(
             &tallies(&[[10, 1], [5, 2]], &[1, 2]),
             &counters(12, 3),
             &before,
         );
         let between = names(&[("b", "")], &[(0, "default")]);
-        ledger.book(&tallies(&[[10, 1]], &[1]), &counters(20, 4), &between);
+        named_counters.record(&tallies(&[[10, 1]], &[1]), &counters(20, 4), &between);
         let lists = [("b", ""), ("c", "ads"), ("a", "ads")];
         let after = names(&lists, &[(0, "default"), (2, "kids")]);
-        ledger.book(
+        named_counters.record(
             &tallies(&[[99, 99], [5, 2], [4, 4]], &[3, 2, 7]),
             &counters(20, 10),
             &after,
         );
-        assert_eq!(ledger.policies["kids"], [9, 6]);
-        assert_eq!(ledger.policies["default"], [30 - 9, 10 - 6]);
+        assert_eq!(named_counters.policies["kids"], [9, 6]);
+        assert_eq!(named_counters.policies["default"], [30 - 9, 10 - 6]);
         let lists = [("a", 8), ("b", 4), ("c", 0)].map(|(name, count)| (name.to_owned(), count));
-        assert_eq!(ledger.lists, BTreeMap::from(lists));
-        assert_eq!(ledger.categories, BTreeMap::from([("ads".to_owned(), 8)]));
+        assert_eq!(named_counters.lists, BTreeMap::from(lists));
+        assert_eq!(
+            named_counters.categories,
+            BTreeMap::from([("ads".to_owned(), 8)])
+        );
     }
 
     #[test]
     fn lists_of_custom_categories_are_counted_beside_the_others() {
-        let mut ledger = Ledger::default();
+        let mut named_counters = NamedCounters::default();
         let mut names = names(&[("a", "ads")], &[(0, "default")]);
         names.custom_lists = vec![("own".to_owned(), Some("ads".to_owned()))];
         let tallies = Tallies {
             custom_lists: vec![5],
             ..tallies(&[], &[2])
         };
-        ledger.book(&tallies, &counters(0, 7), &names);
-        ledger.book(&tallies, &counters(0, 7), &names);
-        assert_eq!((ledger.lists["a"], ledger.lists["own"]), (2, 5));
-        assert_eq!(ledger.categories["ads"], 7);
+        named_counters.record(&tallies, &counters(0, 7), &names);
+        named_counters.record(&tallies, &counters(0, 7), &names);
+        assert_eq!(
+            (named_counters.lists["a"], named_counters.lists["own"]),
+            (2, 5)
+        );
+        assert_eq!(named_counters.categories["ads"], 7);
     }
 }

@@ -3,21 +3,21 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Regime, pause_of};
+use super::{Enforcement, pause_of};
 use crate::policy::{Categories, Policy};
 
 /// What is in force besides lists.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-pub struct Standing {
+pub struct EnforcementStatus {
     /// The policies, the default one first.
-    pub policies: Vec<PolicyStanding>,
+    pub policies: Vec<PolicyStatus>,
     /// The overrides.
-    pub overrides: OverridesStanding,
+    pub overrides: OverridesStatus,
 }
 
 /// One policy.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-pub struct PolicyStanding {
+pub struct PolicyStatus {
     /// Its name.
     pub name: String,
     /// Categories that it blocks now; `null` stands for every one, also lists without a category.
@@ -32,7 +32,7 @@ pub struct PolicyStanding {
 
 /// The overrides.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-pub struct OverridesStanding {
+pub struct OverridesStatus {
     /// How many there are, pauses included.
     pub count: usize,
     /// Records that the kernel holds for them.
@@ -41,28 +41,28 @@ pub struct OverridesStanding {
     pub next_end: Option<Timestamp>,
 }
 
-impl Regime {
+impl Enforcement {
     /// What is in force at an instant, for lists whose categories have these bits.
-    pub fn standing(&self, categories: &Categories, now: Timestamp) -> Standing {
+    pub fn status(&self, categories: &Categories, now: Timestamp) -> EnforcementStatus {
         let policies = self.plan.policies.iter();
-        Standing {
+        EnforcementStatus {
             policies: policies
-                .map(|policy| self.policy_standing(policy, categories, now))
+                .map(|policy| self.policy_status(policy, categories, now))
                 .collect(),
-            overrides: OverridesStanding {
-                count: self.book.len(),
+            overrides: OverridesStatus {
+                count: self.set.len(),
                 records: self.tree.record_count(),
-                next_end: self.book.next_end(),
+                next_end: self.set.next_end(),
             },
         }
     }
 
-    fn policy_standing(
+    fn policy_status(
         &self,
         policy: &Policy,
         categories: &Categories,
         now: Timestamp,
-    ) -> PolicyStanding {
+    ) -> PolicyStatus {
         let mask = policy.categories_at(now);
         let names = || {
             categories
@@ -72,11 +72,11 @@ impl Regime {
                 .collect()
         };
         let blocks_every = mask & categories.every() == categories.every();
-        PolicyStanding {
+        PolicyStatus {
             name: policy.name.clone(),
             blocks: (!blocks_every).then(names),
             unfiltered: policy.is_unfiltered(),
-            paused_until: pause_of(&self.book, policy).filter(|until| *until > now),
+            paused_until: pause_of(&self.set, policy).filter(|until| *until > now),
             next_switch: policy.schedule.next_switch(now),
         }
     }

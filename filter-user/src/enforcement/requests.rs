@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Regime};
-use crate::overrides::{Action, Audience, Book, Change, Order, Override};
+use super::{Enforcement, Error};
+use crate::overrides::{
+    Override, OverrideAction, OverrideChange, OverrideClients, OverrideSet, OverrideSpec,
+};
 use jiff::Timestamp;
 
 /// What an operator asks for.
@@ -13,11 +15,11 @@ use jiff::Timestamp;
 #[serde(rename_all = "lowercase")]
 pub enum Request {
     /// To put these in force, all or none.
-    Add(Vec<Order>),
+    Add(Vec<OverrideSpec>),
     /// To remove those with these numbers, all or none.
     Remove(Vec<u32>),
     /// To end the pause of somebody.
-    Resume(Audience),
+    Resume(OverrideClients),
     /// To tell which there are.
     List,
 }
@@ -65,49 +67,49 @@ pub(super) fn us(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-impl Regime {
+impl Enforcement {
     /// What carrying a request out would change.
-    pub(super) fn plan(&self, request: Request, now: Timestamp) -> Result<Change, Error> {
+    pub(super) fn plan(&self, request: Request, now: Timestamp) -> Result<OverrideChange, Error> {
         match request {
-            Request::List => Ok(Change::default()),
-            Request::Remove(ids) => Ok(self.book.plan_removal(&ids)?),
-            Request::Resume(audience) => resumed(&self.book, &audience),
-            Request::Add(orders) => {
-                for order in &orders {
-                    self.check(order, now)?;
+            Request::List => Ok(OverrideChange::default()),
+            Request::Remove(ids) => Ok(self.set.plan_removal(&ids)?),
+            Request::Resume(clients) => resumed(&self.set, &clients),
+            Request::Add(specs) => {
+                for spec in &specs {
+                    self.check(spec, now)?;
                 }
-                Ok(self.book.plan(orders, now)?)
+                Ok(self.set.plan(specs, now)?)
             }
         }
     }
 
-    fn check(&self, order: &Order, now: Timestamp) -> Result<(), Error> {
-        if let Audience::Policy(name) = &order.audience {
+    fn check(&self, spec: &OverrideSpec, now: Timestamp) -> Result<(), Error> {
+        if let OverrideClients::Policy(name) = &spec.clients {
             self.check_policy(name)?;
         }
-        match order.expires {
+        match spec.expires {
             Some(end) if end <= now => return Err(Error::Past(end)),
-            None if order.action == Action::Pause => return Err(Error::EndlessPause),
+            None if spec.action == OverrideAction::Pause => return Err(Error::EndlessPause),
             _ => {}
         }
         if let Some(source) = self
             .plan
             .guarded
-            .contradicts(order)
-            .filter(|_| !order.against_guard)
+            .contradicts(spec)
+            .filter(|_| !spec.against_guard)
         {
             return Err(Error::AgainstGuard {
-                action: order.action.as_str(),
-                name: order.name.to_string(),
-                must: match order.action {
-                    Action::Allow => "must be blocked",
-                    Action::Block | Action::Pause => "must not be blocked",
+                action: spec.action.as_str(),
+                name: spec.name.to_string(),
+                must: match spec.action {
+                    OverrideAction::Allow => "must be blocked",
+                    OverrideAction::Block | OverrideAction::Pause => "must not be blocked",
                 },
                 source_file: source.to_owned(),
             });
         }
-        if order.action != Action::Pause && order.reason.trim().is_empty() {
-            return Err(Error::NoReason(order.action.as_str()));
+        if spec.action != OverrideAction::Pause && spec.reason.trim().is_empty() {
+            return Err(Error::NoReason(spec.action.as_str()));
         }
         Ok(())
     }
@@ -129,15 +131,13 @@ impl Regime {
     }
 }
 
-fn resumed(book: &Book, audience: &Audience) -> Result<Change, Error> {
-    let paused = book
-        .pauses()
-        .filter(|pause| pause.order.audience == *audience);
+fn resumed(set: &OverrideSet, clients: &OverrideClients) -> Result<OverrideChange, Error> {
+    let paused = set.pauses().filter(|pause| pause.spec.clients == *clients);
     let removed: Vec<u32> = paused.map(|pause| pause.id).collect();
     if removed.is_empty() {
-        return Err(Error::NotPaused(audience.to_string()));
+        return Err(Error::NotPaused(clients.to_string()));
     }
-    Ok(Change {
+    Ok(OverrideChange {
         removed,
         added: Vec::new(),
     })

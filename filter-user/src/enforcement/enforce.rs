@@ -1,4 +1,4 @@
-//! How a regime gets into the kernel's maps, and back out when something fails.
+//! How a enforcement gets into the kernel's maps, and back out when something fails.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -8,36 +8,39 @@ use filter_common::{
         CONTROL_OVERRIDES, CONTROL_PAUSES, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
         Decision, OVERRIDE_RECORDS_MAX, OverrideRecord, PolicyRecord,
     },
-    overlay::Subject,
+    overrides::ClientKey,
 };
 use filter_kernel::address_of;
 
-use super::{Clock, Error, Regime, Tables, pause_of};
+use super::{Clock, Enforcement, Error, Tables, pause_of};
 use crate::{
-    overrides::{Action, Audience, Change, Difference, Entry, Override, Transition, Tree},
+    overrides::{
+        Difference, Entry, Override, OverrideAction, OverrideChange, OverrideClients, Transition,
+        Tree,
+    },
     policy::{Policies, Policy},
 };
 
 /// As long after the last change the next one is not expected.
 const QUIET_NS: u64 = 2_000_000_000;
 
-impl Regime {
+impl Enforcement {
     /// Makes a change that survives a crash once this returns, or none at all.
     ///
     /// Nothing that waits for the disk comes before its effect. Tells what it took away, and
     /// when it was in force.
     pub(super) fn carry_out(
         &mut self,
-        change: &Change,
+        change: &OverrideChange,
         tables: &mut Tables,
     ) -> Result<(Vec<Override>, Instant), Error> {
         let is_appended = self.journal.is_ready();
         if is_appended {
             self.journal.append(change)?;
         }
-        let removed = self.book.apply(change);
+        let removed = self.set.apply(change);
         if let Err(error) = self.enforce(&removed, &change.added, tables) {
-            self.book.apply(&inverse(change, &removed));
+            self.set.apply(&inverse(change, &removed));
             if is_appended {
                 self.journal.take_back()?;
             }
@@ -47,10 +50,10 @@ impl Regime {
         let kept = if is_appended {
             self.journal.sync()
         } else {
-            self.journal.write_anew(&self.book)
+            self.journal.write_anew(&self.set)
         };
         if let Err(error) = kept {
-            self.book.apply(&inverse(change, &removed));
+            self.set.apply(&inverse(change, &removed));
             self.enforce(&change.added, &removed, tables)?;
             return Err(error.into());
         }
@@ -68,11 +71,11 @@ impl Regime {
         if !ended.removed.is_empty() && self.journal.is_ready() {
             self.journal.append(&ended)?;
             self.journal.sync()?;
-            self.book.apply(&ended);
+            self.set.apply(&ended);
         }
         let since_change = Clock::now().boot_ns.saturating_sub(self.clock.boot_ns);
         if self.journal.is_long() && since_change > QUIET_NS {
-            self.journal.write_anew(&self.book)?;
+            self.journal.write_anew(&self.set)?;
         }
         Ok(())
     }
@@ -81,22 +84,22 @@ impl Regime {
     ///
     /// A clock that is far ahead when this process starts ends everything. It is mostly set back
     /// within minutes, by NTP; until then nothing may be written down that cannot be undone.
-    fn certainly_ended(&self) -> Change {
-        if self.book.past().next().is_none() {
-            return Change::default();
+    fn certainly_ended(&self) -> OverrideChange {
+        if self.set.past().next().is_none() {
+            return OverrideChange::default();
         }
         let is_trusted = self.undisturbed.is_trusted(self.clock);
         // Its whole life was measured by this clock, whatever date that shows.
         let was_seen = |entry: &Override| entry.created >= self.undisturbed.now;
-        let past = self.book.past();
+        let past = self.set.past();
         let ended = past.filter(|entry| is_trusted || was_seen(entry));
-        Change {
+        OverrideChange {
             removed: ended.map(|entry| entry.id).collect(),
             added: Vec::new(),
         }
     }
 
-    /// Puts a change of the book in force, or nothing of it.
+    /// Puts a change of the set in force, or nothing of it.
     pub(super) fn enforce(
         &mut self,
         removed: &[Override],
@@ -110,7 +113,7 @@ impl Regime {
             return Err(error);
         }
         let mut changed = removed.iter().chain(added);
-        if changed.any(|entry| entry.order.action == Action::Pause) {
+        if changed.any(|entry| entry.spec.action == OverrideAction::Pause) {
             self.put_policies(tables)?;
         }
         Ok(())
@@ -123,9 +126,9 @@ impl Regime {
         tables: &mut Tables,
     ) -> Result<(), Error> {
         // What has ended is never put in force, and comes back if the clock was set back before its end.
-        self.book.end(self.clock.now);
-        self.book.revive(self.clock.now);
-        let overrides: Vec<Override> = self.book.iter().cloned().collect();
+        self.set.end(self.clock.now);
+        self.set.revive(self.clock.now);
+        let overrides: Vec<Override> = self.set.iter().cloned().collect();
         let mut tree = Tree::new(*self.tree.key());
         tree.change(&[], &self.entries(&overrides));
         let mut differences: BTreeMap<u64, Difference> = BTreeMap::new();
@@ -199,11 +202,11 @@ impl Regime {
         };
         let of_clients = |pause: &Override| {
             matches!(
-                pause.order.audience,
-                Audience::Mac(_) | Audience::Address(_)
+                pause.spec.clients,
+                OverrideClients::Mac(_) | OverrideClients::Address(_)
             )
         };
-        let pauses = if self.book.pauses().any(of_clients) {
+        let pauses = if self.set.pauses().any(of_clients) {
             CONTROL_PAUSES
         } else {
             0
@@ -220,7 +223,7 @@ impl Regime {
             .map(|policy| (policy.number, self.record_of(policy)))
             .collect();
         for (number, mut record) in policies {
-            record.categories |= self.unsettled.get(&number).unwrap_or(&0);
+            record.categories |= self.wide.get(&number).unwrap_or(&0);
             self.put_policy(number, record, tables)?;
         }
         self.look_ahead();
@@ -248,7 +251,7 @@ impl Regime {
 
     /// What a policy does now, pauses included.
     pub(super) fn record_of(&self, policy: &Policy) -> PolicyRecord {
-        let paused_until = pause_of(&self.book, policy);
+        let paused_until = pause_of(&self.set, policy);
         PolicyRecord {
             paused_until_ns: paused_until.map_or(0, |until| self.clock.boot_ns_of(until)),
             ..policy.record(self.clock.now)
@@ -272,26 +275,26 @@ pub(super) fn entry_of(
     key: &HashKey,
     clock: Clock,
 ) -> Option<Entry> {
-    let order = &entry.order;
-    let is_pause = order.action == Action::Pause;
-    let subject = match &order.audience {
-        Audience::Everybody | Audience::Policy(_) if is_pause => return None,
-        Audience::Everybody => Subject::EVERYBODY,
-        Audience::Policy(name) => Subject::policy(policies.named(name)?.number),
-        Audience::Mac(mac) => Subject::mac(*mac),
-        Audience::Address(address) => Subject::address(&address_of(*address), key),
+    let spec = &entry.spec;
+    let is_pause = spec.action == OverrideAction::Pause;
+    let client_key = match &spec.clients {
+        OverrideClients::Everybody | OverrideClients::Policy(_) if is_pause => return None,
+        OverrideClients::Everybody => ClientKey::EVERYBODY,
+        OverrideClients::Policy(name) => ClientKey::policy(policies.named(name)?.number),
+        OverrideClients::Mac(mac) => ClientKey::mac(*mac),
+        OverrideClients::Address(address) => ClientKey::address(&address_of(*address), key),
     };
     Some(Entry {
-        name: order.name.clone(),
-        scope: order.scope,
-        subject,
+        name: spec.name.clone(),
+        scope: spec.scope,
+        client_key,
         decision: Decision {
-            expires_ns: order.expires.map_or(0, |end| clock.boot_ns_of(end)),
+            expires_ns: spec.expires.map_or(0, |end| clock.boot_ns_of(end)),
             id: entry.id,
-            action: match order.action {
-                Action::Allow => DECISION_ALLOW,
-                Action::Block => DECISION_BLOCK,
-                Action::Pause => DECISION_PAUSE,
+            action: match spec.action {
+                OverrideAction::Allow => DECISION_ALLOW,
+                OverrideAction::Block => DECISION_BLOCK,
+                OverrideAction::Pause => DECISION_PAUSE,
             },
             ..Decision::default()
         },
@@ -299,8 +302,8 @@ pub(super) fn entry_of(
 }
 
 /// What undoes a change that took these away.
-fn inverse(change: &Change, removed: &[Override]) -> Change {
-    Change {
+fn inverse(change: &OverrideChange, removed: &[Override]) -> OverrideChange {
+    OverrideChange {
         removed: change.added.iter().map(|entry| entry.id).collect(),
         added: removed.to_vec(),
     }

@@ -1,6 +1,6 @@
 //! Kills a process when one of its threads is about to do something on the wire or the disk.
 //!
-//! Unlike [`crate::steps`], which follows the main thread alone: lists are fetched, compiled and
+//! Unlike [`crate::kill_at_syscall`], which follows the main thread alone: lists are fetched, compiled and
 //! kept by others.
 
 use std::{
@@ -31,7 +31,7 @@ const NAME_MAX_BYTES: usize = 4096;
 
 /// Something that others see, or that a list goes through on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Syscall {
     /// Connects to a server.
     Connect,
     /// Sends to it.
@@ -57,7 +57,10 @@ pub enum Deed {
 ///
 /// # Errors
 /// When it ends by itself, or nothing happens for a minute.
-pub fn kill_before(process: &Process, mut kill_now: impl FnMut(&Deed) -> bool) -> Result<Deed> {
+pub fn kill_before(
+    process: &Process,
+    mut kill_now: impl FnMut(&Syscall) -> bool,
+) -> Result<Syscall> {
     let pid = Pid::from_raw(process.id().cast_signed());
     let mut threads = BTreeSet::new();
     let mut last = Instant::now();
@@ -158,28 +161,28 @@ fn seize_all(pid: Pid, threads: &mut BTreeSet<Pid>) -> Result<()> {
     Ok(())
 }
 
-fn of(pid: Pid, number: u64, arguments: [u64; 6]) -> Option<Deed> {
+fn of(pid: Pid, number: u64, arguments: [u64; 6]) -> Option<Syscall> {
     let [first, second, third, fourth, ..] = arguments;
     let name = |address| name_at(pid, address);
     match libc::c_long::try_from(number).ok()? {
-        libc::SYS_connect => Some(Deed::Connect),
-        libc::SYS_clone | libc::SYS_clone3 => Some(Deed::Thread),
-        libc::SYS_read | libc::SYS_pread64 | libc::SYS_readv => file(pid, first).map(Deed::Read),
+        libc::SYS_connect => Some(Syscall::Connect),
+        libc::SYS_clone | libc::SYS_clone3 => Some(Syscall::Thread),
+        libc::SYS_read | libc::SYS_pread64 | libc::SYS_readv => file(pid, first).map(Syscall::Read),
         libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 => match target(pid, first)? {
-            socket if socket.starts_with("socket:") => Some(Deed::Send),
-            _ => file(pid, first).map(Deed::Write),
+            socket if socket.starts_with("socket:") => Some(Syscall::Send),
+            _ => file(pid, first).map(Syscall::Write),
         },
-        libc::SYS_sendto | libc::SYS_sendmsg => Some(Deed::Send),
-        libc::SYS_fsync | libc::SYS_fdatasync => file(pid, first).map(Deed::Sync),
-        libc::SYS_openat if third & libc::O_CREAT as u64 != 0 => name(second).map(Deed::Create),
-        libc::SYS_renameat | libc::SYS_renameat2 => name(fourth).map(Deed::Rename),
-        libc::SYS_unlinkat => name(second).map(Deed::Remove),
+        libc::SYS_sendto | libc::SYS_sendmsg => Some(Syscall::Send),
+        libc::SYS_fsync | libc::SYS_fdatasync => file(pid, first).map(Syscall::Sync),
+        libc::SYS_openat if third & libc::O_CREAT as u64 != 0 => name(second).map(Syscall::Create),
+        libc::SYS_renameat | libc::SYS_renameat2 => name(fourth).map(Syscall::Rename),
+        libc::SYS_unlinkat => name(second).map(Syscall::Remove),
         number => old_name_call(number, first, second).and_then(|(is_rename, address)| {
             let name = name(address)?;
             Some(if is_rename {
-                Deed::Rename(name)
+                Syscall::Rename(name)
             } else {
-                Deed::Remove(name)
+                Syscall::Remove(name)
             })
         }),
     }

@@ -18,7 +18,7 @@ const USER_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The clients of each user.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places(Arc<Mutex<HashMap<u32, Taken>>>);
+pub(super) struct Connections(Arc<Mutex<HashMap<u32, Taken>>>);
 
 /// What one user takes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,20 +29,20 @@ struct Taken {
 
 /// The place of a client, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Places,
+pub(super) struct ConnectionPermit {
+    connections: Connections,
     peer: UCred,
     bytes: usize,
 }
 
-impl Places {
+impl Connections {
     /// A place for the client at the other end, or why there is none.
-    pub(super) fn take(&self, stream: &UnixStream) -> Result<Place, String> {
+    pub(super) fn take(&self, stream: &UnixStream) -> Result<ConnectionPermit, String> {
         let peer = stream
             .peer_cred()
             .map_err(|error| format!("ask the kernel who asks: {error}"))?;
-        let mut places = self.lock();
-        let taken = places.entry(peer.uid()).or_default();
+        let mut connections = self.lock();
+        let taken = connections.entry(peer.uid()).or_default();
         if taken.clients == USER_MAX {
             return Err(format!(
                 "{USER_MAX} clients of user {} are being answered: ask again",
@@ -50,9 +50,9 @@ impl Places {
             ));
         }
         taken.clients += 1;
-        drop(places);
-        Ok(Place {
-            places: self.clone(),
+        drop(connections);
+        Ok(ConnectionPermit {
+            connections: self.clone(),
             peer,
             bytes: 0,
         })
@@ -64,7 +64,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Who has it.
     pub(super) fn peer(&self) -> &UCred {
         &self.peer
@@ -75,7 +75,7 @@ impl Place {
     /// Asked before the work is done. One answer may be as long as it is; while it waits, there is
     /// no other one.
     pub(super) fn check_room(&self) -> Result<(), String> {
-        let taken = self.places.lock().get(&self.peer.uid()).copied();
+        let taken = self.connections.lock().get(&self.peer.uid()).copied();
         let others = taken.unwrap_or_default().bytes - self.bytes;
         if others > USER_MAX_BYTES {
             return Err(format!(
@@ -88,21 +88,21 @@ impl Place {
 
     /// Notes what the client takes now, in place of what it took before.
     pub(super) fn take_bytes(&mut self, bytes: usize) {
-        let mut places = self.places.lock();
-        let taken = places.entry(self.peer.uid()).or_default();
+        let mut connections = self.connections.lock();
+        let taken = connections.entry(self.peer.uid()).or_default();
         taken.bytes = taken.bytes - self.bytes + bytes;
         self.bytes = bytes;
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut places = self.places.lock();
-        if let Some(taken) = places.get_mut(&self.peer.uid()) {
+        let mut connections = self.connections.lock();
+        if let Some(taken) = connections.get_mut(&self.peer.uid()) {
             taken.clients -= 1;
             taken.bytes -= self.bytes;
             if taken.clients == 0 {
-                places.remove(&self.peer.uid());
+                connections.remove(&self.peer.uid());
             }
         }
     }
@@ -115,38 +115,38 @@ mod tests {
     #[tokio::test]
     async fn one_user_has_so_many_places_and_gets_them_back() {
         let (client, _other_end) = UnixStream::pair().unwrap();
-        let places = Places::default();
-        let mut taken: Vec<Place> = (0..USER_MAX)
-            .map(|_| places.take(&client).unwrap())
+        let connections = Connections::default();
+        let mut taken: Vec<ConnectionPermit> = (0..USER_MAX)
+            .map(|_| connections.take(&client).unwrap())
             .collect();
-        let refused = places.take(&client).unwrap_err();
+        let refused = connections.take(&client).unwrap_err();
         assert!(refused.contains("ask again"), "{refused}");
         taken.pop();
-        taken.push(places.take(&client).unwrap());
+        taken.push(connections.take(&client).unwrap());
         drop(taken);
-        assert!(places.lock().is_empty());
+        assert!(connections.lock().is_empty());
     }
 
     #[tokio::test]
     async fn answers_that_nobody_reads_take_so_much_memory_and_not_more() {
         const LONG: usize = 16 * 1024 * 1024;
         let (client, _other_end) = UnixStream::pair().unwrap();
-        let places = Places::default();
-        let mut first = places.take(&client).unwrap();
+        let connections = Connections::default();
+        let mut first = connections.take(&client).unwrap();
         first.take_bytes(USER_MAX_BYTES / 2);
-        let mut second = places.take(&client).unwrap();
+        let mut second = connections.take(&client).unwrap();
         second.check_room().unwrap();
         second.take_bytes(LONG);
         assert!(
             second.check_room().is_ok(),
             "its own answer is not in its way"
         );
-        let third = places.take(&client).unwrap();
+        let third = connections.take(&client).unwrap();
         let refused = third.check_room().unwrap_err();
         assert!(refused.contains("ask again"), "{refused}");
         drop(second);
         third.check_room().unwrap();
         drop((first, third));
-        assert!(places.lock().is_empty());
+        assert!(connections.lock().is_empty());
     }
 }

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::{Clock, Plan, enforce::entry_of, pause_of};
 use crate::{
-    overrides::{Book, Override, Records, Tree},
-    policy::{Asking, Chosen, Policies},
+    overrides::{Override, OverrideSet, Records, Tree},
+    policy::{Chosen, ClientFacts, Policies},
 };
 
 /// Any moment will do: ends are as far from it as from the time that is asked for.
@@ -20,9 +20,9 @@ const KEY: HashKey = HashKey::from_words([1, 2, 3]);
 
 /// Policies and overrides at one time.
 #[derive(Debug)]
-pub struct Forecast {
+pub struct Preview {
     plan: Plan,
-    book: Book,
+    set: OverrideSet,
     records: Records,
     at: Timestamp,
 }
@@ -57,15 +57,15 @@ pub enum Decider<'a> {
     Lists,
 }
 
-impl Forecast {
+impl Preview {
     /// What these would amount to at a time.
-    pub fn new(plan: Plan, mut book: Book, at: Timestamp) -> Self {
-        book.end(at);
+    pub fn new(plan: Plan, mut set: OverrideSet, at: Timestamp) -> Self {
+        set.end(at);
         let clock = Clock {
             now: at,
             boot_ns: BOOT_NS,
         };
-        let entries = book
+        let entries = set
             .iter()
             .filter(|entry| entry.created <= at)
             .filter_map(|entry| entry_of(entry, plan.policies(), &KEY, clock));
@@ -76,7 +76,7 @@ impl Forecast {
         records.set_now(BOOT_NS);
         Self {
             plan,
-            book,
+            set,
             records,
             at,
         }
@@ -88,9 +88,9 @@ impl Forecast {
     }
 
     /// What decides a query.
-    pub fn judge(&self, name: &Name, asking: &Asking) -> Judgement<'_> {
-        let chosen = self.policies().chosen(asking);
-        let by = self.decider(name, asking, &chosen);
+    pub fn judge(&self, name: &Name, facts: &ClientFacts) -> Judgement<'_> {
+        let chosen = self.policies().chosen(facts);
+        let by = self.decider(name, facts, &chosen);
         let usual = chosen.policy.categories_at(self.at);
         Judgement {
             categories: match by {
@@ -105,22 +105,19 @@ impl Forecast {
         }
     }
 
-    fn decider(&self, name: &Name, asking: &Asking, chosen: &Chosen<'_>) -> Decider<'_> {
+    fn decider(&self, name: &Name, facts: &ClientFacts, chosen: &Chosen<'_>) -> Decider<'_> {
         if chosen.policy.is_unfiltered() {
             return Decider::Unfiltered;
         }
-        if let Some(until) = pause_of(&self.book, chosen.policy) {
+        if let Some(until) = pause_of(&self.set, chosen.policy) {
             return Decider::Paused(until);
         }
-        let asker = asking.asker(self.policies());
-        let decision = self.records.decide(name, &asker, chosen.policy.number);
-        let decided = self
-            .book
-            .entry(decision.id)
-            .filter(|_| decision.action != 0);
+        let client = facts.client(self.policies());
+        let decision = self.records.decide(name, &client, chosen.policy.number);
+        let decided = self.set.entry(decision.id).filter(|_| decision.action != 0);
         match decided {
             Some(pause) if decision.action == DECISION_PAUSE => {
-                Decider::Paused(pause.order.expires.unwrap_or(Timestamp::MAX))
+                Decider::Paused(pause.spec.expires.unwrap_or(Timestamp::MAX))
             }
             Some(entry) => Decider::Override(entry),
             None => Decider::Lists,

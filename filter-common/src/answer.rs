@@ -175,6 +175,7 @@ pub fn sum_question(scratch: &mut Scratch) {
         sum += halves(word_at(message, at));
         at += 8;
     }
+    // The question seldom ends with a word: what lies behind it is masked off.
     let left = end.wrapping_sub(at) & 7;
     let last = word_at(message, at).to_le() & ((1 << (left * 8)) - 1);
     scratch.message_sum = sum + halves(u64::from_le(last));

@@ -80,9 +80,11 @@ fn labels(scratch: &mut Scratch, len: usize) -> Result<usize, Reason> {
                 Ok(at + 1)
             };
         }
+        // RFC 1035 §4.1.4: 0xc0 and above are pointers, which a question has no use for.
         if label_len > LABEL_MAX_BYTES {
             return Err(Reason::LabelType);
         }
+        // The walk goes from the last label to the first, and cannot read a name backwards.
         scratch.label_starts[count & 127] = (at - HEADER_BYTES) as u8;
         at += 1 + label_len;
         // The root label at least must follow within 255 bytes (RFC 1035 §3.1).
@@ -127,6 +129,8 @@ fn opt<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<(), Reason
     }
     let is_do = byte_at(message, at + 7) & 0x80 != 0;
     let start = at + OPT_BYTES;
+    // Options may reach beyond what was copied; they end inside the datagram, or the record is
+    // broken.
     let end = start + usize::from(u16_at(message, at + 9));
     if end > scratch.query_len as usize {
         return Err(Reason::BadEdns);

@@ -46,6 +46,7 @@ pub(crate) fn turn(bytes: &mut FrameBytes, path: &Path, len: u16, protocol: IpPr
     // Positions in the scratch: the message starts at HEADERS_MAX_BYTES.
     let start = HEADERS_MAX_BYTES.wrapping_sub(path.dns_at());
     let ip_at = start.wrapping_add(path.ip_at);
+    // Options stay in place, so that the header keeps its length.
     let header_len = path.transport_at.wrapping_sub(path.ip_at);
     swap_link_addresses(bytes, start);
     if path.is_pppoe {

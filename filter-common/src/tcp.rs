@@ -65,6 +65,7 @@ pub fn query_len<F: Frame>(frame: &F, path: &Path) -> Result<Option<usize>, Reas
         return Err(Reason::TcpSegment);
     }
     let len: [u8; LENGTH_BYTES] = frame.read(path.payload_at()).ok_or(Reason::BadFrame)?;
+    // RFC 1035 §4.2.2: two bytes of length in front of the message.
     let len = usize::from(u16::from_be_bytes(len));
     if len < dns::QUERY_MIN_BYTES || len + LENGTH_BYTES > path.payload_len {
         return Err(Reason::TcpSegment);
@@ -79,7 +80,9 @@ pub fn rewrite<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path)
     let [seq, ack] = numbers(&scratch.bytes, at);
     remember(steps, &scratch.client, seq);
     let query_len = u16::from_be_bytes(header_bytes(&scratch.bytes, LENGTH_AT));
+    // Only this query: a second one in the segment is sent again by the client, and judged then.
     let confirmed = LENGTH_BYTES as u32 + u32::from(query_len);
+    // FIN says that nothing else comes, which is wrong while a query waits behind this one.
     let is_last = confirmed == scratch.payload_len;
     let message_len = (scratch.message_len as u16).to_be_bytes();
     put(&mut scratch.bytes, LENGTH_AT, message_len);
@@ -129,6 +132,7 @@ pub fn follow<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) 
         steps.remove_flow(key);
         return passing(scratch.payload_len);
     }
+    // The server still waits for the query that it never saw: it is released once.
     if flow.is_reset == 0 {
         if !reset_server(&mut scratch.bytes, path, at, flow.server_next) {
             return passing(scratch.payload_len);
@@ -177,6 +181,7 @@ pub fn refuse(scratch: &mut Scratch, path: &Path) {
     let (at, len) = (header_at(path), path.transport_len);
     let [flags] = header_bytes(&scratch.bytes, at.wrapping_add(FLAGS_AT));
     let [seq, ack] = numbers(&scratch.bytes, at);
+    // SYN and FIN take a number each (RFC 9293 §3.4).
     let phantom = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
     let end = seq.wrapping_add(scratch.payload_len).wrapping_add(phantom);
     let bytes = &mut scratch.bytes;

@@ -38,6 +38,7 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     scratch.policy = 0;
     scratch.decision = Decision::default();
     let record = steps.record(0).ok_or(Reason::NoGeneration)?;
+    // Both in one word: a packet never sees the lists of one reload with the own names of another.
     let [active, custom] = record.generations();
     if active == 0 {
         return Err(Reason::NoGeneration);
@@ -159,6 +160,7 @@ const fn is_allow(priority: u8) -> bool {
 /// Walks the names from the top down: the record of the best rule of all of them, or 0.
 #[inline(always)]
 fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, header: &Header) -> u32 {
+    // The best rule so far travels down the walk, from `com` to `ads.example.com`.
     scratch.best = Best::default();
     descent::walk(scratch, header.key.root, |scratch, depth, parent| {
         steps.visit(scratch, header, depth, parent)
@@ -180,6 +182,7 @@ pub fn consult_custom<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
     let Some(record) = steps.record(scratch.custom) else {
         return;
     };
+    // Kept aside: the walk of the own names uses the same fields.
     let (generation, rule) = (scratch.generation, scratch.rule);
     let (best, owner_at) = (scratch.best, scratch.owner_at);
     scratch.generation = scratch.custom;

@@ -50,21 +50,30 @@ impl Partition<'_> {
     pub(super) fn resolve(&mut self, node: u32, templates: &mut Templates) {
         let this = self.tree.nodes[node as usize];
         let parent_cover = self.tree.nodes[this.parent as usize].cover;
+        // A reset cuts the name off from its parents, as `@@||a.example^$dnsrewrite` does for
+        // rewrites.
         let has_resets = this.flags & HAS_RESETS != 0;
+        // Most nodes are mere parents of a name with rules: nothing is decided here.
         if this.first_rule == NONE && !has_resets {
             self.tree.nodes[node as usize].cover = parent_cover;
             return;
         }
+        // One allocation for millions of nodes.
         let mut candidates = std::mem::take(&mut self.scratch.candidates);
         candidates.clear();
         self.scratch.joined.clear();
+        // First what the lists say of this very name, then what shorter names hand down past the
+        // reset.
         self.collect_own(node, templates, &mut candidates);
         if has_resets {
             self.collect_inherited(node, templates, &mut candidates);
         }
+        // A single rule has no competitor: most names are in one list.
         if candidates.len() > 1 {
             self.thin_out(&mut candidates, templates);
         }
+        // `||example^` makes `||a.example^` superfluous, unless a reset keeps it from reaching down
+        // here.
         if parent_cover != NONE && !has_resets {
             self.drop_covered(parent_cover, &mut candidates, templates);
         }
@@ -78,6 +87,7 @@ impl Partition<'_> {
         for number in self.tree.rules_of(node) {
             let rule = &self.tree.rules[number as usize];
             let binding = templates.binding(rule.binding);
+            // `$badfilter` and lines that lift others are in the tree too, and become no rule.
             if let (Fate::InTable, Action::Rule(template)) = (rule.fate, binding.action) {
                 let Template {
                     record, host_rule, ..
@@ -86,6 +96,8 @@ impl Partition<'_> {
                 let is_weak =
                     *host_rule || is_rewrite(record) && record.answer == AnswerKind::NoData as u8;
                 let rank = (
+                    // Highest priority first; then a rule of its own before one of a host line,
+                    // then the order of lists and lines.
                     u8::MAX - record.priority,
                     0,
                     is_weak,
@@ -110,6 +122,8 @@ impl Partition<'_> {
         while at != NONE {
             for (place, &number) in self.chain(at).iter().enumerate() {
                 let mut record = *templates.record(number);
+                // An exact rule of a parent says nothing here, nor does one that makes an exception
+                // of this name.
                 if !is_below(&record) || is_reset(&record) || skips(number, name, templates) {
                     continue;
                 }
@@ -117,6 +131,8 @@ impl Partition<'_> {
                     true => lifted.scope_of(templates.is_important(number)),
                     false => 0,
                 };
+                // At this node a rule of a parent is for the name and all below, less what an
+                // exception lifts.
                 record.scope = Scope::Suffix as u8 & !lifted;
                 if record.scope != 0 {
                     let rank = (u8::MAX - record.priority, distance, false, place as u32, 0);
@@ -141,6 +157,7 @@ impl Partition<'_> {
 
     /// Orders the rules of one name and drops what the others make superfluous.
     fn thin_out(&mut self, candidates: &mut Vec<Candidate>, templates: &mut Templates) {
+        // The kernel takes the first rule that applies, so the order is the decision.
         candidates.sort_unstable_by_key(|c| c.rank);
         self.drop_doubles(candidates);
         join_addresses(candidates, &mut self.scratch.joined, templates);
@@ -236,6 +253,7 @@ impl Partition<'_> {
 
     /// Drops what the rules of parents say already, from the last rule of each priority on.
     fn drop_covered(&mut self, cover: u32, all: &mut Vec<Candidate>, templates: &Templates) {
+        // From the last one: whether a rule hides another depends on what is kept behind it.
         let mut i = all.len();
         while i > 0 {
             i -= 1;
@@ -269,13 +287,17 @@ impl Partition<'_> {
                     continue;
                 }
                 let covers = !has_except && conditions_cover(by, record);
+                // `||example^$important` above `||a.example^`: the longer name never decides.
                 if by.priority > record.priority && covers {
                     return Some(Fate::Overridden);
                 }
+                // Between equals the longer name decides, so a parent makes it superfluous only
+                // with the same answer.
                 if by.priority == record.priority && !hidden {
                     match same_answer(by, record) {
                         true if covers => return Some(Fate::Redundant),
                         true => {}
+                        // Another answer in between: what is above it never shows here.
                         false => hidden = true,
                     }
                 }
@@ -315,6 +337,7 @@ impl Partition<'_> {
         candidates: &[Candidate],
         templates: &Templates,
     ) {
+        // Chains of all nodes stand in one vector: a node has a start and a length.
         let start = self.chains.len();
         if self.tree.nodes[node as usize].flags & HAS_RESETS != 0 {
             let resets = self.resets_of(node);
@@ -332,6 +355,7 @@ impl Partition<'_> {
         let stored = &mut self.tree.nodes[node as usize];
         stored.chain_start = start as u32;
         stored.chain_len = len;
+        // The nearest node whose rules reach below: the search upwards jumps from one to the next.
         stored.cover = if covers { node } else { parent_cover };
     }
 }
@@ -412,11 +436,14 @@ fn join_addresses(
             *templates.record(first.template),
             *templates.record(second.template),
         );
+        // Equal but for the addresses.
         let alike = RuleRecord {
             ipv4: b.ipv4,
             ipv6: b.ipv6,
             ..a
         } == b;
+        // `192.0.2.1 a.example` and `2001:db8::1 a.example`: one has the A record, the other the
+        // AAAA record.
         let one_each = (a.ipv4 == [0; 4]) != (b.ipv4 == [0; 4])
             && (a.ipv6 == [0; 16]) != (b.ipv6 == [0; 16])
             && (a.ipv4 == [0; 4]) != (a.ipv6 == [0; 16]);

@@ -34,6 +34,8 @@ impl Enforcement {
         change: &OverrideChange,
         tables: &mut Tables,
     ) -> Result<(Vec<Override>, Instant), Error> {
+        // Appending takes microseconds. A journal that is missing or far too long is written after
+        // the effect.
         let is_appended = self.journal.is_ready();
         if is_appended {
             self.journal.append(change)?;
@@ -46,6 +48,7 @@ impl Enforcement {
             }
             return Err(error);
         }
+        // The next packet sees it from here; the caller waits for the disk.
         let in_force = Instant::now();
         let kept = if is_appended {
             self.journal.sync()
@@ -131,6 +134,8 @@ impl Enforcement {
         let overrides: Vec<Override> = self.set.iter().cloned().collect();
         let mut tree = Tree::new(*self.tree.key());
         tree.change(&[], &self.entries(&overrides));
+        // What the maps hold and nobody wants goes; what is wanted and missing comes; all in one
+        // batch.
         let mut differences: BTreeMap<u64, Difference> = BTreeMap::new();
         for (key, record) in found {
             let old = Some(in_force(record, tables.batch()));
@@ -171,6 +176,7 @@ impl Enforcement {
         if differences.is_empty() {
             return Ok(());
         }
+        // Records carry the number of the next batch, which counts only when it is stored below.
         let batch = tables.batch().wrapping_add(1);
         let transition = Transition::new(differences, batch, self.clock.boot_ns);
         if let Err(error) = put_all(&transition.first, tables) {
@@ -185,7 +191,9 @@ impl Enforcement {
             return Err(error.into());
         }
         let flags = self.override_flags();
+        // Looked for before they count, and no longer looked for after they are gone.
         tables.put_flags(flags, flags);
+        // The one store that puts all records in force for every packet.
         tables.put_batch(batch);
         tables.put_flags(CONTROL_OVERRIDES | CONTROL_PAUSES, flags);
         for (key, record) in &transition.last {

@@ -115,6 +115,8 @@ impl Enforcement {
         self.written.clear();
         self.wide.clear();
         for policy in self.plan.policies.iter() {
+            // A policy that a packet may have at this moment keeps what it blocks until the image
+            // of the plan is active.
             let found = tables.policy(policy.number)?;
             let mut record = self.record_of(policy);
             if found.name_hash == record.name_hash {
@@ -163,12 +165,14 @@ impl Enforcement {
     ) -> Result<Staged, Error> {
         self.follow(tables)?;
         self.tick(tables)?;
+        // A million prefixes are composed again only where something changed.
         let is_same = (&plan, &links) == (&self.plan, &self.links);
         let assignments = match self.assignments.as_ref().filter(|_| is_same) {
             Some(known) => Arc::clone(known),
             None => assignments(&plan, &links)?,
         };
         if let Some(old) = &self.assignments {
+            // New clients come before old ones go, so both must fit for a moment.
             assignments.fit_beside(old)?;
         }
         let staged = Staged {

@@ -63,6 +63,7 @@ impl KernelHandle {
         custom: GenerationChange<'_>,
         fill: impl FnOnce(&mut Maps) -> Result<(), enforcement::Error>,
     ) -> Result<Generations, Error> {
+        // First in the table that there is: almost every reload fits.
         let changed = self.change(|maps| maps.change_generations(lists, custom));
         let Err(filter_kernel::Error::TableFull { .. }) = changed else {
             return Ok(changed?);
@@ -114,10 +115,13 @@ fn grow(
     fill: impl FnOnce(&mut Maps) -> Result<(), enforcement::Error>,
 ) -> Result<Generations, Error> {
     let capacity = capacity::for_generations(lists_needed, custom_needed);
+    // Another map needs another program: it is loaded beside the one that runs.
     let mut larger = Filter::load(capacity)?;
+    // Counters go on, and so do numbers of generations.
     larger.maps.continue_from(&filter.maps)?;
     fill(&mut larger.maps)?;
     let generations = (larger.maps).change_generations_of(&filter.maps, lists, custom)?;
+    // Each link changes its program in one step; until then the old one judges every packet.
     larger.take_over(filter)?;
     *filter = larger;
     Ok(generations)

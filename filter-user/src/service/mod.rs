@@ -461,6 +461,7 @@ impl Service {
             let custom = compiled.custom.as_ref();
             custom.is_some_and(|custom| judge(&custom.image, &custom.probes, generation))
         };
+        // A reload of the lists alone keeps the names of the operator's own.
         let custom = match (part, &compiled.custom) {
             (Part::Lists, _) => GenerationChange::Keep,
             (Part::All, None) => GenerationChange::Remove,
@@ -480,6 +481,7 @@ impl Service {
                 self.custom.note_done(compiling.unwrap_or_default() + took);
             }
         }
+        // From here on a part may be reloaded alone.
         self.is_whole = true;
         let images = compiled.images();
         let followed = self.observer.follow(&mut self.kernel, &policies, &images);
@@ -500,6 +502,7 @@ impl Service {
         compiled.image = Arc::new(image.outline());
         compiled.probes = Probes::default();
         let custom: Option<Custom> = compiled.custom.take();
+        // The old account is dropped last: it may be shown while the new one is put in place.
         let before = std::mem::replace(&mut self.compiled, compiled);
         match part {
             Part::Lists => self.compiled.custom = before.custom,

@@ -133,6 +133,7 @@ impl Cause {
 
 impl Service {
     pub(super) fn start_reload(&mut self, cause: Cause) {
+        // One compilation at a time: two would need the memory of both.
         if self.reload.is_some() {
             // The running compilation may have read the file before it changed.
             match cause {
@@ -143,6 +144,8 @@ impl Service {
             return;
         }
         self.display.reloading(cause.as_str());
+        // Names of the operator's own are compiled alone, in milliseconds; not before the lists are
+        // in force once.
         if cause == Cause::Custom && self.is_whole {
             self.custom.watch.note();
             self.custom.is_on_its_way = true;
@@ -155,6 +158,8 @@ impl Service {
             _ => Part::All,
         };
         let is_of_operator = matches!(cause, Cause::Hangup | Cause::Asked);
+        // Noted before anything is read: a change that comes while it is read starts the next
+        // reload.
         self.watch.note();
         if part == Part::All {
             self.custom.watch.note();
@@ -170,6 +175,7 @@ impl Service {
             replacements: self.refresh.replacements(),
             is_needed: cause != Cause::Fetched,
         };
+        // A list that changed on its own does not bring a half-edited configuration into force.
         let reread = is_of_operator.then(|| Arc::clone(&self.reread));
         self.reload = Some(tokio::task::spawn_blocking(move || {
             let config = match reread {
@@ -194,6 +200,7 @@ impl Service {
     }
 
     pub(super) fn finish_reload(&mut self, ready: Result<Ready, Error>) {
+        // Whose failure it is: a wrong file of own names must not be reported as one of the lists.
         let is_custom = std::mem::take(&mut self.custom.is_on_its_way);
         let done = ready.and_then(|ready| match ready {
             Ready::All(mut prepared) => {
@@ -218,6 +225,7 @@ impl Service {
                 self.observer.reloads.failed += 1;
                 let text = error_chain(&error);
                 self.display.reload_failed(&text);
+                // What was fetched is thrown away only where it is to blame.
                 self.refresh.reject(&text, error.is_of_lists());
                 if let Some(copy) = error.lost_copy() {
                     self.refresh.lose(copy, &text);
@@ -251,6 +259,7 @@ impl Service {
         }
         let limit = prepared.config.limit;
         self.kernel.change(|maps| {
+            // After the switch, so that what failed has changed nothing.
             maps.set_limit(limit.answers_per_s, limit.burst);
             self.enforcement.commit(staged, maps)
         })?;

@@ -5,6 +5,7 @@
 //! it matches. A rule that skips names proves nothing about others, and a
 //! rewrite may be lifted, so neither makes other rules superfluous (a rewrite
 //! only its own likes).
+// tidy: long because each step of one decision says why it is taken
 
 use filter_common::{
     layout::RuleRecord,

@@ -6,6 +6,7 @@ mod dependencies;
 mod links;
 mod map;
 mod modules;
+mod prose;
 mod source;
 
 use std::{
@@ -66,6 +67,7 @@ impl Text {
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let texts = texts(workspace.root())?;
     let mut findings: Vec<Finding> = texts.iter().flat_map(source::check).collect();
+    findings.extend(texts.iter().flat_map(prose::check));
     findings.extend(links::check(&texts, workspace.root()));
     findings.extend(map::check(&texts));
     findings.extend(modules::check(&texts));

@@ -1,6 +1,6 @@
 //! A steady load of queries whose right answers are known.
 //!
-//! Each asker has one query under way: what is lost or wrong is told query by query.
+//! Each client has one query under way: what is lost or wrong is told query by query.
 
 use std::{
     collections::BTreeSet,
@@ -26,12 +26,12 @@ use crate::{
 /// a responder that gets no processor time for a while loses nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// QueryClients for each address family.
-const ASKERS: usize = 2;
-/// Queries that are asked twice where the lab stands still twice: each asker has one under way.
+const CLIENTS: usize = 2;
+/// Queries that are asked twice where the lab stands still twice: each client has one under way.
 ///
 /// Short of memory, a kernel drops frames on veth (its allocations there do not wait). Whatever
 /// happens again and again and loses something each time is far above this.
-pub const REPEATED_MAX: u64 = 4 * ASKERS as u64;
+pub const REPEATED_MAX: u64 = 4 * CLIENTS as u64;
 /// Wrong answers that are told in words.
 const EXAMPLES_MAX: usize = 5;
 
@@ -79,22 +79,22 @@ pub struct Names {
 /// Does `work` while the lab's client asks without a pause, and tells what it got.
 ///
 /// # Panics
-/// When `work` does, after the askers have ended.
+/// When `work` does, after the clients have ended.
 pub fn while_asking<T>(lab: &Lab, names: &Names, work: impl FnOnce() -> T) -> Result<(T, Tally)> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let askers: Vec<_> = (0..ASKERS)
+        let clients: Vec<_> = (0..CLIENTS)
             .flat_map(|number| lab::DNS_SERVERS.map(|(_, server)| (number, server)))
             .map(|(number, server)| {
                 let stop = &stop;
                 scope.spawn(move || lab.client().run(|| ask(names, server, number, stop)))
             })
             .collect();
-        // A panic in here must end the askers, or the scope would wait for ever.
+        // A panic in here must end the clients, or the scope would wait for ever.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         stop.store(true, Ordering::Relaxed);
         let mut tally = Tally::default();
-        for client in askers {
+        for client in clients {
             match client.join() {
                 Ok(seen) => tally.add(seen?),
                 Err(panic) => std::panic::resume_unwind(panic),

@@ -124,7 +124,7 @@ struct Replaced {
     policies: [PolicyRecord; 2],
 }
 
-/// The flags that come into force, each of which has the asker looked at.
+/// The flags that come into force, each of which has the client looked at.
 const ALL_AT_ONCE: u32 = CONTROL_BY_SOURCE | CONTROL_OVERRIDES | CONTROL_PAUSES | CONTROL_UNTAGGED;
 const INTERFACE: u32 = 5;
 

@@ -130,8 +130,8 @@ impl ClientArguments {
         }
         if !service::is_client(config, policies, client) {
             notes.push(format!(
-                "{client} is no client by this configuration, on this machine: it gets no answer for a blocked \
-                 name; add its prefix to `clients`"
+                "{client} is no client by this configuration, on this machine: its queries pass, also those for \
+                 blocked names (pass_not_client), until its prefix is in `clients`"
             ));
         }
         (facts, notes)

@@ -13,8 +13,8 @@ const KEY: HashKey = HashKey::from_words([0x1234_5678_9abc_def1, 0x0fed_cba9_876
 const NOW: u64 = 1000;
 
 /// Who asks: everybody, in two policies, from two addresses and two stations.
-fn askers() -> Vec<(QueryClient, u32)> {
-    let mut askers = Vec::new();
+fn query_clients() -> Vec<(QueryClient, u32)> {
+    let mut query_clients = Vec::new();
     for policy in 0..2 {
         for number in 0..2 {
             let client = QueryClient {
@@ -22,10 +22,10 @@ fn askers() -> Vec<(QueryClient, u32)> {
                 mac: [number; 6],
                 ..QueryClient::default()
             };
-            askers.push((client, policy));
+            query_clients.push((client, policy));
         }
     }
-    askers
+    query_clients
 }
 
 fn client_key(number: u8) -> ClientKey {
@@ -154,7 +154,7 @@ fn names() -> Vec<Name> {
 fn decided(records: &Records) -> Vec<u32> {
     let mut decided = Vec::new();
     for name in names() {
-        for (client, policy) in askers() {
+        for (client, policy) in query_clients() {
             decided.push(records.decide(&name, &client, policy).id);
         }
     }
@@ -164,7 +164,7 @@ fn decided(records: &Records) -> Vec<u32> {
 fn decided_as_meant(entries: &[Entry]) -> Vec<u32> {
     let mut decided = Vec::new();
     for name in names() {
-        for (client, policy) in askers() {
+        for (client, policy) in query_clients() {
             decided.push(meant(entries, &name, &client, policy));
         }
     }

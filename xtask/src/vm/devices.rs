@@ -3,21 +3,29 @@
 //! A machine has four cards on two cables; `nxdp-lab devices` makes a client and a router of them
 //! and prints a line for each row of its table. Here are the cards, the cables and the modules.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::cables::Cables;
-use super::guest::{PROLOGUE, Pack};
-use super::initramfs::Initramfs;
-use super::kernels::{Archive, WholeKernel, decompress};
-use super::{VmArgs, machine};
-use crate::process;
-use crate::setup::apt;
-use crate::workspace::Workspace;
+use super::{
+    VmArgs,
+    cables::Cables,
+    guest::{PROLOGUE, Pack},
+    initramfs::Initramfs,
+    kernels::{Archive, WholeKernel, decompress},
+    machine,
+};
+use crate::{
+    build::{self, Profile},
+    process,
+    setup::apt,
+    workspace::Workspace,
+};
 
 /// The kernels when none is named: the oldest that is supported, and a new one.
 const KERNELS: [&str; 2] = ["6.1", "6.18"];
@@ -140,13 +148,12 @@ fn tools() -> Result<()> {
 
 /// The programs that every machine of the table has.
 fn programs(workspace: &Workspace) -> Result<PathBuf> {
+    build::binaries(workspace, Profile::Dev, &[build::NXDP, build::LAB])?;
     let folder = workspace.target().join("vm");
     let mut pack = Pack::new(folder.join("stripped-for-devices"))?;
     for name in ["nxdp", "nxdp-lab"] {
-        pack.stripped(
-            &workspace.target().join("debug").join(name),
-            &format!("/bin/{name}"),
-        )?;
+        let binary = Profile::Dev.binary(workspace, name);
+        pack.stripped(&binary, &format!("/bin/{name}"))?;
     }
     for (name, _) in TOOLS {
         let program = process::find(name).with_context(|| format!("find the program {name}"))?;

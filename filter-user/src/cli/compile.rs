@@ -72,12 +72,12 @@ impl Arguments {
         compiled.admit()?;
         if let Some(path) = &self.output {
             compiled.image.save(path)?;
-            eprintln!("wrote {}", path.display());
+            out::say(&format!("wrote {}", path.display()));
         }
         match (&self.custom_output, &compiled.custom) {
             (Some(path), Some(custom)) => {
                 custom.image.save(path)?;
-                eprintln!("wrote {}", path.display());
+                out::say(&format!("wrote {}", path.display()));
             }
             (None, Some(_)) if self.output.is_some() => eprintln!(
                 "the names of custom categories are not in it; `--custom-output FILE` writes theirs"

@@ -23,6 +23,7 @@ const TYPE_SOA: u8 = 6;
 const TYPE_AAAA: u16 = 28;
 const TYPE_OPT: u8 = 41;
 const CLASS_IN: u8 = 1;
+const RCODE_SERVFAIL: u8 = 2;
 const RCODE_NXDOMAIN: u8 = 3;
 const RCODE_REFUSED: u8 = 5;
 /// RFC 8914 §5.2.
@@ -116,6 +117,7 @@ fn outcome(kind: AnswerKind, rule: &RuleRecord, qtype: u16) -> (Reason, u8) {
     match kind {
         AnswerKind::NxDomain => (Reason::NxDomain, 0),
         AnswerKind::Refused => (Reason::Refused, 0),
+        AnswerKind::ServFail => (Reason::ServFail, 0),
         AnswerKind::Truncate => (Reason::Truncated, 0),
         AnswerKind::Null if qtype == TYPE_A => (Reason::Address, 4),
         AnswerKind::Null if qtype == TYPE_AAAA => (Reason::Address, 16),
@@ -145,6 +147,7 @@ fn header(
     let rcode = match reason {
         Reason::NxDomain => RCODE_NXDOMAIN,
         Reason::Refused => RCODE_REFUSED,
+        Reason::ServFail => RCODE_SERVFAIL,
         _ => 0,
     };
     let set = [

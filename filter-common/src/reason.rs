@@ -34,6 +34,7 @@ macro_rules! reasons {
                 let number = self as u8;
                 number == Self::Delegation as u8
                     || number == Self::Untagged as u8
+                    || number == Self::ServFail as u8
                     || number >= Self::NoGeneration as u8
                         && number <= Self::RateLimited as u8
                         && number != Self::TcpSegment as u8
@@ -146,6 +147,8 @@ reasons! {
     Untagged = 46, "drop_tag_offload", Drop;
     /// A packet to an encrypted resolver that would have been refused; the policy says observe.
     BypassObserved = 47, "pass_bypass_observed", Pass;
+    /// Answered with SERVFAIL.
+    ServFail = 48, "answer_servfail", Transmit;
 }
 
 /// Counters a CPU: one for every number that a reason's byte can have, so that

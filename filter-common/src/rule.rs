@@ -74,6 +74,8 @@ listed! {
         Drop = 7, "drop";
         /// The query passes and is counted.
         Observe = 8, "observe";
+        /// SERVFAIL: most clients ask another nameserver.
+        ServFail = 9, "servfail";
     }
 }
 

@@ -35,6 +35,7 @@ const LIST: &str = "\
 ||xn--mnchen-3ya.test^
 _dns.underscore.test
 ||refused.test^$dnsrewrite=REFUSED
+||servfail.test^$dnsrewrite=SERVFAIL
 ||null.test^$dnsrewrite=0.0.0.0
 ||address.test^$dnsrewrite=192.0.2.7
 ||address6.test^$dnsrewrite=2001:db8::7
@@ -187,6 +188,7 @@ fn names(cases: &mut Vec<Case>) {
         ("empty.test", Reason::NoData),
         ("passthru.blocked.test", Reason::Allowed),
         ("www.refused.test", Reason::Refused),
+        ("www.servfail.test", Reason::ServFail),
         ("www.null.test", Reason::Address),
         ("www.address.test", Reason::Address),
         ("www.address6.test", Reason::NoData),
@@ -223,6 +225,7 @@ fn names(cases: &mut Vec<Case>) {
         ("blocked.test", 65, Reason::NxDomain),
         ("blocked.test", 255, Reason::NxDomain),
         ("refused.test", 64, Reason::Refused),
+        ("servfail.test", 28, Reason::ServFail),
     ] {
         let message = Message::new(name).qtype(qtype).opt(0, &[]);
         let description = format!("'{name}' of query type {qtype}");

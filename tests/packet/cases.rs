@@ -104,6 +104,7 @@ fn check_answer(case: &Case, frame: &[u8]) -> Result<(), String> {
     let expected_rcode = match case.reason {
         Reason::NxDomain => ResponseCode::NXDomain,
         Reason::Refused => ResponseCode::Refused,
+        Reason::ServFail => ResponseCode::ServFail,
         _ => ResponseCode::NoError,
     };
     let flags_match = parsed.metadata.message_type == MessageType::Response

@@ -67,7 +67,8 @@ fn rcode(word: &str) -> Result<Answer, (Kind, Reason)> {
         "NOERROR" => Ok(Answer::of(AnswerKind::NoData)),
         "NXDOMAIN" => Ok(Answer::of(AnswerKind::NxDomain)),
         "REFUSED" => Ok(Answer::of(AnswerKind::Refused)),
-        "SERVFAIL" | "FORMERR" | "NOTIMP" | "YXDOMAIN" | "YXRRSET" | "NXRRSET" | "NOTAUTH"
+        "SERVFAIL" => Ok(Answer::of(AnswerKind::ServFail)),
+        "FORMERR" | "NOTIMP" | "YXDOMAIN" | "YXRRSET" | "NXRRSET" | "NOTAUTH"
         | "NOTZONE" | "BADSIG" | "BADVERS" | "BADKEY" | "BADTIME" | "BADMODE" | "BADNAME"
         | "BADALG" | "BADTRUNC" | "BADCOOKIE" => Err(UNSUPPORTED),
         _ => Err(INVALID),

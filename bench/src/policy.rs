@@ -3,7 +3,7 @@
 //! The same clean query runs through filters that differ in one thing; each figure
 //! is what that one thing adds to the filter with one policy, in the same round.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -11,11 +11,12 @@ use filter_common::{
     address::mapped,
     layout::{
         CLIENT_ANSWERED, CLIENT_PREFIX_MAX, CONTROL_OVERRIDES, ClientRecord, DECISION_BLOCK,
-        Decision, MAC_MAX, OVERRIDE_MAX, POLICY_UNFILTERED, PolicyRecord,
+        Decision, OVERRIDE_MAX, POLICY_UNFILTERED, PolicyRecord,
     },
     overrides::ClientKey,
+    selector::{MAC_MAX, Selector, mac_key},
 };
-use filter_kernel::{Assignments, Filter, Prefix};
+use filter_kernel::{Assignments, Filter, Prefix, Selected};
 use filter_lists::{image::Image, list};
 use filter_user::overrides::{Entry, OverrideScope, Tree};
 use nxdp_lab::{cases::Message, lab::CLIENT_MAC};
@@ -133,12 +134,14 @@ fn prefixes() -> Vec<(Prefix, ClientRecord)> {
     addresses.map(|number| (prefix(number), record)).collect()
 }
 
-fn macs() -> BTreeMap<[u8; 6], u32> {
+fn macs() -> Selected {
     let others = (0..MAC_MAX - 1).map(|number| {
         let [a, b, c, d] = number.wrapping_mul(2_654_435_761).to_be_bytes();
-        ([2, 1, a, b, c, d], POLICY)
+        [2, 1, a, b, c, d]
     });
-    others.chain([(CLIENT_MAC, POLICY)]).collect()
+    let all = others.chain([CLIENT_MAC]);
+    all.map(|mac| (Selector::Mac, mac_key(mac), POLICY))
+        .collect()
 }
 
 fn assign_prefixes(filter: &mut Filter) -> Result<()> {
@@ -151,7 +154,7 @@ fn assign_prefixes(filter: &mut Filter) -> Result<()> {
 
 fn assign_macs(filter: &mut Filter) -> Result<()> {
     let assignments = Assignments {
-        macs: macs(),
+        selected: macs(),
         ..Assignments::default()
     };
     Ok(filter.maps.assign(Arc::new(assignments))?)
@@ -160,9 +163,9 @@ fn assign_macs(filter: &mut Filter) -> Result<()> {
 /// Of MAC addresses none of which is the frame's, so that the source address decides.
 fn assign_both(filter: &mut Filter) -> Result<()> {
     let mut macs = macs();
-    macs.remove(&CLIENT_MAC);
+    macs.remove(Selector::Mac, mac_key(CLIENT_MAC));
     let assignments = Assignments {
-        macs,
+        selected: macs,
         prefixes: prefixes(),
         ..Assignments::default()
     };

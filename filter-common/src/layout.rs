@@ -23,7 +23,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{address::Address, checksum::folded, hash::HashKey};
+use crate::{address::Address, checksum::folded, hash::HashKey, selector::Selector};
 
 /// Version of everything in this module; an image or a pinned map of another version is refused.
 pub const LAYOUT_VERSION: u32 = 5;
@@ -48,7 +48,7 @@ pub struct Control {
     pub custom: u32,
     /// The key of overrides, prefixes and flows. It is drawn once and outlives generations.
     pub key: HashKey,
-    /// [`CONTROL_BY_MAC`] and others: what is worth looking at.
+    /// [`CONTROL_BY_ANY`] and others: what is worth looking at.
     pub flags: u32,
     /// Overrides of batches up to this one are in force.
     pub batch: u32,
@@ -70,16 +70,6 @@ impl Record {
     }
 }
 
-/// Some policy is chosen by source MAC address.
-pub const CONTROL_BY_MAC: u32 = 1;
-/// Some policy is chosen by source address.
-pub const CONTROL_BY_SOURCE: u32 = 2;
-/// Some policy is chosen by VLAN.
-pub const CONTROL_BY_VLAN: u32 = 4;
-/// Some policy is chosen by interface.
-pub const CONTROL_BY_INTERFACE: u32 = 8;
-/// Some policy is chosen by destination address.
-pub const CONTROL_BY_DESTINATION: u32 = 16;
 /// There are overrides.
 pub const CONTROL_OVERRIDES: u32 = 32;
 /// Blocked queries leave an event.
@@ -91,11 +81,12 @@ pub const CONTROL_PAUSES: u32 = 256;
 /// On some interface answers would leave without the VLAN tag of their query.
 pub const CONTROL_UNTAGGED: u32 = 512;
 /// The flags by which a policy other than the default one is chosen.
-pub const CONTROL_BY_ANY: u32 = CONTROL_BY_MAC
-    | CONTROL_BY_SOURCE
-    | CONTROL_BY_VLAN
-    | CONTROL_BY_INTERFACE
-    | CONTROL_BY_DESTINATION;
+pub const CONTROL_BY_ANY: u32 = Selector::EVERY;
+
+const _: () = {
+    let others = CONTROL_OVERRIDES | CONTROL_LOG_BLOCKED | CONTROL_LOG_ALL;
+    assert!(CONTROL_BY_ANY & (others | CONTROL_PAUSES | CONTROL_UNTAGGED) == 0);
+};
 
 /// First record of a generation. Offsets count records from this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -239,12 +230,8 @@ pub const CLIENT_PREFIX_MAX: u32 = 1 << 20;
 pub const CLIENT_PREFIX_ROOM: u32 = 2 * CLIENT_PREFIX_MAX;
 /// Prefixes behind the attached interfaces that the map holds.
 pub const ON_LINK_MAX: u32 = 65_536;
-/// Sources on the link that can have a policy.
-pub const MAC_MAX: u32 = 100_000;
 /// Interfaces that can have a policy.
 pub const INTERFACE_MAX: u32 = 1024;
-/// Destinations that can have a policy.
-pub const DESTINATION_MAX: u32 = 4096;
 /// Prefixes of resolvers that can be refused.
 pub const RESOLVER_MAX: u32 = 65_536;
 /// Bit of the category that lists without one do not belong to: ways around the filter.

@@ -39,6 +39,7 @@ pub mod policy;
 pub mod reason;
 pub mod rule;
 pub mod scratch;
+pub mod selector;
 pub mod steps;
 pub mod suffix;
 pub mod table;

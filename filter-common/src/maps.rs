@@ -6,10 +6,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    address::{Address, Mac},
+    address::{Address, QueryClient},
     layout::{ClientRecord, InterfaceRecord, OverrideRecord, PolicyRecord, Record, RuleRecord},
     reason::Reason,
     scratch::Scratch,
+    selector::Selector,
 };
 
 /// Everything but the table.
@@ -27,24 +28,14 @@ pub trait Maps {
         false
     }
 
-    /// Number of the policy for this source on the link; 0 if there is none.
-    fn policy_of_mac(&self, _mac: &Mac) -> u32 {
-        0
-    }
-
-    /// Number of the policy for this VLAN; 0 if there is none.
-    fn policy_of_vlan(&self, _vlan: u16) -> u32 {
+    /// Number of the policy by a selector that has a table; 0 if there is none.
+    fn policy_of(&self, _selector: Selector, _client: &QueryClient) -> u32 {
         0
     }
 
     /// What is known of this interface.
     fn interface(&self, _interface: u32) -> InterfaceRecord {
         InterfaceRecord(0)
-    }
-
-    /// Number of the policy for this destination; 0 if there is none.
-    fn policy_of_destination(&self, _address: &Address) -> u32 {
-        0
     }
 
     /// Whether this is the address of a listed resolver.

@@ -7,12 +7,9 @@ use network_types::ip::IpProto;
 use crate::{
     address::{QueryClient, mapped},
     frame::Frame,
-    layout::{
-        CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
-        CONTROL_BY_VLAN,
-    },
     maps::Maps,
     net::Path,
+    selector::Selector,
 };
 
 impl QueryClient {
@@ -44,36 +41,33 @@ impl QueryClient {
 
 /// Number of the policy for `client`, the most specific one; `flags` are those of the control record.
 ///
-/// SourceAddress on the link, source address (longest prefix), VLAN, interface, destination
-/// address, and the default.
+/// By each [`Selector`] in turn, and the default.
 #[inline(always)]
 pub fn select<M: Maps + ?Sized>(maps: &M, flags: u32, client: &QueryClient) -> u32 {
-    if flags & CONTROL_BY_MAC != 0 {
-        let policy = maps.policy_of_mac(&client.mac);
-        if policy != 0 {
-            return policy;
+    let mut i = 0;
+    while i < Selector::ALL.len() {
+        let selector = Selector::ALL[i];
+        if flags & selector.flag() != 0 {
+            let policy = policy_by(maps, selector, client);
+            if policy != 0 {
+                return policy;
+            }
         }
-    }
-    if flags & CONTROL_BY_SOURCE != 0 {
-        let policy = maps.client(&client.source).0 & 0xffff;
-        if policy != 0 {
-            return policy;
-        }
-    }
-    if flags & CONTROL_BY_VLAN != 0 && client.vlan != 0 {
-        let policy = maps.policy_of_vlan(client.vlan);
-        if policy != 0 {
-            return policy;
-        }
-    }
-    if flags & CONTROL_BY_INTERFACE != 0 {
-        let policy = maps.interface(client.interface).0 & 0xffff;
-        if policy != 0 {
-            return policy;
-        }
-    }
-    if flags & CONTROL_BY_DESTINATION != 0 {
-        return maps.policy_of_destination(&client.destination);
+        i += 1;
     }
     0
 }
+
+/// Number of the policy by one selector; 0 if there is none.
+#[inline(always)]
+fn policy_by<M: Maps + ?Sized>(maps: &M, selector: Selector, client: &QueryClient) -> u32 {
+    match selector {
+        Selector::Source => maps.client(&client.source).0 & POLICY_BITS,
+        Selector::Interface => maps.interface(client.interface).0 & POLICY_BITS,
+        Selector::Vlan if client.vlan == 0 => 0,
+        selector => maps.policy_of(selector, client),
+    }
+}
+
+/// The bits of a client's and of an interface's record that tell the policy.
+pub const POLICY_BITS: u32 = 0xffff;

@@ -10,18 +10,19 @@ use aya_ebpf::{
     },
 };
 use filter_common::{
-    address::{Address, Mac},
+    address::{Address, QueryClient},
     event,
     layout::{
-        CLIENT_PREFIX_ROOM, ClientRecord, Control, DESTINATION_MAX, Event, Header, INTERFACE_MAX,
-        InterfaceRecord, LIST_TALLY_MAX, MAC_MAX, ON_LINK_MAX, OVERRIDE_RECORDS_MAX,
-        OverrideRecord, POLICY_MAX, PolicyRecord, PolicyTally, RESOLVER_MAX, Record, RuleRecord,
+        CLIENT_PREFIX_ROOM, ClientRecord, Control, Event, Header, INTERFACE_MAX, InterfaceRecord,
+        LIST_TALLY_MAX, ON_LINK_MAX, OVERRIDE_RECORDS_MAX, OverrideRecord, POLICY_MAX,
+        PolicyRecord, PolicyTally, RESOLVER_MAX, Record, RuleRecord,
     },
     limit,
     maps::{Flow, Maps},
     reason::{COUNTER_COUNT, EVENTS_LOST, Reason, SLOT_COUNT, arrival_slot},
     rule::Best,
     scratch::Scratch,
+    selector::{DESTINATION_MAX, MAC_MAX, Selector, VLAN_MAX},
     steps::{Asked, OptionStep, Steps},
     table::Records,
 };
@@ -59,7 +60,7 @@ static MACS: HashMap<[u8; 8], u32> = HashMap::with_max_entries(MAC_MAX, BPF_F_NO
 
 /// Policies by VLAN identifier; 0 means none.
 #[map]
-static VLANS: Array<u32> = Array::with_max_entries(4096, 0);
+static VLANS: Array<u32> = Array::with_max_entries(VLAN_MAX, 0);
 
 /// Policies by index of the interface.
 #[map]
@@ -192,29 +193,30 @@ impl Maps for BpfMaps {
     }
 
     #[inline(always)]
-    fn policy_of_mac(&self, &[a, b, c, d, e, f]: &Mac) -> u32 {
-        let key = [a, b, c, d, e, f, 0, 0];
-        // SAFETY: a word that userspace replaces whole.
-        unsafe { MACS.get(key) }.map_or(0, |policy| *policy)
-    }
-
-    #[inline(always)]
-    fn policy_of_vlan(&self, vlan: u16) -> u32 {
-        VLANS.get(u32::from(vlan)).map_or(0, |policy| *policy)
+    fn policy_of(&self, selector: Selector, client: &QueryClient) -> u32 {
+        let policy = match selector {
+            Selector::Mac => {
+                let [a, b, c, d, e, f] = client.mac;
+                // SAFETY: a word that userspace replaces whole.
+                unsafe { MACS.get([a, b, c, d, e, f, 0, 0]) }
+            }
+            Selector::Vlan => VLANS.get(u32::from(client.vlan)),
+            Selector::Destination => {
+                // On the stack: Linux 6.1 takes no key from memory that a global function is handed.
+                let key = client.destination;
+                // SAFETY: as above.
+                unsafe { DESTINATIONS.get(key) }
+            }
+            // Their records say more: `client` and `interface`.
+            Selector::Source | Selector::Interface => None,
+        };
+        policy.map_or(0, |policy| *policy)
     }
 
     #[inline(always)]
     fn interface(&self, interface: u32) -> InterfaceRecord {
-        // SAFETY: as in `policy_of_mac`.
+        // SAFETY: as in `policy_of`.
         InterfaceRecord(unsafe { INTERFACES.get(interface) }.map_or(0, |record| *record))
-    }
-
-    #[inline(always)]
-    fn policy_of_destination(&self, address: &Address) -> u32 {
-        // On the stack: Linux 6.1 takes no key from memory that a global function is handed.
-        let key = *address;
-        // SAFETY: as in `policy_of_mac`.
-        unsafe { DESTINATIONS.get(key) }.map_or(0, |policy| *policy)
     }
 
     #[inline(always)]

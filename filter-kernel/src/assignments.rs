@@ -11,50 +11,51 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, lpm_trie::Key},
 };
 use filter_common::{
-    address::{Address, Mac},
+    address::Address,
     layout::{
-        CLIENT_PREFIX_ROOM, CONTROL_BY_ANY, CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE,
-        CONTROL_BY_MAC, CONTROL_BY_SOURCE, CONTROL_BY_VLAN, CONTROL_UNTAGGED, ClientRecord,
-        DESTINATION_MAX, INTERFACE_MAX, INTERFACE_UNTAGGED, InterfaceRecord, MAC_MAX, RESOLVER_MAX,
+        CLIENT_PREFIX_ROOM, CONTROL_BY_ANY, CONTROL_UNTAGGED, ClientRecord, INTERFACE_MAX,
+        INTERFACE_UNTAGGED, InterfaceRecord, RESOLVER_MAX,
     },
+    policy::POLICY_BITS,
+    selector::{Form, Key as SelectorKey, Selector, Table},
 };
 
-use crate::{Error, Maps, Prefix};
+use crate::{Error, Maps, Prefix, Selected};
 
 /// The content of the maps of clients, with numbers of policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignments {
-    /// By source on the link.
-    pub macs: BTreeMap<Mac, u32>,
+    /// By what is looked up as it is.
+    pub selected: Selected,
     /// By source address, in order and each once.
     pub prefixes: Vec<(Prefix, ClientRecord)>,
-    /// By VLAN.
-    pub vlans: BTreeMap<u16, u32>,
     /// By index of the interface.
     pub interfaces: BTreeMap<u32, InterfaceRecord>,
-    /// By destination address.
-    pub destinations: BTreeMap<Address, u32>,
     /// Resolvers that answer over HTTPS, in order and each once.
     pub resolvers: Vec<Prefix>,
 }
 
-/// The bits of a [`ClientRecord`] and of an [`InterfaceRecord`] that tell the policy.
-const POLICY_BITS: u32 = 0xffff;
+/// Every selector with a table.
+fn tables() -> impl Iterator<Item = (Selector, Table)> {
+    let all = Selector::ALL.into_iter();
+    all.filter_map(|selector| Some((selector, selector.table()?)))
+}
 
 impl Assignments {
-    /// What is worth looking at: [`CONTROL_BY_MAC`] and others.
+    /// What is worth looking at: the flags of selectors, and [`CONTROL_UNTAGGED`].
     fn control_flags(&self) -> u32 {
         let has_policy = |(_, record): &(Prefix, ClientRecord)| record.0 & POLICY_BITS != 0;
-        let flags = [
-            (!self.macs.is_empty(), CONTROL_BY_MAC),
-            (self.prefixes.iter().any(has_policy), CONTROL_BY_SOURCE),
-            (!self.vlans.is_empty(), CONTROL_BY_VLAN),
-            (self.has_interface(POLICY_BITS), CONTROL_BY_INTERFACE),
-            (self.has_interface(INTERFACE_UNTAGGED), CONTROL_UNTAGGED),
-            (!self.destinations.is_empty(), CONTROL_BY_DESTINATION),
-        ];
-        let used = flags.iter().filter(|(is_used, _)| *is_used);
-        used.fold(0, |all, (_, flag)| all | flag)
+        let is_used = |selector: &Selector| match selector {
+            Selector::Source => self.prefixes.iter().any(has_policy),
+            Selector::Interface => self.has_interface(POLICY_BITS),
+            selector => self.selected.of(*selector).next().is_some(),
+        };
+        let used = Selector::ALL.into_iter().filter(is_used);
+        let flags = used.fold(0, |all, selector| all | selector.flag());
+        match self.has_interface(INTERFACE_UNTAGGED) {
+            true => flags | CONTROL_UNTAGGED,
+            false => flags,
+        }
     }
 
     /// Whether the maps have room for these beside those that they hold: entries come before others go.
@@ -63,26 +64,20 @@ impl Assignments {
     ///
     /// Names the map that has not.
     pub fn fit_beside(&self, old: &Self) -> Result<(), Error> {
-        let counts = [
+        let selected = tables().map(|(selector, table)| {
+            let entries = union(old.selected.of(selector), self.selected.of(selector));
+            (selector.noun(), entries, table.max)
+        });
+        let others = [
             (
-                "MAC addresses",
-                union(pairs(&old.macs), pairs(&self.macs)),
-                MAC_MAX,
-            ),
-            (
-                "client prefixes",
+                Selector::Source.noun(),
                 union(old.prefixes.iter().copied(), self.prefixes.iter().copied()),
                 CLIENT_PREFIX_ROOM,
             ),
             (
-                "interfaces",
+                Selector::Interface.noun(),
                 union(pairs(&old.interfaces), pairs(&self.interfaces)),
                 INTERFACE_MAX,
-            ),
-            (
-                "destinations",
-                union(pairs(&old.destinations), pairs(&self.destinations)),
-                DESTINATION_MAX,
             ),
             (
                 "resolvers",
@@ -90,8 +85,8 @@ impl Assignments {
                 RESOLVER_MAX,
             ),
         ];
-        match counts
-            .into_iter()
+        match selected
+            .chain(others)
             .find(|&(_, count, max)| count > max as usize)
         {
             Some((what, needed, max)) => Err(Error::ClientsFull { what, needed, max }),
@@ -102,10 +97,6 @@ impl Assignments {
     fn has_interface(&self, bits: u32) -> bool {
         let mut records = self.interfaces.values();
         records.any(|record| record.0 & bits != 0)
-    }
-
-    fn vlan(&self, number: u16) -> u32 {
-        self.vlans.get(&number).copied().unwrap_or(0)
     }
 }
 
@@ -136,21 +127,23 @@ impl Maps {
 
     /// Takes what the maps of clients hold for what was put there: another process did.
     pub fn adopt_assignments(&mut self) -> Result<Arc<Assignments>, Error> {
-        let macs = hashed(self.map("MACS")?)?;
+        let mut selected = Selected::default();
+        for (selector, Table { map, form, .. }) in tables() {
+            let entries = entries_of(self.map(map)?, form)?;
+            selected.extend(
+                entries
+                    .into_iter()
+                    .map(|(key, policy)| (selector, key, policy)),
+            );
+        }
         let found = Assignments {
-            macs: (macs.into_iter())
-                .map(|([a, b, c, d, e, f, ..], policy): ([u8; 8], u32)| {
-                    ([a, b, c, d, e, f], policy)
-                })
-                .collect(),
+            selected,
             prefixes: (prefixes(self.map("CLIENTS")?)?.into_iter())
                 .map(|(prefix, record)| (prefix, ClientRecord(record)))
                 .collect(),
-            vlans: vlans(self.map("VLANS")?)?,
             interfaces: (hashed(self.map("INTERFACES")?)?.into_iter())
                 .map(|(index, record)| (index, InterfaceRecord(record)))
                 .collect(),
-            destinations: hashed(self.map("DESTINATIONS")?)?,
             resolvers: prefixes::<u8>(self.map("RESOLVERS")?)?
                 .into_keys()
                 .collect(),
@@ -161,11 +154,10 @@ impl Maps {
     }
 
     fn put_new(&mut self, old: &Assignments, new: &Assignments) -> Result<(), Error> {
-        let macs = added(pairs(&old.macs), pairs(&new.macs));
-        put_hashed(
-            self.map_mut("MACS")?,
-            macs.map(|(mac, policy)| (mac_key(mac), policy)),
-        )?;
+        for (selector, Table { map, form, .. }) in tables() {
+            let entries = added(old.selected.of(selector), new.selected.of(selector));
+            put_entries(self.map_mut(map)?, form, entries)?;
+        }
         let prefixes = added(old.prefixes.iter().copied(), new.prefixes.iter().copied());
         put_prefixes(
             self.map_mut("CLIENTS")?,
@@ -176,39 +168,24 @@ impl Maps {
             self.map_mut("INTERFACES")?,
             interfaces.map(|(index, record)| (index, record.0)),
         )?;
-        let destinations = added(pairs(&old.destinations), pairs(&new.destinations));
-        put_hashed(self.map_mut("DESTINATIONS")?, destinations)?;
         let resolvers = added(keys(&old.resolvers), keys(&new.resolvers));
         put_prefixes(
             self.map_mut("RESOLVERS")?,
             resolvers.map(|(prefix, ())| (prefix, 1u8)),
-        )?;
-        let changed = new
-            .vlans
-            .keys()
-            .filter(|vlan| old.vlan(**vlan) != new.vlan(**vlan));
-        put_vlans(
-            self.map_mut("VLANS")?,
-            changed.map(|vlan| (*vlan, new.vlan(*vlan))),
         )
     }
 
     fn remove_old(&mut self, old: &Assignments, new: &Assignments) -> Result<(), Error> {
-        let macs = removed(pairs(&old.macs), pairs(&new.macs));
-        remove_hashed(self.map_mut("MACS")?, macs.map(mac_key))?;
+        for (selector, Table { map, form, .. }) in tables() {
+            let keys = removed(old.selected.of(selector), new.selected.of(selector));
+            remove_entries(self.map_mut(map)?, form, keys)?;
+        }
         let prefixes = removed(old.prefixes.iter().copied(), new.prefixes.iter().copied());
         remove_prefixes::<u32>(self.map_mut("CLIENTS")?, prefixes)?;
         let interfaces = removed(pairs(&old.interfaces), pairs(&new.interfaces));
         remove_hashed(self.map_mut("INTERFACES")?, interfaces)?;
-        let destinations = removed(pairs(&old.destinations), pairs(&new.destinations));
-        remove_hashed(self.map_mut("DESTINATIONS")?, destinations)?;
         let resolvers = removed(keys(&old.resolvers), keys(&new.resolvers));
-        remove_prefixes::<u8>(self.map_mut("RESOLVERS")?, resolvers)?;
-        let gone = old
-            .vlans
-            .keys()
-            .filter(|vlan| !new.vlans.contains_key(vlan));
-        put_vlans(self.map_mut("VLANS")?, gone.map(|vlan| (*vlan, 0)))
+        remove_prefixes::<u8>(self.map_mut("RESOLVERS")?, resolvers)
     }
 }
 
@@ -255,8 +232,54 @@ fn keys<K: Copy>(keys: &[K]) -> impl Iterator<Item = (K, ())> + Clone {
     keys.iter().map(|key| (*key, ()))
 }
 
-const fn mac_key([a, b, c, d, e, f]: Mac) -> [u8; 8] {
-    [a, b, c, d, e, f, 0, 0]
+/// Writes entries of a selector's table.
+fn put_entries(
+    map: &mut Map,
+    form: Form,
+    entries: impl Iterator<Item = (SelectorKey, u32)>,
+) -> Result<(), Error> {
+    match form {
+        Form::Index => put_indexed(map, entries),
+        Form::Bytes8 => put_hashed(map, entries.map(|(key, policy)| (first_eight(key), policy))),
+        Form::Bytes16 => put_hashed(map, entries),
+    }
+}
+
+/// Takes entries of a selector's table away; an array keeps zeros in their places.
+fn remove_entries(
+    map: &mut Map,
+    form: Form,
+    keys: impl Iterator<Item = SelectorKey>,
+) -> Result<(), Error> {
+    match form {
+        Form::Index => put_indexed(map, keys.map(|key| (key, 0))),
+        Form::Bytes8 => remove_hashed(map, keys.map(first_eight)),
+        Form::Bytes16 => remove_hashed(map, keys),
+    }
+}
+
+/// The entries of a selector's table.
+fn entries_of(map: &Map, form: Form) -> Result<BTreeMap<SelectorKey, u32>, Error> {
+    match form {
+        Form::Index => indexed(map),
+        Form::Bytes8 => {
+            let entries = hashed::<[u8; 8]>(map)?.into_iter();
+            Ok(entries
+                .map(|(key, policy)| (padded(&key), policy))
+                .collect())
+        }
+        Form::Bytes16 => hashed(map),
+    }
+}
+
+const fn first_eight([a, b, c, d, e, f, g, h, ..]: SelectorKey) -> [u8; 8] {
+    [a, b, c, d, e, f, g, h]
+}
+
+fn padded(bytes: &[u8]) -> SelectorKey {
+    let mut key = SelectorKey::default();
+    key[..bytes.len()].copy_from_slice(bytes);
+    key
 }
 
 fn put_hashed<K: Pod>(map: &mut Map, entries: impl Iterator<Item = (K, u32)>) -> Result<(), Error> {
@@ -298,10 +321,13 @@ fn remove_prefixes<V: Pod>(
     Ok(())
 }
 
-fn put_vlans(map: &mut Map, entries: impl Iterator<Item = (u16, u32)>) -> Result<(), Error> {
+fn put_indexed(
+    map: &mut Map,
+    entries: impl Iterator<Item = (SelectorKey, u32)>,
+) -> Result<(), Error> {
     let mut map: Array<&mut MapData, u32> = map.try_into().map_err(Error::Clients)?;
-    for (vlan, policy) in entries {
-        map.set(u32::from(vlan), policy, 0)
+    for ([a, b, c, d, ..], policy) in entries {
+        map.set(u32::from_ne_bytes([a, b, c, d]), policy, 0)
             .map_err(Error::Clients)?;
     }
     Ok(())
@@ -324,20 +350,17 @@ fn prefixes<V: Pod>(map: &Map) -> Result<BTreeMap<Prefix, V>, Error> {
     entries.collect()
 }
 
-fn vlans(map: &Map) -> Result<BTreeMap<u16, u32>, Error> {
+fn indexed(map: &Map) -> Result<BTreeMap<SelectorKey, u32>, Error> {
     let map: Array<&MapData, u32> = map.try_into().map_err(Error::Clients)?;
-    let mut vlans = BTreeMap::new();
-    for vlan in 0..VLANS {
-        let policy = map.get(&u32::from(vlan), 0).map_err(Error::Clients)?;
+    let mut found = BTreeMap::new();
+    for index in 0..map.len() {
+        let policy = map.get(&index, 0).map_err(Error::Clients)?;
         if policy != 0 {
-            vlans.insert(vlan, policy);
+            found.insert(padded(&index.to_ne_bytes()), policy);
         }
     }
-    Ok(vlans)
+    Ok(found)
 }
-
-/// Identifiers of 12 bits (IEEE 802.1Q).
-const VLANS: u16 = 4096;
 
 /// What is not there any more need not be removed.
 pub(crate) fn gone(result: Result<(), MapError>) -> Result<(), Error> {
@@ -354,6 +377,7 @@ pub(crate) fn gone(result: Result<(), MapError>) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use filter_common::selector::{MAC_MAX, mac_key};
     use proptest::prelude::*;
 
     use super::*;
@@ -388,10 +412,10 @@ mod tests {
     #[test]
     fn other_clients_in_the_place_of_all_do_not_fit_beside_them() {
         let of = |first: u32| Assignments {
-            macs: (first..first + MAC_MAX)
+            selected: (first..first + MAC_MAX)
                 .map(|number| {
                     let [a, b, c, d] = number.to_be_bytes();
-                    ([2, 0, a, b, c, d], 1)
+                    (Selector::Mac, mac_key([2, 0, a, b, c, d]), 1)
                 })
                 .collect(),
             ..Assignments::default()

@@ -20,6 +20,7 @@ mod overrides;
 mod pinned;
 mod pins;
 mod prefix;
+mod selected;
 mod set;
 mod table;
 mod tallies;
@@ -39,6 +40,7 @@ pub use self::{
     pinned::Pinned,
     pins::{Lock, PINS_DEFAULT, Pins, Removed},
     prefix::{Prefix, address_of},
+    selected::Selected,
     table::CUSTOM_RECORDS,
     tallies::{InUse, Tallies},
 };

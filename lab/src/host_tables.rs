@@ -6,7 +6,7 @@ use std::{
 };
 
 use filter_common::{
-    address::{Address, Mac},
+    address::{Address, QueryClient},
     direct::Direct,
     layout::{
         CLIENT_ANSWERED, ClientRecord, Control, Event, InterfaceRecord, OverrideRecord, POLICY_MAX,
@@ -15,9 +15,10 @@ use filter_common::{
     maps::{Flow, Maps},
     reason::Reason,
     scratch::Scratch,
+    selector::Selector,
     table::Records,
 };
-use filter_kernel::{Maps as KernelMaps, Prefix};
+use filter_kernel::{Maps as KernelMaps, Prefix, Selected};
 
 /// Everything that the core looks things up in.
 pub struct HostTables {
@@ -27,14 +28,10 @@ pub struct HostTables {
     pub policies: BTreeMap<u32, PolicyRecord>,
     /// Client prefixes: address, length, record.
     pub clients: Vec<(Address, u32, ClientRecord)>,
-    /// Policies by link-layer source.
-    pub macs: HashMap<Mac, u32>,
-    /// Policies by VLAN.
-    pub vlans: HashMap<u16, u32>,
+    /// Policies by what is looked up as it is.
+    pub selected: Selected,
     /// What is known of interfaces.
     pub interfaces: HashMap<u32, InterfaceRecord>,
-    /// Policies by destination.
-    pub destinations: HashMap<Address, u32>,
     /// Resolvers that answer over HTTPS.
     pub resolvers: Vec<Prefix>,
     /// Prefixes behind the attached interfaces.
@@ -62,10 +59,8 @@ impl HostTables {
             records,
             policies: BTreeMap::from([(0, policy)]),
             clients: Vec::new(),
-            macs: HashMap::new(),
-            vlans: HashMap::new(),
+            selected: Selected::default(),
             interfaces: HashMap::new(),
-            destinations: HashMap::new(),
             resolvers: Vec::new(),
             on_link: Vec::new(),
             overrides: HashMap::new(),
@@ -102,10 +97,8 @@ impl HostTables {
             clients: prefixes
                 .map(|(prefix, record)| (prefix.address, prefix.len, *record))
                 .collect(),
-            macs: assignments.macs.clone().into_iter().collect(),
-            vlans: assignments.vlans.clone().into_iter().collect(),
+            selected: assignments.selected.clone(),
             interfaces: assignments.interfaces.clone().into_iter().collect(),
-            destinations: assignments.destinations.clone().into_iter().collect(),
             resolvers: assignments.resolvers.clone(),
             on_link: maps.on_link()?.into_iter().collect(),
             overrides: maps.override_records()?.into_iter().collect(),
@@ -155,20 +148,12 @@ impl Maps for HostTables {
         self.on_link.iter().any(|prefix| prefix.covers(address))
     }
 
-    fn policy_of_mac(&self, mac: &Mac) -> u32 {
-        self.macs.get(mac).copied().unwrap_or(0)
-    }
-
-    fn policy_of_vlan(&self, vlan: u16) -> u32 {
-        self.vlans.get(&vlan).copied().unwrap_or(0)
+    fn policy_of(&self, selector: Selector, client: &QueryClient) -> u32 {
+        self.selected.policy(selector, client)
     }
 
     fn interface(&self, interface: u32) -> InterfaceRecord {
         self.interfaces.get(&interface).copied().unwrap_or_default()
-    }
-
-    fn policy_of_destination(&self, address: &Address) -> u32 {
-        self.destinations.get(address).copied().unwrap_or(0)
     }
 
     fn is_resolver(&self, address: &Address) -> bool {

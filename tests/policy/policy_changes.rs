@@ -14,13 +14,14 @@ use filter_common::{
     filter::{Host, filter},
     frame::BufferFrame,
     layout::{
-        CLIENT_ANSWERED, CONTROL_BY_SOURCE, CONTROL_OVERRIDES, CONTROL_PAUSES, CONTROL_UNTAGGED,
-        ClientRecord, Control, InterfaceRecord, OverrideRecord, POLICY_REFUSE_BYPASS,
-        POLICY_UNFILTERED, PolicyRecord, Record,
+        CLIENT_ANSWERED, CONTROL_OVERRIDES, CONTROL_PAUSES, CONTROL_UNTAGGED, ClientRecord,
+        Control, InterfaceRecord, OverrideRecord, POLICY_REFUSE_BYPASS, POLICY_UNFILTERED,
+        PolicyRecord, Record,
     },
     maps::Maps,
     reason::Reason,
     scratch::Scratch,
+    selector::{Selector, mac_key, vlan_key},
     table::Records,
     verdict,
 };
@@ -90,7 +91,7 @@ impl Direct for Untouchable {}
 fn the_unfiltered_policy_looks_at_no_table() {
     let control = Control {
         active: 1,
-        flags: CONTROL_BY_SOURCE | CONTROL_OVERRIDES,
+        flags: Selector::Source.flag() | CONTROL_OVERRIDES,
         ..Control::default()
     };
     let mut tables = Untouchable {
@@ -125,7 +126,8 @@ struct Replaced {
 }
 
 /// The flags that come into force, each of which has the client looked at.
-const ALL_AT_ONCE: u32 = CONTROL_BY_SOURCE | CONTROL_OVERRIDES | CONTROL_PAUSES | CONTROL_UNTAGGED;
+const ALL_AT_ONCE: u32 =
+    Selector::Source.flag() | CONTROL_OVERRIDES | CONTROL_PAUSES | CONTROL_UNTAGGED;
 const INTERFACE: u32 = 5;
 
 impl Records for Replaced {
@@ -300,18 +302,17 @@ fn assignments(seed: u32) -> Assignments {
         .chain([(prefix(format!("2001:db8:{seed}::/48")), record)])
         .collect();
     prefixes.sort_unstable_by_key(|(prefix, _)| *prefix);
+    let mac = |i| mac_key([2, 0, 0, 0, i, seed as u8 % 2]);
+    let macs = (0..50).map(|i| (Selector::Mac, mac(i), policy));
+    let vlan = |vlan| vlan_key(vlan * (seed as u16 % 3 + 1));
+    let vlans = (1..40).map(|number| (Selector::Vlan, vlan(number), policy));
+    let destinations = (0..30).map(|i| (Selector::Destination, [i; 16], policy));
     Assignments {
-        macs: (0..50)
-            .map(|i| ([2, 0, 0, 0, i, seed as u8 % 2], policy))
-            .collect(),
+        selected: macs.chain(vlans).chain(destinations).collect(),
         prefixes,
-        vlans: (1..40)
-            .map(|vlan| (vlan * (seed as u16 % 3 + 1), policy))
-            .collect(),
         interfaces: (1..9)
             .map(|index| (index + seed, InterfaceRecord(policy)))
             .collect(),
-        destinations: (0..30).map(|i| ([i; 16], policy)).collect(),
         resolvers: vec![prefix(format!("192.0.2.{seed}/32"))],
     }
 }

@@ -68,9 +68,9 @@ fn rcode(word: &str) -> Result<Answer, (Kind, Reason)> {
         "NXDOMAIN" => Ok(Answer::of(AnswerKind::NxDomain)),
         "REFUSED" => Ok(Answer::of(AnswerKind::Refused)),
         "SERVFAIL" => Ok(Answer::of(AnswerKind::ServFail)),
-        "FORMERR" | "NOTIMP" | "YXDOMAIN" | "YXRRSET" | "NXRRSET" | "NOTAUTH"
-        | "NOTZONE" | "BADSIG" | "BADVERS" | "BADKEY" | "BADTIME" | "BADMODE" | "BADNAME"
-        | "BADALG" | "BADTRUNC" | "BADCOOKIE" => Err(UNSUPPORTED),
+        "FORMERR" | "NOTIMP" | "YXDOMAIN" | "YXRRSET" | "NXRRSET" | "NOTAUTH" | "NOTZONE"
+        | "BADSIG" | "BADVERS" | "BADKEY" | "BADTIME" | "BADMODE" | "BADNAME" | "BADALG"
+        | "BADTRUNC" | "BADCOOKIE" => Err(UNSUPPORTED),
         _ => Err(INVALID),
     }
 }

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use filter_common::address::{Mac, MacText, mac_from_text};
+use filter_common::{
+    address::{Mac, MacText, mac_from_text},
+    selector::Selector,
+};
 use filter_kernel::features;
 use filter_lists::{image::Decision, rule::ClientAddress};
 use filter_user::{
@@ -111,7 +114,7 @@ impl ClientArguments {
         let Some(client) = facts.client else {
             return (facts, notes);
         };
-        if facts.mac.is_none() && !policies.clients().macs.is_empty() {
+        if facts.mac.is_none() && policies.clients().selected.count(Selector::Mac) > 0 {
             // Without netlink nothing is known, as without a neighbour.
             let seen = features::hardware_addresses(client).unwrap_or_default();
             match *seen {

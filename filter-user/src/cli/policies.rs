@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use filter_common::layout::POLICY_REFUSE_BYPASS;
+use filter_common::{layout::POLICY_REFUSE_BYPASS, selector::Selector};
 use filter_user::{
     config::{Config, DEFAULT_POLICY, PolicyConfig},
     policy::{Categories, Clients, Numbers, Policies, Policy},
@@ -100,7 +100,7 @@ impl<'a> PolicyTable<'a> {
 
     fn clients_of(&self, policy: &Policy) -> Counts {
         let counts = self.clients.get(&policy.number);
-        counts.copied().unwrap_or(NOBODY)
+        counts.copied().unwrap_or_else(nobody)
     }
 
     fn config_of(&self, policy: &Policy) -> Option<&PolicyConfig> {
@@ -161,30 +161,18 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// What a policy tells clients by, and how many of each kind it has.
-type Counts = [(&'static str, usize); 5];
+type Counts = [(&'static str, usize); Selector::ALL.len()];
 
-const NOBODY: Counts = [
-    ("MACs", 0),
-    ("prefixes", 0),
-    ("VLANs", 0),
-    ("interfaces", 0),
-    ("destinations", 0),
-];
+fn nobody() -> Counts {
+    Selector::ALL.map(|selector| (selector.word(), 0))
+}
 
 /// The clients of every policy, by its number: there may be a million of them.
 fn counts(clients: &Clients) -> BTreeMap<u32, Counts> {
-    let prefixes = clients.prefixes.iter().map(|(_, policy)| policy);
-    let kinds: [Vec<&u32>; 5] = [
-        clients.macs.values().collect(),
-        prefixes.collect(),
-        clients.vlans.values().collect(),
-        clients.interfaces.values().collect(),
-        clients.destinations.values().collect(),
-    ];
     let mut counts = BTreeMap::new();
-    for (kind, numbers) in kinds.iter().enumerate() {
-        for number in numbers {
-            counts.entry(**number).or_insert(NOBODY)[kind].1 += 1;
+    for (kind, selector) in Selector::ALL.into_iter().enumerate() {
+        for number in clients.numbers(selector) {
+            counts.entry(number).or_insert_with(nobody)[kind].1 += 1;
         }
     }
     counts

@@ -34,7 +34,7 @@ pub use self::{
     observe::{LogConfig, LogQueries, MetricsConfig},
     policy::{
         BYPASS_CATEGORY, BypassConfig, ClientMatch, DEFAULT_POLICY, NoPrefix, PolicyConfig,
-        ScheduleConfig, SpanConfig, prefix,
+        ScheduleConfig, SelectedBy, SpanConfig, prefix,
     },
     words::{AnswerChoice, EdeCode, ModeChoice},
 };

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filter_common::address::{Mac, MacText, mac_from_text};
+use filter_common::{
+    address::{Mac, MacText, mac_from_text},
+    selector::{Key, Selector, mac_key, vlan_key},
+};
 use ipnet::IpNet;
 use jiff::{civil::Time, tz::TimeZone};
 use serde::{Deserialize, Deserializer, de};
@@ -92,7 +95,28 @@ pub enum ClientMatch {
     Interface(String),
 }
 
+/// How a client is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SelectedBy<'a> {
+    /// In the table of a selector.
+    Key(Selector, Key),
+    /// By the longest prefix.
+    Prefix(IpNet),
+    /// By the index that the interface of this name has.
+    Interface(&'a str),
+}
+
 impl ClientMatch {
+    /// How the client is looked up.
+    pub fn selected_by(&self) -> SelectedBy<'_> {
+        match self {
+            Self::Mac(mac) => SelectedBy::Key(Selector::Mac, mac_key(*mac)),
+            Self::Vlan(number) => SelectedBy::Key(Selector::Vlan, vlan_key(*number)),
+            Self::Prefix(prefix) => SelectedBy::Prefix(*prefix),
+            Self::Interface(name) => SelectedBy::Interface(name),
+        }
+    }
+
     /// Reads `02:00:5e:10:00:01`, `192.0.2.0/24`, `2001:db8::7`, `vlan:10` or `interface:eth1`.
     ///
     /// # Errors

@@ -94,11 +94,9 @@ pub(super) fn assignments(plan: &Plan, links: &Links) -> Result<Arc<Assignments>
         }
     }
     Ok(Arc::new(Assignments {
-        macs: clients.macs.clone(),
+        selected: clients.selected.clone(),
         prefixes,
-        vlans: clients.vlans.clone(),
         interfaces,
-        destinations: clients.destinations.clone(),
         resolvers: plan.resolvers.clone(),
     }))
 }

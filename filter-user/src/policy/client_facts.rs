@@ -4,12 +4,10 @@ use std::{cell::Cell, fmt, net::IpAddr};
 
 use filter_common::{
     address::{Address, Mac, MacText, QueryClient},
-    layout::{
-        CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC, CONTROL_BY_SOURCE,
-        CONTROL_BY_VLAN, ClientRecord, InterfaceRecord, PolicyRecord,
-    },
+    layout::{ClientRecord, InterfaceRecord, PolicyRecord},
     maps::Maps,
     policy::select,
+    selector::Selector,
 };
 use filter_kernel::{Prefix, address_of};
 
@@ -95,19 +93,16 @@ impl Policies {
         let client = facts.client(self);
         let number = select(&lookup, self.clients.control_flags(), &client);
         // The first of the ways by which the kernel would come to it alone.
-        let ways = [
-            (CONTROL_BY_MAC, facts.mac.map(Because::Mac)),
-            (CONTROL_BY_SOURCE, lookup.prefix.get().map(Because::Prefix)),
-            (CONTROL_BY_VLAN, facts.vlan.map(Because::Vlan)),
-            (
-                CONTROL_BY_INTERFACE,
-                facts.interface.clone().map(Because::Interface),
-            ),
-            (CONTROL_BY_DESTINATION, facts.to.map(Because::Destination)),
-        ];
-        let mut ways = ways.into_iter();
-        let way = ways.find(|(flag, _)| number != 0 && select(&lookup, *flag, &client) == number);
-        let because = way.and_then(|(_, because)| because);
+        let way = Selector::ALL
+            .into_iter()
+            .find(|selector| number != 0 && select(&lookup, selector.flag(), &client) == number);
+        let because = way.and_then(|selector| match selector {
+            Selector::Mac => facts.mac.map(Because::Mac),
+            Selector::Source => lookup.prefix.get().map(Because::Prefix),
+            Selector::Vlan => facts.vlan.map(Because::Vlan),
+            Selector::Interface => facts.interface.clone().map(Because::Interface),
+            Selector::Destination => facts.to.map(Because::Destination),
+        });
         Chosen {
             // Every number in the maps is that of a policy.
             policy: self.numbered(number).unwrap_or(&self.policies[0]),
@@ -136,12 +131,8 @@ impl Maps for Lookup<'_> {
         ClientRecord(policy)
     }
 
-    fn policy_of_mac(&self, mac: &Mac) -> u32 {
-        self.clients.macs.get(mac).copied().unwrap_or(0)
-    }
-
-    fn policy_of_vlan(&self, vlan: u16) -> u32 {
-        self.clients.vlans.get(&vlan).copied().unwrap_or(0)
+    fn policy_of(&self, selector: Selector, client: &QueryClient) -> u32 {
+        self.clients.selected.policy(selector, client)
     }
 
     fn interface(&self, interface: u32) -> InterfaceRecord {
@@ -150,10 +141,6 @@ impl Maps for Lookup<'_> {
             .checked_sub(1)
             .and_then(|i| numbers.nth(i));
         InterfaceRecord(policy.copied().unwrap_or(0))
-    }
-
-    fn policy_of_destination(&self, address: &Address) -> u32 {
-        self.clients.destinations.get(address).copied().unwrap_or(0)
     }
 }
 

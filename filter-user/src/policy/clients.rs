@@ -3,31 +3,25 @@
 use std::{collections::BTreeMap, path::Path};
 
 use filter_common::{
-    address::{Address, Mac},
-    layout::{
-        CLIENT_PREFIX_MAX, CONTROL_BY_DESTINATION, CONTROL_BY_INTERFACE, CONTROL_BY_MAC,
-        CONTROL_BY_SOURCE, CONTROL_BY_VLAN, DESTINATION_MAX, INTERFACE_MAX, MAC_MAX,
-    },
+    address::Address,
+    layout::{CLIENT_PREFIX_MAX, INTERFACE_MAX},
+    selector::Selector,
 };
-use filter_kernel::{Prefix, address_of};
+use filter_kernel::{Prefix, Selected, address_of};
 use filter_lists::input;
 
 use super::Numbers;
-use crate::config::{ClientMatch, Config, Error, PolicyConfig};
+use crate::config::{ClientMatch, Config, Error, PolicyConfig, SelectedBy};
 
 /// Number of the policy by what tells a client, or the resolver that it asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clients {
-    /// By source on the link.
-    pub macs: BTreeMap<Mac, u32>,
+    /// By what is looked up as it is.
+    pub selected: Selected,
     /// By source address, in order and each once.
     pub prefixes: Vec<(Prefix, u32)>,
-    /// By VLAN.
-    pub vlans: BTreeMap<u16, u32>,
     /// By the name of the interface.
     pub interfaces: BTreeMap<String, u32>,
-    /// By destination address.
-    pub destinations: BTreeMap<Address, u32>,
 }
 
 impl Clients {
@@ -48,17 +42,20 @@ impl Clients {
         Ok(clients)
     }
 
-    /// What the kernel has to look at for these clients: [`CONTROL_BY_MAC`] and others.
+    /// What the kernel has to look at for these clients: flags of selectors.
     pub fn control_flags(&self) -> u32 {
-        let flags = [
-            (self.macs.is_empty(), CONTROL_BY_MAC),
-            (self.prefixes.is_empty(), CONTROL_BY_SOURCE),
-            (self.vlans.is_empty(), CONTROL_BY_VLAN),
-            (self.interfaces.is_empty(), CONTROL_BY_INTERFACE),
-            (self.destinations.is_empty(), CONTROL_BY_DESTINATION),
-        ];
-        let used = flags.iter().filter(|(is_empty, _)| !is_empty);
-        used.fold(0, |all, (_, flag)| all | flag)
+        let is_used = |selector: &Selector| self.numbers(*selector).next().is_some();
+        let used = Selector::ALL.into_iter().filter(is_used);
+        used.fold(0, |all, selector| all | selector.flag())
+    }
+
+    /// The policies of all that are told by this selector.
+    pub fn numbers(&self, selector: Selector) -> Box<dyn Iterator<Item = u32> + '_> {
+        match selector {
+            Selector::Source => Box::new(self.prefixes.iter().map(|(_, policy)| *policy)),
+            Selector::Interface => Box::new(self.interfaces.values().copied()),
+            selector => Box::new(self.selected.of(selector).map(|(_, policy)| policy)),
+        }
     }
 
     /// The longest prefix that covers an address, and its policy.
@@ -89,8 +86,9 @@ impl Clients {
             self.read(path, owner)?;
         }
         for destination in &policy.destinations {
-            let address = address_of(*destination);
-            owner.claim(&mut self.destinations, address, || destination.to_string())?;
+            let key = address_of(*destination);
+            let before = (self.selected).insert(Selector::Destination, key, owner.number);
+            owner.claim(before, || destination.to_string())?;
         }
         Ok(())
     }
@@ -118,12 +116,17 @@ impl Clients {
 
     fn add(&mut self, client: &ClientMatch, owner: Owner<'_>) -> Result<(), Error> {
         let told = || client.to_string();
-        match client {
-            ClientMatch::Mac(mac) => owner.claim(&mut self.macs, *mac, told),
-            ClientMatch::Vlan(number) => owner.claim(&mut self.vlans, *number, told),
-            ClientMatch::Interface(name) => owner.claim(&mut self.interfaces, name.clone(), told),
-            ClientMatch::Prefix(prefix) => {
-                self.prefixes.push(((*prefix).into(), owner.number));
+        match client.selected_by() {
+            SelectedBy::Key(selector, key) => {
+                let before = self.selected.insert(selector, key, owner.number);
+                owner.claim(before, told)
+            }
+            SelectedBy::Interface(name) => {
+                let before = self.interfaces.insert(name.to_owned(), owner.number);
+                owner.claim(before, told)
+            }
+            SelectedBy::Prefix(prefix) => {
+                self.prefixes.push((prefix.into(), owner.number));
                 Ok(())
             }
         }
@@ -144,12 +147,14 @@ impl Clients {
     }
 
     fn check_counts(&self) -> Result<(), Error> {
-        let counts = [
-            ("client prefixes", self.prefixes.len(), CLIENT_PREFIX_MAX),
-            ("MAC addresses", self.macs.len(), MAC_MAX),
-            ("interfaces", self.interfaces.len(), INTERFACE_MAX),
-            ("destinations", self.destinations.len(), DESTINATION_MAX),
-        ];
+        let counts = Selector::ALL.map(|selector| {
+            let max = match selector {
+                Selector::Source => CLIENT_PREFIX_MAX,
+                Selector::Interface => INTERFACE_MAX,
+                selector => selector.table().map_or(u32::MAX, |table| table.max),
+            };
+            (selector.noun(), self.numbers(selector).count(), max)
+        });
         for (what, count, max) in counts {
             let max = max as usize;
             if count > max {
@@ -169,13 +174,8 @@ struct Owner<'a> {
 
 impl Owner<'_> {
     /// Fails if another policy has the client already.
-    fn claim<K: Ord>(
-        self,
-        map: &mut BTreeMap<K, u32>,
-        key: K,
-        told: impl FnOnce() -> String,
-    ) -> Result<(), Error> {
-        match map.insert(key, self.number) {
+    fn claim(self, before: Option<u32>, told: impl FnOnce() -> String) -> Result<(), Error> {
+        match before {
             Some(first) if first != self.number => {
                 Err(two_policies(self.numbers, told(), first, self.number))
             }

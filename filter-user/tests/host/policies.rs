@@ -2,7 +2,10 @@
 
 use std::{fs, net::Ipv4Addr};
 
-use filter_common::layout::CLIENT_PREFIX_MAX;
+use filter_common::{
+    layout::CLIENT_PREFIX_MAX,
+    selector::{Selector, mac_key, vlan_key},
+};
 use filter_user::{
     config::Config,
     policy::{Categories, ClientFacts, Numbers, Policies},
@@ -234,8 +237,9 @@ fn clients_are_read_from_files_and_a_wrong_line_is_told() {
     assert_eq!(resolved.clients().prefixes.len(), 65_536);
     let chosen = resolved.chosen(&asking("100.64.9.9", "", 0, "", ""));
     assert_eq!(chosen.policy.name, "family");
-    assert_eq!(resolved.clients().vlans[&30], 1);
-    assert_eq!(resolved.clients().macs[&[2, 0, 0, 0, 0, 7]], 1);
+    let of = |selector| resolved.clients().selected.of(selector).collect::<Vec<_>>();
+    assert_eq!(of(Selector::Vlan), [(vlan_key(30), 1)]);
+    assert_eq!(of(Selector::Mac), [(mac_key([2, 0, 0, 0, 0, 7]), 1)]);
     fs::write(&path, format!("{text}tablet\n")).unwrap();
     let told = error(&config_text);
     assert!(told.contains("line 65541: 'tablet' is no client"), "{told}");
@@ -362,7 +366,7 @@ fn a_hundred_thousand_macs_of_a_file_fit_and_one_more_does_not() {
     };
     let (_folder, config) = with_file((0..100_000).map(mac));
     let (all, _) = policies(&config);
-    assert_eq!(all.clients().macs.len(), 100_000);
+    assert_eq!(all.clients().selected.count(Selector::Mac), 100_000);
     let chosen = all.chosen(&asking("", "02-00-00-01-86-9F", 0, "", ""));
     assert_eq!(chosen.policy.name, "subscribers");
     let (_folder, config) = with_file((0..100_001).map(mac));
@@ -377,6 +381,8 @@ fn four_thousand_and_ninety_six_destinations_fit_and_one_more_does_not() {
             .collect();
         format!("[policy.x]\ndestinations = [{}]", addresses.join(", "))
     };
-    assert_eq!(policies(&config(4096)).0.clients().destinations.len(), 4096);
+    let all = policies(&config(4096)).0;
+    let selected = &all.clients().selected;
+    assert_eq!(selected.count(Selector::Destination), 4096);
     assert!(error(&config(4097)).contains("4097 destinations, at most 4096"));
 }

@@ -5,6 +5,7 @@
 mod build;
 mod fuzz;
 mod launch;
+mod mutants;
 mod package;
 mod privilege;
 mod process;
@@ -59,6 +60,11 @@ enum Task {
     Bench(launch::BenchArgs),
     /// Run the fuzz targets
     Fuzz(fuzz::FuzzArgs),
+    /// Change the code, one place at a time, and see whether a test notices: cargo-mutants
+    ///
+    /// Takes hours for everything; --shard takes a part, `-- -f FILE` a file. What survives is in
+    /// target/mutants, what no test can see is argued in .cargo/mutants.toml.
+    Mutants(mutants::MutantsArgs),
     /// Load and test the filter under Debian's kernels, each in an emulated machine
     ///
     /// Fetches the kernels once, through apt but without installing them. Prints one line a kernel
@@ -91,6 +97,7 @@ fn carry_out(task: Task, workspace: &Workspace) -> Result<()> {
         Task::Run(args) => launch::run(workspace, &args),
         Task::Bench(args) => launch::bench(workspace, &args),
         Task::Fuzz(args) => fuzz::run(workspace, &args),
+        Task::Mutants(args) => mutants::run(workspace, &args),
         Task::Vm(args) => vm::run(workspace, &args),
         Task::Package(args) => package::run(workspace, &args),
     }

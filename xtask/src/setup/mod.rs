@@ -5,7 +5,7 @@
 //! nothing.
 
 pub(crate) mod apt;
-mod cargo_deb;
+mod cargo_tool;
 pub(crate) mod compiler;
 mod linker;
 mod stamp;
@@ -66,7 +66,12 @@ pub(crate) fn peers() {
 
 /// What makes the Debian package.
 pub(crate) fn cargo_deb(workspace: &Workspace) -> Result<PathBuf> {
-    cargo_deb::ensure(workspace)
+    cargo_tool::DEB.ensure(workspace)
+}
+
+/// What tries how good the tests are.
+pub(crate) fn cargo_mutants(workspace: &Workspace) -> Result<PathBuf> {
+    cargo_tool::MUTANTS.ensure(workspace)
 }
 
 /// What builds the kernel side: the remembered choice, or a new one.

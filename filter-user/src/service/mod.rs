@@ -19,6 +19,7 @@ mod display;
 mod interfaces;
 mod kernel_handle;
 mod load;
+mod looks;
 mod observe;
 mod peers;
 mod refresh;
@@ -37,10 +38,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use filter_common::{
-    layout::{Header, Record},
-    reason::Reason,
-};
+use filter_common::layout::{Header, Record};
 use filter_kernel::{
     Filter, GenerationChange, Maps, Mode,
     features::{self, Bindings},
@@ -289,20 +287,6 @@ impl Service {
         }
     }
 
-    fn attach(&mut self) -> Result<(), Error> {
-        let ways = features::other_ways(&self.config.interfaces, &self.config.clients)?;
-        self.display.other_ways(&ways);
-        self.interfaces.resolve()?;
-        if let KernelHandle::Own(filter) = &mut self.kernel {
-            for (name, index) in self.interfaces.bound() {
-                self.interfaces.attach(*index, name, &mut filter.hold()?)?;
-            }
-        }
-        self.look_at_interfaces()?;
-        let live = self.interfaces.live();
-        Ok(self.interfaces.tell_notes(&live, &self.display)?)
-    }
-
     async fn serve(&mut self, signals: &mut Signals, socket: &mut Socket) -> Result<(), Error> {
         let mut monitor = Monitor::open().map_err(Error::Monitor)?;
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
@@ -347,35 +331,6 @@ impl Service {
         }
     }
 
-    /// Lets policies and overrides follow time and interfaces.
-    fn keep_enforcement(&mut self) -> Result<(), Error> {
-        let policies = self.enforcement.policies();
-        let links = clients::links(&self.config, policies, &self.interfaces, &mut self.bindings)?;
-        self.display.idle_policies(clients::idle(policies, &links));
-        if self.kernel.is_replaced() {
-            self.near.forget();
-            self.kernel.change(|maps| self.enforcement.install(maps))?;
-        }
-        // The first reload may fail, and schedules go on.
-        if !self.enforcement.is_narrow() && self.is_in_force() {
-            self.kernel.change(|maps| self.enforcement.narrow(maps))?;
-        }
-        if self.enforcement.is_due(&links) {
-            // What is in force stays where this fails; the next second tries again.
-            self.kernel
-                .change(|maps| self.enforcement.keep(links, maps))?;
-        }
-        Ok(())
-    }
-
-    /// Whether the active generations are those of the images that policies are made for.
-    fn is_in_force(&self) -> bool {
-        let images = self.compiled.images();
-        let maps = self.kernel.maps();
-        let mut active = [maps.active(), maps.active_custom()].into_iter().flatten();
-        active.all(|active| images.iter().any(|image| image.header().key == active.key))
-    }
-
     /// Lets the query log follow the maps that are in force.
     fn observe(&mut self) -> Result<(), Error> {
         let policies = policy_names(self.enforcement.policies());
@@ -390,49 +345,6 @@ impl Service {
             self.display.not_fetched(&list);
             self.last_error = list.failure();
         }
-    }
-
-    /// Does what is due every second.
-    fn look(&mut self) -> Result<(), Error> {
-        supervisor::alive();
-        self.kernel.flush_log();
-        self.keep_enforcement()?;
-        self.observe()?;
-        self.look_at_interfaces()?;
-        self.watch_traffic()?;
-        Ok(self.enforcement.tidy_journal()?)
-    }
-
-    /// Compares what came with what the program saw.
-    fn watch_traffic(&mut self) -> Result<(), Error> {
-        let traffic = features::traffic(&self.interfaces.live())?;
-        let counters = self.kernel.maps().counters()?;
-        self.strangers.note(counters.of(Reason::NotClient));
-        let seen_of = |index| counters.arrivals(index);
-        self.unseen.note(traffic, seen_of, Instant::now());
-        let unseen = self.unseen.obstacles();
-        self.interfaces.keep_obstacles(unseen, &self.display)
-    }
-
-    fn look_at_interfaces(&mut self) -> Result<(), Error> {
-        match &mut self.kernel {
-            KernelHandle::Own(filter) => self.interfaces.mend(&mut filter.hold()?, &self.display),
-            KernelHandle::Pinned(pinned) => {
-                self.interfaces.watch(pinned.program_id(), &self.display)
-            }
-        }?;
-        let put = |prefixes: &_| self.kernel.change(|maps| maps.put_on_link(prefixes));
-        self.near.keep(&self.interfaces, &self.display, put)
-    }
-
-    /// Tells what went wrong beside reloads, once.
-    fn note(&mut self, result: Result<(), Error>) {
-        let error = result.err().map(|error| error_chain(&error));
-        let is_new = error != self.trouble;
-        if let Some(text) = error.as_ref().filter(|_| is_new) {
-            self.display.trouble(text);
-        }
-        self.trouble = error;
     }
 
     fn swap(&mut self, compiled: Compiled, part: Part, staged: &Staged) -> Result<(), Error> {

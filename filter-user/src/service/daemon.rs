@@ -68,6 +68,9 @@ pub async fn daemon(
     service.compiled.custom = has_custom.then(|| outline(&custom));
     service.state = Some(state);
     service.display.adopted(service.kernel.maps().active());
+    // Policies are for the interfaces that are known.
+    let looked = service.look_at_interfaces();
+    service.note(looked);
     let followed = service.observe();
     service.note(followed);
     service.start_reload(Cause::Start);
@@ -97,5 +100,6 @@ fn go_on(
 ) -> Result<Enforcement, Error> {
     let numbers = enforcement::numbers_in(&pinned.maps, config)?;
     let plan = Plan::of(config, categories, &numbers).map_err(PrepareError::Config)?;
-    pinned.change(|maps| fill(config, plan, journal, maps))
+    let program_id = Some(pinned.program_id());
+    pinned.change(|maps| fill(config, plan, journal, program_id, maps))
 }

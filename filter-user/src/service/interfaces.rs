@@ -234,6 +234,16 @@ impl Interfaces {
         Ok(())
     }
 
+    /// Finds out the same, and which interfaces have the program already.
+    pub(super) fn meet(&mut self, program_id: Option<u32>) -> Result<(), features::Error> {
+        let hooks = features::hooks()?;
+        self.bind(&hooks);
+        if let Some(program_id) = program_id {
+            self.look(&hooks, program_id);
+        }
+        Ok(())
+    }
+
     /// Fails if a wanted interface is not there.
     pub(super) fn must_be_there(mut self) -> Result<(), super::Error> {
         self.resolve()?;

@@ -196,7 +196,7 @@ fn start_with(
         display.trouble(&error_chain(&error));
         Journal::unread(path)
     });
-    let mut enforcement = fill::<LoadError>(config, plan, journal, maps)?;
+    let mut enforcement = fill::<LoadError>(config, plan, journal, None, maps)?;
     let is_right = |_: &[Record]| true;
     let custom = match &images.custom {
         Some(custom) => GenerationChange::To(custom.records(), &is_right),

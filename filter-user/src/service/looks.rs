@@ -56,9 +56,10 @@ impl Service {
     pub(super) fn look(&mut self) -> Result<(), Error> {
         supervisor::alive();
         self.kernel.flush_log();
+        // Policies are for the interfaces that are known.
+        self.look_at_interfaces()?;
         self.keep_enforcement()?;
         self.observe()?;
-        self.look_at_interfaces()?;
         self.watch_traffic()?;
         Ok(self.enforcement.tidy_journal()?)
     }

@@ -227,7 +227,7 @@ impl Service {
         let custom = custom.map_or(0, |custom| custom.image.records().len());
         let mut filter = Filter::load(capacity::for_generations(records, custom))?;
         let journal = Journal::open(config.overrides()).map_err(enforcement::Error::Journal)?;
-        let enforcement = fill::<Error>(&config, plan, journal, &mut filter.maps)?;
+        let enforcement = fill::<Error>(&config, plan, journal, None, &mut filter.maps)?;
         let kernel = KernelHandle::Own(Box::new(filter));
         let mut service = Self::new(
             config,
@@ -435,18 +435,20 @@ impl Service {
     }
 }
 
-/// Puts in force what the maps hold besides the lists.
+/// Puts in force what the maps hold besides the lists, on interfaces of the configuration and on
+/// those that have the program already.
 fn fill<E>(
     config: &Config,
     plan: Plan,
     journal: (Journal, OverrideSet),
+    program_id: Option<u32>,
     maps: &mut Maps,
 ) -> Result<Enforcement, E>
 where
     E: From<features::Error> + From<filter_kernel::Error> + From<enforcement::Error>,
 {
     let mut interfaces = Interfaces::of(config);
-    interfaces.resolve()?;
+    interfaces.meet(program_id)?;
     let bindings = &mut Bindings::default();
     let links = clients::links(config, plan.policies(), &interfaces, bindings)?;
     let on_link = features::on_link(&interfaces.indexes())?;

@@ -71,6 +71,18 @@ pub enum ImageError {
         /// Bytes there should be.
         expected: u64,
     },
+    /// Far longer than what is on the disk.
+    #[error("announces {len} bytes, nearly all of which are holes; copy or compile it again")]
+    Holes {
+        /// Its length.
+        len: u64,
+    },
+    /// More than this machine can hold.
+    #[error("needs {bytes} bytes of memory, which this machine does not have")]
+    NoMemory {
+        /// How many for one section.
+        bytes: usize,
+    },
     /// A checksum does not fit.
     #[error("damaged in its {0} section; copy or compile it again")]
     Damaged(&'static str),

@@ -13,8 +13,9 @@
 //! holds the hash key and is readable by its owner only.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, BufWriter, Read, Write},
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
@@ -135,8 +136,13 @@ impl Image {
         };
         // Whoever keeps the image must not be able to keep a load that starts from it waiting.
         let mut file = open_regular(path).map_err(failed)?;
-        let len = file.metadata().map_err(failed)?.len();
-        Self::read_from(&mut file, len).map_err(|error| error.in_file(path))
+        let metadata = file.metadata().map_err(failed)?;
+        let len = metadata.len();
+        let read = match is_mostly_holes(&metadata) {
+            true => Err(ImageError::Holes { len }),
+            false => Self::read_from(&mut file, len),
+        };
+        read.map_err(|error| error.in_file(path))
     }
 
     /// Reads an image of `len` bytes.
@@ -249,6 +255,18 @@ fn end_of_sections(head: &Head) -> Option<u64> {
     Some(end)
 }
 
+/// Whether a file announces far more than its disk holds: an image is written whole, and reading
+/// holes would fill the memory with zeros.
+///
+/// File systems that compress have no holes but few blocks, and some tell of none for short files.
+fn is_mostly_holes(metadata: &Metadata) -> bool {
+    const BLOCK_BYTES: u64 = 512;
+    const RATIO_MAX: u64 = 64;
+    const SHORT_BYTES: u64 = 16 << 20;
+    let on_disk = metadata.blocks().saturating_mul(BLOCK_BYTES * RATIO_MAX);
+    metadata.len() > on_disk.max(SHORT_BYTES)
+}
+
 /// Reads the next section into `out`; `at` is the position in the file, at most one alignment before it.
 fn read_section<T: Pod>(
     input: &mut impl Read,
@@ -258,7 +276,7 @@ fn read_section<T: Pod>(
     out: &mut Vec<T>,
 ) -> Result<(), ImageError> {
     let section = head.sections[number];
-    let damaged = ImageError::Damaged(SECTION_NAMES[number]);
+    let damaged = damaged_section(number);
     let unit = size_of::<T>() as u64;
     if !section.len.is_multiple_of(unit) {
         return Err(damaged);
@@ -271,13 +289,37 @@ fn read_section<T: Pod>(
     if padding != [0; ALIGNMENT as usize] {
         return Err(damaged);
     }
-    out.resize((section.len / unit) as usize, T::zeroed());
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);
-    input.read_exact(bytes).map_err(ImageError::Input)?;
+    let count = usize::try_from(section.len / unit).map_err(|_| damaged_section(number))?;
+    read_into(out, count, input)?;
     *at = section.start + section.len;
-    if xxh3_64(bytes) == section.checksum {
+    if xxh3_64(bytemuck::cast_slice(out)) == section.checksum {
         Ok(())
     } else {
         Err(damaged)
     }
+}
+
+fn damaged_section(number: usize) -> ImageError {
+    ImageError::Damaged(SECTION_NAMES[number])
+}
+
+/// Reads `count` values piece by piece: no more memory is used than there are bytes to read, and
+/// what does not fit the memory at all is an error.
+fn read_into<T: Pod>(
+    out: &mut Vec<T>,
+    count: usize,
+    input: &mut impl Read,
+) -> Result<(), ImageError> {
+    const PIECE_BYTES: usize = 1 << 20;
+    out.try_reserve_exact(count)
+        .map_err(|_| ImageError::NoMemory {
+            bytes: count.saturating_mul(size_of::<T>()),
+        })?;
+    while out.len() < count {
+        let read = out.len();
+        out.resize(count.min(read + PIECE_BYTES / size_of::<T>()), T::zeroed());
+        let piece: &mut [u8] = bytemuck::cast_slice_mut(&mut out[read..]);
+        input.read_exact(piece).map_err(ImageError::Input)?;
+    }
+    Ok(())
 }

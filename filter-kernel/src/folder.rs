@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Permissions},
     io,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown},
     path::{Path, PathBuf},
 };
 
@@ -48,9 +48,26 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<(), Error> {
     }
 }
 
+/// Lets `owner` have a pin with this mode; what is right already is not touched.
+///
+/// The mode of another's file takes a capability (CAP_FOWNER) that `nxdp load` does without: the
+/// pin is taken back first, which takes only the one that hands over.
 pub(crate) fn give(path: &Path, owner: Owner, mode: u32) -> Result<(), Error> {
-    // In this order: once a file is another's, its mode takes one more capability to change.
-    fs::set_permissions(path, Permissions::from_mode(mode))
-        .and_then(|()| chown(path, Some(owner.user), Some(owner.group)))
-        .map_err(|source| Error::pin("hand over", path, source))
+    let hand_over = || -> io::Result<()> {
+        let found = fs::symlink_metadata(path)?;
+        let mut user = found.uid();
+        if found.permissions().mode() & 0o7777 != mode {
+            let own = rustix::process::geteuid().as_raw();
+            if user != own {
+                lchown(path, Some(own), None)?;
+                user = own;
+            }
+            fs::set_permissions(path, Permissions::from_mode(mode))?;
+        }
+        match (user, found.gid()) == (owner.user, owner.group) {
+            true => Ok(()),
+            false => lchown(path, Some(owner.user), Some(owner.group)),
+        }
+    };
+    hand_over().map_err(|source| Error::pin("hand over", path, source))
 }

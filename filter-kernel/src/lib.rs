@@ -37,7 +37,7 @@ pub use self::{
     folder::Owner,
     load::{Load, Loaded, loaded},
     maps::{Counters, GenerationChange, Generations, Judge, Logged, Maps},
-    pinned::Pinned,
+    pinned::{Pinned, ProgramFacts, look},
     pins::{Lock, PINS_DEFAULT, Pins, Removed},
     prefix::{Prefix, address_of},
     selected::Selected,

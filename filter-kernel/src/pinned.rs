@@ -1,6 +1,28 @@
 //! A filter that `nxdp load` left, as the daemon uses it: without any privilege.
 
-use crate::{Error, Maps, Pins, filter::id_of, pins::Lock, set::Set};
+use std::time::SystemTime;
+
+use aya::programs::Xdp;
+
+use crate::{Error, Maps, Pins, pins::Lock, set::Set};
+
+/// What tells a loaded program from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramFacts {
+    /// The kernel's number.
+    pub id: u32,
+    /// A hash of its instructions.
+    pub tag: u64,
+    /// When it was loaded.
+    pub loaded: Option<SystemTime>,
+}
+
+/// Opens what is pinned, to look at it beside whoever uses it.
+pub fn look(pins: &Pins) -> Result<(Maps, ProgramFacts), Error> {
+    let _lock = pins.lock()?;
+    let (maps, _, program) = open(&pins.set())?;
+    Ok((maps, program))
+}
 
 /// The maps of a pinned filter.
 pub struct Pinned {
@@ -8,7 +30,7 @@ pub struct Pinned {
     pub maps: Maps,
     pins: Pins,
     identity: u64,
-    program_id: u32,
+    program: ProgramFacts,
     _only: Lock,
 }
 
@@ -17,13 +39,13 @@ impl Pinned {
     pub fn open(pins: Pins) -> Result<Self, Error> {
         let only = pins.lock_for_daemon()?;
         let lock = pins.lock()?;
-        let (maps, identity, program_id) = open(&pins.set())?;
+        let (maps, identity, program) = open(&pins.set())?;
         drop(lock);
         Ok(Self {
             maps,
             pins,
             identity,
-            program_id,
+            program,
             _only: only,
         })
     }
@@ -43,24 +65,33 @@ impl Pinned {
         self.pins.set().identity() != Some(self.identity)
     }
 
-    /// The id of the program.
-    pub fn program_id(&self) -> u32 {
-        self.program_id
+    /// The program.
+    pub fn program(&self) -> ProgramFacts {
+        self.program
     }
 
     fn follow(&mut self) -> Result<(), Error> {
         if self.is_replaced() {
-            let (maps, identity, program_id) = open(&self.pins.set())?;
+            let (maps, identity, program) = open(&self.pins.set())?;
             self.maps = maps;
             self.identity = identity;
-            self.program_id = program_id;
+            self.program = program;
         }
         Ok(())
     }
 }
 
-fn open(set: &Set) -> Result<(Maps, u64, u32), Error> {
+fn open(set: &Set) -> Result<(Maps, u64, ProgramFacts), Error> {
     let identity = set.identity().ok_or_else(|| Error::NotLoaded(set.path()))?;
     let program = set.open_program()?;
-    Ok((set.maps()?, identity, id_of(&program)?))
+    Ok((set.maps()?, identity, facts(&program)?))
+}
+
+fn facts(program: &Xdp) -> Result<ProgramFacts, Error> {
+    let info = program.info().map_err(|error| Error::load(error.into()))?;
+    Ok(ProgramFacts {
+        id: info.id(),
+        tag: info.tag(),
+        loaded: info.loaded_at(),
+    })
 }

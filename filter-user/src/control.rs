@@ -27,6 +27,10 @@ use crate::{
 
 /// Version of the words on the socket.
 pub const PROTOCOL_VERSION: u32 = 1;
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// And one that waits until lists are in force.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(600);
 /// Longest request, in bytes.
 pub const REQUEST_MAX_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -57,6 +61,8 @@ pub enum Verb {
     Overrides(OverridesRequest),
     /// To read the lists again; the answer is that to [`Verb::Status`], before they are read.
     Reload,
+    /// The same; the answer comes when they are in force, or says why they are not.
+    ReloadAndWait,
     /// The lists: how old they are, and when they are asked for again.
     Lists,
     /// To ask for lists now; the answer is [`Verb::Lists`]'s, before anything came.
@@ -87,7 +93,11 @@ impl Verb {
             | Self::Lists
             | Self::Overrides(OverridesRequest::List) => Access::Read,
             Self::Log(_) => Access::Names,
-            Self::Overrides(_) | Self::Reload | Self::Update { .. } | Self::Logging(_) => {
+            Self::Overrides(_)
+            | Self::Reload
+            | Self::ReloadAndWait
+            | Self::Update { .. }
+            | Self::Logging(_) => {
                 Access::Change
             }
         }
@@ -119,7 +129,7 @@ pub enum Response {
 pub struct Status {
     /// Version of this object.
     pub version: u32,
-    /// Process id.
+    /// Process id; 0 where no process runs, and the filter is in force without one.
     pub pid: u32,
     /// Seconds since the program was attached.
     pub uptime_s: u64,
@@ -148,9 +158,32 @@ pub struct Status {
     /// Who counts as a client.
     #[serde(default)]
     pub clients: ClientsStatus,
+    /// The program in the kernel, where it is pinned.
+    #[serde(default)]
+    pub program: Option<ProgramStatus>,
+    /// Bytes of the table that the lists need, if there is no room for them.
+    #[serde(default)]
+    pub wanted_table_bytes: Option<u64>,
+    /// Why lists are not fetched any more, if so.
+    #[serde(default)]
+    pub refresh_stopped: Option<String>,
+    /// Why overrides could not be read, if so; what was in force of them stays.
+    #[serde(default)]
+    pub overrides_error: Option<String>,
     /// Policies and overrides.
     #[serde(default, flatten)]
     pub enforcement: EnforcementStatus,
+}
+
+/// What tells the loaded program from the one before.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct ProgramStatus {
+    /// The kernel's number, as `bpftool prog show id` takes it.
+    pub id: u32,
+    /// A hash of its instructions, as `bpftool` shows it.
+    pub tag: String,
+    /// When it was loaded, in seconds of the UNIX epoch; 0 if the kernel does not tell.
+    pub loaded_at_s: u64,
 }
 
 /// What became of the reloads.
@@ -295,6 +328,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Not everybody may ask.
+    #[error(
+        "connect to '{path}': permission denied: root, the daemon's user and the socket's group may ask (`group` of [control])"
+    )]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+    },
     /// The conversation broke.
     #[error("talk to nxdp on '{path}'")]
     Talk {
@@ -362,10 +403,7 @@ impl Iterator for LogLines {
 }
 
 fn converse(path: &Path, verb: Verb) -> Result<(Response, BufReader<UnixStream>), Error> {
-    let stream = UnixStream::connect(path).map_err(|source| Error::NotRunning {
-        path: path.to_owned(),
-        source,
-    })?;
+    let stream = UnixStream::connect(path).map_err(|source| not_connected(path, source))?;
     let mut reader = BufReader::new(stream);
     let line = exchange(&mut reader, verb).map_err(|source| talk(path, source))?;
     match parse(path, &line)? {
@@ -374,9 +412,25 @@ fn converse(path: &Path, verb: Verb) -> Result<(Response, BufReader<UnixStream>)
     }
 }
 
+fn not_connected(path: &Path, source: io::Error) -> Error {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => Error::Denied { path },
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Error::NotRunning { path, source }
+        }
+        _ => Error::Talk { path, source },
+    }
+}
+
 fn exchange(reader: &mut BufReader<UnixStream>, verb: Verb) -> io::Result<String> {
     let mut stream = reader.get_ref();
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let patience = match verb {
+        // Lists are compiled meanwhile, on any machine.
+        Verb::ReloadAndWait => RELOAD_PATIENCE,
+        _ => PATIENCE,
+    };
+    stream.set_read_timeout(Some(patience))?;
     let request = Request {
         version: PROTOCOL_VERSION,
         verb,
@@ -389,7 +443,9 @@ fn exchange(reader: &mut BufReader<UnixStream>, verb: Verb) -> io::Result<String
     let read = reader.read_line(&mut line);
     if !line.ends_with('\n') {
         sent?;
-        read?;
+        if read? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
     Ok(line)
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod enforcement;
 pub mod fetch;
+mod identity;
 mod memory;
 pub mod metrics;
 pub mod overrides;

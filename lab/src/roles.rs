@@ -132,6 +132,11 @@ impl<'a> Roles<'a> {
         if verb == "load" && !arguments.contains(&"--user") {
             command.args(["--user", SERVICE_USER]);
         }
+        let sizes = ["--names", "--table-bytes", "--as-asked"];
+        if verb == "load" && !sizes.iter().any(|size| arguments.contains(size)) {
+            // What a machine with little memory begins with.
+            command.args(["--table-bytes", "1048576"]);
+        }
         command.args(arguments);
     }
 
@@ -145,6 +150,23 @@ impl<'a> Roles<'a> {
         let mut process = self.lab.router().spawn(command)?;
         let status = process.wait(PATIENCE)?.context("it does not end")?;
         Ok((status.code().unwrap_or(-1), process.text(Stream::Err)))
+    }
+
+    /// What a command of an operator prints as JSON, with all that it needs where no daemon runs.
+    ///
+    /// # Errors
+    /// Fails with what it said when it does.
+    pub fn operate(&self, line: &str) -> Result<Value> {
+        let mut words = line.split_whitespace();
+        let mut command = self.command(words.next().context("no verb")?, &[]);
+        command.arg("--json").args(words);
+        command.arg("--socket").arg(self.socket());
+        command.arg("--state").arg(self.state());
+        let mut process = self.lab.router().spawn(command)?;
+        let status = process.wait(PATIENCE)?.context("it does not end")?;
+        let said = process.text(Stream::Err);
+        ensure!(status.success(), "nxdp {line}: {status}: {said}");
+        Ok(serde_json::from_str(&process.text(Stream::Out))?)
     }
 
     /// `nxdp load`.

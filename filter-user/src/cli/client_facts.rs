@@ -31,20 +31,20 @@ pub(super) struct ClientArguments {
     #[arg(long, help_heading = HEADING, value_name = "ADDR")]
     client: Option<ClientAddress>,
     /// Hardware address of the client, beside its IP address
-    #[arg(long, help_heading = HEADING, value_name = "MAC", requires = "config", value_parser = mac)]
+    #[arg(long, help_heading = HEADING, value_name = "MAC", value_parser = mac)]
     mac: Option<Mac>,
     /// VLAN in which it is asked
-    #[arg(long, help_heading = HEADING, value_name = "NUMBER", requires = "config")]
+    #[arg(long, help_heading = HEADING, value_name = "NUMBER")]
     vlan: Option<u16>,
     /// Interface by which the query comes in
-    #[arg(long = "from", help_heading = HEADING, value_name = "IF", requires = "config")]
+    #[arg(long = "from", help_heading = HEADING, value_name = "IF")]
     interface: Option<String>,
     /// Address of the resolver that is asked
-    #[arg(long, help_heading = HEADING, value_name = "ADDRESS", requires = "config")]
+    #[arg(long, help_heading = HEADING, value_name = "ADDRESS")]
     to: Option<IpAddr>,
     /// When it is asked, for schedules and overrides: 21:30 or 2026-02-01T21:30 in the zone of
     /// the policy's schedule, or 21:30[Europe/Berlin] [default: now]
-    #[arg(long, help_heading = HEADING, value_name = "TIME", requires = "config")]
+    #[arg(long, help_heading = HEADING, value_name = "TIME")]
     at: Option<String>,
 }
 
@@ -71,6 +71,23 @@ impl ClientArguments {
         match schedule.spans.is_empty() {
             true => TimeZone::system(),
             false => schedule.zone.clone(),
+        }
+    }
+
+    /// Fails if policies are asked about where there are none.
+    pub(super) fn check(&self, has_config: bool) -> Result<(), Failure> {
+        let flags = [
+            ("--mac", self.mac.is_some()),
+            ("--vlan", self.vlan.is_some()),
+            ("--from", self.interface.is_some()),
+            ("--to", self.to.is_some()),
+            ("--at", self.at.is_some()),
+        ];
+        match flags.iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) if !has_config => Err(Failure::usage(anyhow::anyhow!(
+                "{flag} asks about policies, and there are none without a configuration: name one with `--config`"
+            ))),
+            _ => Ok(()),
         }
     }
 

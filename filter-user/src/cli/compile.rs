@@ -1,12 +1,19 @@
 //! `nxdp compile`.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use filter_lists::{image::Image, list::Kind};
 use filter_user::{
+    config::Config,
     pipeline::{Compiled, Guarding, Request, Sources},
+    policy::Categories,
     service::{human_bytes, progress_bar},
 };
 use serde_json::json;
@@ -36,6 +43,9 @@ pub(super) struct Arguments {
     /// Image that the new one is to replace: refuse if a list shrank or grew too much
     #[arg(long, value_name = "IMAGE")]
     previous: Option<PathBuf>,
+    /// Compile the names of custom categories alone, for the image on standard input
+    #[arg(long, hide = true, requires = "custom_output", conflicts_with_all = ["output", "previous"])]
+    beside_stdin: bool,
     /// Draw the hash key from this number, for reproducible images; whoever knows it can make colliding names
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -44,6 +54,9 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
         let config = self.lists.config().map_err(Failure::usage)?;
+        if let (true, Some(output)) = (self.beside_stdin, &self.custom_output) {
+            return beside(&config, output);
+        }
         let previous = self.previous.as_deref().map(Image::open).transpose()?;
         let request = Request {
             seed: self.seed,
@@ -86,6 +99,20 @@ impl Arguments {
         }
         Ok(())
     }
+}
+
+/// Compiles custom categories with the bits that fit the image on standard input.
+fn beside(config: &Config, output: &Path) -> Result<(), Failure> {
+    let mut input = fs::File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let len = input.metadata()?.len();
+    let image = Image::read_from(&mut input, len)?;
+    let categories = Categories::beside(config, image.lists());
+    let sources = Sources::default();
+    let custom = sources.compile_custom(config, &categories, None, Guarding::Refuse)?;
+    if let Some(custom) = custom {
+        custom.image.save(output)?;
+    }
+    Ok(())
 }
 
 fn lines(compiled: &Compiled, kind: Kind) -> u64 {

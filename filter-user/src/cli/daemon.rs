@@ -28,6 +28,7 @@ impl DaemonArguments {
         let options = DaemonOptions {
             pins: self.pins.pins,
             state: self.state.state,
+            config: self.service.config_file(),
         };
         let config = self.service.config().map_err(Failure::usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread()

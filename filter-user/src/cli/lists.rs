@@ -29,7 +29,7 @@ struct ListsTarget {
     /// Control socket of the running nxdp [default: that of the configuration, or /run/nxdp/control.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Configuration to use if no nxdp is running
+    /// Configuration to use if no nxdp is running [default: /etc/nxdp/nxdp.toml]
     #[arg(long, short = 'c', value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON
@@ -101,6 +101,8 @@ impl UpdateArguments {
 
     /// Fetches without a running service.
     fn update(&self, config: Config) -> Result<Accounts, Failure> {
+        // Nothing that is downloaded is read with privileges, and copies belong to the daemon.
+        service::become_owner_of_copies(&config)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -121,7 +123,8 @@ impl UpdateArguments {
 
 impl ListsTarget {
     fn config(&self) -> Result<Option<Config>, Failure> {
-        let read = self.config.as_deref().map(Config::read).transpose();
+        let file = self.config.clone().or_else(super::usual_config);
+        let read = file.as_deref().map(Config::read).transpose();
         read.map_err(Failure::usage)
     }
 
@@ -166,6 +169,9 @@ fn print(accounts: &Accounts) -> Result<(), Failure> {
             ),
             result(list),
         )?;
+    }
+    if let Some(why) = &accounts.refresh_stopped {
+        writeln!(out, "REFRESH STOPPED, no list is fetched: {why}")?;
     }
     for failure in accounts.lists.iter().filter_map(ListAccount::failure) {
         writeln!(out, "{failure}")?;

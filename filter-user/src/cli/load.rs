@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use filter_user::{
     config::{self, Config},
-    service::{self, LoadOptions, Room, Unloaded},
+    service::{self, LoadError, LoadOptions, Room, Unloaded},
 };
 
-use super::{Failure, ModeFlag, PinsArgument, StateArgument};
+use super::{Failure, ModeFlag, PinsArgument, StateArgument, usual_config};
 
 /// Where the program is to be attached.
 #[derive(Debug, Args)]
@@ -16,9 +16,9 @@ pub(super) struct InterfaceArguments {
     /// Interface that faces the clients, in place of those of the configuration; may be repeated
     #[arg(long = "interface", short = 'i', value_name = "IF")]
     interfaces: Vec<String>,
-    /// Configuration file (TOML)
+    /// Configuration file (TOML) [default: /etc/nxdp/nxdp.toml]
     #[arg(long, short = 'c', value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Where the program runs; there is no silent fall-back [default: native]
     #[arg(long, value_name = "MODE")]
     mode: Option<ModeFlag>,
@@ -28,10 +28,15 @@ pub(super) struct InterfaceArguments {
 }
 
 impl InterfaceArguments {
+    /// The configuration file, if there is one.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(usual_config)
+    }
+
     /// The configuration that file and flags make together.
     pub(super) fn config(&self) -> Result<Config, Failure> {
-        let mut config = match &self.config {
-            Some(path) => Config::read(path).map_err(Failure::usage)?,
+        let mut config = match self.file() {
+            Some(path) => Config::read(&path).map_err(Failure::usage)?,
             None => Config::default(),
         };
         if !self.interfaces.is_empty() {
@@ -70,6 +75,9 @@ pub(super) struct Arguments {
     /// Do not fail if an interface is not there yet: `nxdp attach` attaches it later
     #[arg(long)]
     absent_ok: bool,
+    /// Only make the room in the table that a running daemon asks for, up to a quarter of the memory
+    #[arg(long, conflicts_with_all = ["names", "table_bytes", "image"])]
+    as_asked: bool,
     #[command(flatten)]
     pins: PinsArgument,
     #[command(flatten)]
@@ -90,11 +98,15 @@ impl Arguments {
             image: self.image,
             config: self
                 .interfaces
-                .config
+                .file()
                 .filter(|_| !config.is_without_lists()),
             absent_ok: self.absent_ok,
+            as_asked: self.as_asked,
         };
-        Ok(service::load(&config, &options)?)
+        match service::load(&config, &options) {
+            Err(error @ LoadError::NotAttached(_)) => Err(Failure::partly(error)),
+            other => Ok(other?),
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl Arguments {
             blocked: self.blocked,
             client: self.client,
         };
-        let (_, lines) = control::follow(&self.socket.socket, request)?;
+        let (_, lines) = control::follow(&self.socket.path(), request)?;
         let mut out = out::stdout();
         for line in lines {
             self.print(&mut out, &line?)?;
@@ -86,7 +86,7 @@ impl Arguments {
     }
 
     fn set(&self, queries: LogQueries) -> Result<(), Failure> {
-        let Response::Stats(stats) = control::ask(&self.socket.socket, Verb::Logging(queries))?
+        let Response::Stats(stats) = control::ask(&self.socket.path(), Verb::Logging(queries))?
         else {
             return Err(control::Error::OtherAnswer.into());
         };

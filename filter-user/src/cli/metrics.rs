@@ -16,7 +16,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Response::Metrics(text) = control::ask(&self.socket.socket, Verb::Metrics)? else {
+        let Response::Metrics(text) = control::ask(&self.socket.path(), Verb::Metrics)? else {
             return Err(control::Error::OtherAnswer.into());
         };
         io::stdout().lock().write_all(text.as_bytes())?;

@@ -1,7 +1,7 @@
 //! Flags, help and exit codes: the only module that knows clap.
 //!
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done,
-//! 1 failed, 2 bad usage or configuration.
+//! 1 failed, 2 bad usage or configuration, 3 in force but not on every interface.
 
 mod attach;
 mod check;
@@ -15,6 +15,7 @@ mod load;
 mod log;
 mod metrics;
 mod names;
+mod offline;
 mod out;
 mod overrides;
 mod policies;
@@ -36,7 +37,7 @@ use filter_lists::{
     list::{Format, ScopePolicy},
 };
 use filter_user::{
-    config::{self, AnswerChoice, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
+    config::{self, AnswerChoice, CONFIG_DEFAULT, Config, ListConfig, ModeChoice, SOCKET_DEFAULT},
     control,
     service::{self, STATE_DEFAULT},
 };
@@ -84,6 +85,8 @@ enum Command {
     /// gap: each interface changes in one atomic step, to the same lists. After a
     /// boot the lists that were active last are active before the first packet.
     ///
+    /// An interface that refuses the program keeps it from no other: exit code 3.
+    ///
     /// CAUTION: from then on names are blocked until `nxdp unload`, whatever
     /// becomes of the daemon.
     Load(load::Arguments),
@@ -112,7 +115,8 @@ enum Command {
     /// Let names through at once, whatever the lists say
     ///
     /// In effect when the command returns, and kept over restarts; no list is
-    /// compiled. It ends when it should even if nxdp does not run then.
+    /// compiled. It ends when it should even if nxdp does not run then. Where no
+    /// daemon runs, root can say it all the same.
     Allow(overrides::NameArguments),
     /// Block names at once, whatever the lists say
     ///
@@ -129,13 +133,15 @@ enum Command {
     Pause(overrides::PauseArguments),
     /// End a pause early
     Resume(overrides::ResumeArguments),
-    /// Show what a running nxdp is attached to and which lists are active
+    /// Show what nxdp is attached to and which lists are active
+    ///
+    /// Where no daemon runs, root is told what is in force without one.
     Status(status::Arguments),
-    /// Have a running nxdp read its lists again
+    /// Have a running nxdp read configuration and lists again, and wait for the outcome
     ///
     /// The lists that are active stay in force if anything is wrong with the new
-    /// ones. Takes root, the service's user, or `admin_group` of the configuration.
-    Reload(status::Arguments),
+    /// ones: exit code 1. Takes root, the service's user, or `admin_group` of the configuration.
+    Reload(status::ReloadArguments),
     /// Show the packet counters of a running nxdp by reason
     Stats(status::StatsArguments),
     /// Print the counters and more of a running nxdp as OpenMetrics text, for Prometheus and others
@@ -169,7 +175,7 @@ struct ListArguments {
     /// List file: hosts, plain domains, wildcard, AdGuard, dnsmasq, unbound or RPZ, detected; may be repeated, and further files may follow
     #[arg(long = "list", short = 'l', value_name = "FILE")]
     lists: Vec<PathBuf>,
-    /// Configuration file (TOML); flags win over it
+    /// Configuration file (TOML); flags win over it [default: /etc/nxdp/nxdp.toml, if no list is named]
     #[arg(long, short = 'c', value_name = "FILE")]
     config: Option<PathBuf>,
     /// Format of the lists named by flags, instead of detecting it
@@ -189,9 +195,16 @@ impl ListArguments {
         self.config_with(&[])
     }
 
+    /// The configuration file: the one that is named, or the usual one where no list is.
+    fn file(&self, files: &[PathBuf]) -> Option<PathBuf> {
+        let names_none = self.lists.is_empty() && files.is_empty();
+        let usual = || names_none.then(usual_config).flatten();
+        self.config.clone().or_else(usual)
+    }
+
     fn config_with(&self, files: &[PathBuf]) -> Result<Config, config::Error> {
-        let mut config = match &self.config {
-            Some(path) => Config::read(path)?,
+        let mut config = match self.file(files) {
+            Some(path) => Config::read(&path)?,
             None => Config::default(),
         };
         config
@@ -206,6 +219,13 @@ impl ListArguments {
         }
         Ok(config)
     }
+}
+
+/// The configuration file of an installed nxdp, where there is one.
+fn usual_config() -> Option<PathBuf> {
+    let path = PathBuf::from(CONFIG_DEFAULT);
+    // What cannot be looked for is an error when it is read.
+    path.try_exists().unwrap_or(true).then_some(path)
 }
 
 /// Where the filter is pinned.
@@ -235,6 +255,11 @@ struct GivenLists {
 }
 
 impl GivenLists {
+    /// The configuration file, if there is one.
+    fn file(&self) -> Option<PathBuf> {
+        self.flags.file(&self.files)
+    }
+
     /// The configuration that all of them make together, with one list at least.
     fn config(&self) -> Result<Config, config::Error> {
         let config = self.flags.config_with(&self.files)?;
@@ -248,9 +273,22 @@ impl GivenLists {
 /// Where a running nxdp listens.
 #[derive(Debug, Args)]
 struct SocketArgument {
-    /// Control socket of the running nxdp
-    #[arg(long, value_name = "PATH", default_value = SOCKET_DEFAULT)]
-    socket: PathBuf,
+    /// Control socket of the running nxdp [default: /run/nxdp/control.sock, or that of /etc/nxdp/nxdp.toml]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl SocketArgument {
+    /// The socket: the one that is named, the usual one, or that of the usual configuration.
+    fn path(&self) -> PathBuf {
+        let usual = PathBuf::from(SOCKET_DEFAULT);
+        let configured = || match usual.try_exists() {
+            Ok(false) => Config::read(&usual_config()?).ok()?.socket,
+            _ => None,
+        };
+        let named = self.socket.clone().or_else(configured);
+        named.unwrap_or_else(|| SOCKET_DEFAULT.into())
+    }
 }
 
 /// Where the program runs.
@@ -287,6 +325,8 @@ enum Exit {
     Failed = 1,
     /// The flags or the configuration make no sense.
     Usage = 2,
+    /// The filter is in force, but not on every interface.
+    Partly = 3,
 }
 
 /// An error and the exit code that goes with it.
@@ -297,6 +337,13 @@ struct Failure {
 }
 
 impl Failure {
+    fn partly(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit: Exit::Partly,
+            error: error.into(),
+        }
+    }
+
     fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self {
             exit: Exit::Usage,
@@ -336,7 +383,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Pause(arguments) => arguments.run(),
         Command::Resume(arguments) => arguments.run(),
         Command::Status(arguments) => arguments.status(),
-        Command::Reload(arguments) => arguments.reload(),
+        Command::Reload(arguments) => arguments.run(),
         Command::Stats(arguments) => arguments.stats(),
         Command::Metrics(arguments) => arguments.run(),
         Command::Log(arguments) => arguments.run(),

@@ -18,7 +18,11 @@ use filter_user::{
 };
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
-use super::{Failure, SocketArgument, names, out, when};
+use super::{
+    Failure, SocketArgument, names,
+    offline::{self, Answer, OfflineArguments},
+    out, when,
+};
 
 /// Flags of `nxdp allow` and `nxdp block`.
 #[derive(Debug, Args)]
@@ -92,6 +96,8 @@ struct Talk {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    offline: OfflineArguments,
 }
 
 /// When it ends.
@@ -347,9 +353,15 @@ fn imported(path: &Path) -> anyhow::Result<Vec<OverrideSpec>> {
 
 impl Talk {
     fn ask(&self, request: Request) -> Result<(), Failure> {
-        match control::ask(&self.socket.socket, Verb::Overrides(request))? {
-            Response::Overrides(outcome) => tell(&outcome, self.json),
-            _ => Err(super::status::other_answer().into()),
+        let verb = Verb::Overrides(request.clone());
+        match offline::ask(&self.socket, &self.offline, verb)? {
+            Answer::Running(Response::Overrides(outcome)) => tell(&outcome, self.json),
+            Answer::Running(_) => Err(control::Error::OtherAnswer.into()),
+            Answer::Offline(filter) => {
+                let outcome = filter.overrides(request)?;
+                eprintln!("no daemon runs: this is in force, and the next daemon goes on with it");
+                tell(&outcome, self.json)
+            }
         }
     }
 }

@@ -182,6 +182,8 @@ impl Arguments {
     }
 
     fn loaded(&self) -> Result<Loaded, Failure> {
+        let file = self.lists.file(&[]).filter(|_| self.image.is_none());
+        self.facts.check(file.is_some())?;
         if let Some(path) = &self.image {
             return Ok(Loaded {
                 image: Arc::new(Image::open(path)?),
@@ -201,8 +203,7 @@ impl Arguments {
             ..Request::default()
         };
         let compiled = Sources::default().compile(&config, &request, &progress_bar())?;
-        let is_from_file = self.lists.config.is_some();
-        let preview = (self.facts).preview(&config, &compiled.categories, is_from_file)?;
+        let preview = (self.facts).preview(&config, &compiled.categories, file.is_some())?;
         let (facts, notes) = self.facts.known(&config, preview.policies());
         Ok(Loaded {
             facts,

@@ -57,6 +57,11 @@ impl Arguments {
         Ok(runtime.block_on(service::run(config, reread))?)
     }
 
+    /// The configuration file, if there is one.
+    pub(super) fn config_file(&self) -> Option<PathBuf> {
+        self.lists.file()
+    }
+
     /// The configuration that file and flags make together.
     pub(super) fn config(&self) -> Result<config::Config, config::Error> {
         let mut config = self.lists.config()?;

@@ -17,10 +17,16 @@ use filter_user::{
     enforcement::PolicyStatus,
     printable,
     querylog::LogStats,
+    service::human_bytes,
 };
+use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Failure, SocketArgument, out, when};
+use super::{
+    Failure, SocketArgument,
+    offline::{self, Answer, OfflineArguments},
+    out, when,
+};
 
 /// Flags of `nxdp stats`.
 #[derive(Debug, Args)]
@@ -46,7 +52,7 @@ enum By {
     List,
 }
 
-/// Flags of `nxdp status`, `nxdp reload`, and those of all three.
+/// Flags of `nxdp status`, and those of `nxdp stats`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -54,12 +60,29 @@ pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    offline: OfflineArguments,
+}
+
+/// Flags of `nxdp reload`.
+#[derive(Debug, Args)]
+pub(super) struct ReloadArguments {
+    #[command(flatten)]
+    socket: SocketArgument,
+    /// Do not wait: `nxdp status` tells what became of it
+    #[arg(long)]
+    no_wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Arguments {
     pub(super) fn status(self) -> Result<(), Failure> {
-        let Response::Status(status) = control::ask(&self.socket.socket, Verb::Status)? else {
-            return Err(control::Error::OtherAnswer.into());
+        let status = match offline::ask(&self.socket, &self.offline, Verb::Status)? {
+            Answer::Running(Response::Status(status)) => status,
+            Answer::Running(_) => return Err(control::Error::OtherAnswer.into()),
+            Answer::Offline(filter) => filter.status()?,
         };
         if self.json {
             print_json(&status)?;
@@ -68,15 +91,26 @@ impl Arguments {
         }
         Ok(())
     }
+}
 
-    pub(super) fn reload(self) -> Result<(), Failure> {
-        let Response::Status(status) = control::ask(&self.socket.socket, Verb::Reload)? else {
+impl ReloadArguments {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let verb = match self.no_wait {
+            true => Verb::Reload,
+            false => Verb::ReloadAndWait,
+        };
+        let Response::Status(status) = control::ask(&self.socket.path(), verb)? else {
             return Err(control::Error::OtherAnswer.into());
         };
         if self.json {
             print_json(&status)?;
-        } else {
+        } else if self.no_wait {
             eprintln!("reloading; `nxdp status` tells what becomes of it");
+        } else {
+            eprintln!(
+                "generation {} is in force: {} names",
+                status.generation, status.names
+            );
         }
         Ok(())
     }
@@ -84,9 +118,15 @@ impl Arguments {
 
 impl StatsArguments {
     pub(super) fn stats(self) -> Result<(), Failure> {
-        let Arguments { socket, json } = self.arguments;
-        let Response::Stats(stats) = control::ask(&socket.socket, Verb::Stats)? else {
-            return Err(other_answer().into());
+        let Arguments {
+            socket,
+            json,
+            offline,
+        } = self.arguments;
+        let stats = match offline::ask(&socket, &offline, Verb::Stats)? {
+            Answer::Running(Response::Stats(stats)) => stats,
+            Answer::Running(_) => return Err(control::Error::OtherAnswer.into()),
+            Answer::Offline(filter) => filter.stats()?,
         };
         match (json, self.by) {
             (true, None) => print_json(&stats)?,
@@ -136,10 +176,6 @@ fn print_blocked(what: &str, counts: &BTreeMap<String, u64>) -> anyhow::Result<(
         writeln!(out, "{name:<24} {blocked:>14} {:>8}", share(*blocked, sum))?;
     }
     Ok(())
-}
-
-pub(super) fn other_answer() -> anyhow::Error {
-    anyhow::anyhow!("understand the answer: it is to another question")
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
@@ -195,11 +231,22 @@ fn print_clients(out: &mut impl io::Write, clients: &ClientsStatus) -> io::Resul
 
 fn print_status(status: &Status) -> anyhow::Result<()> {
     let mut out = out::stdout();
-    writeln!(
-        out,
-        "process      {} (up {} s)",
-        status.pid, status.uptime_s
-    )?;
+    match status.pid {
+        0 => writeln!(
+            out,
+            "process      none: the filter is in force without a daemon, and nothing refreshes its lists"
+        )?,
+        pid => writeln!(out, "process      {pid} (up {} s)", status.uptime_s)?,
+    }
+    if let Some(program) = &status.program {
+        let loaded = Timestamp::from_second(program.loaded_at_s.cast_signed()).map(when::local);
+        let loaded = loaded.unwrap_or_default();
+        writeln!(
+            out,
+            "program      {} (tag {}), loaded {loaded}",
+            program.id, program.tag
+        )?;
+    }
     for attachment in &status.interfaces {
         let state = match attachment.state {
             AttachmentState::Attached => attachment.mode.as_str(),
@@ -255,6 +302,23 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
             overrides.count,
             next.unwrap_or_default()
         )?;
+    }
+    if let Some(error) = &status.overrides_error {
+        writeln!(
+            out,
+            "overrides    CANNOT BE READ, those in force stay: {}",
+            printable::lines(error)
+        )?;
+    }
+    if let Some(bytes) = status.wanted_table_bytes {
+        let bytes = human_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+        writeln!(
+            out,
+            "room         a table of {bytes} is asked for; `systemctl status nxdp-room` tells what becomes of it"
+        )?;
+    }
+    if let Some(why) = &status.refresh_stopped {
+        writeln!(out, "refresh      STOPPED, no list is fetched: {}", printable::lines(why))?;
     }
     if let Some(error) = &status.last_error {
         writeln!(out, "last reload  failed: {}", printable::lines(error))?;

@@ -23,7 +23,7 @@ impl Arguments {
             .enable_all()
             .build()?;
         let interval = Duration::from_secs(self.interval);
-        let result = runtime.block_on(top::run(self.socket.socket, interval));
+        let result = runtime.block_on(top::run(self.socket.path(), interval));
         // Threads that wait for a key or a line are not waited for.
         runtime.shutdown_background();
         Ok(result?)

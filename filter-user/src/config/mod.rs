@@ -45,6 +45,8 @@ pub const TTL_DEFAULT_S: u32 = 60;
 pub const TTL_MAX_S: u32 = i32::MAX as u32;
 /// Where a running nxdp listens for `nxdp status`, unless told otherwise.
 pub const SOCKET_DEFAULT: &str = "/run/nxdp/control.sock";
+/// Where the configuration is, unless told otherwise.
+pub const CONFIG_DEFAULT: &str = "/etc/nxdp/nxdp.toml";
 /// Where overrides are kept, unless told otherwise.
 pub const OVERRIDES_DEFAULT: &str = "/var/lib/nxdp/overrides";
 
@@ -149,6 +151,9 @@ pub struct ListConfig {
     pub ede: Option<EdeCode>,
     /// EXTRA-TEXT of the extended error (RFC 8914), 60 bytes at most; the list's name by default.
     pub text: Option<String>,
+    /// Whether it may have no rule at all; else that is an error, for mostly it is the wrong file.
+    #[serde(default)]
+    pub may_be_empty: bool,
 }
 
 impl ListConfig {
@@ -167,6 +172,7 @@ impl ListConfig {
             ttl_s: None,
             ede: None,
             text: None,
+            may_be_empty: false,
         }
     }
 

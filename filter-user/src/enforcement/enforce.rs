@@ -34,6 +34,8 @@ impl Enforcement {
         change: &OverrideChange,
         tables: &mut Tables,
     ) -> Result<(Vec<Override>, Instant), Error> {
+        // What is in force is not known then, and would be lost.
+        self.journal.check_seal()?;
         // Appending takes microseconds. A journal that is missing or far too long is written after
         // the effect.
         let is_appended = self.journal.is_ready();
@@ -231,8 +233,22 @@ impl Enforcement {
             .map(|policy| (policy.number, self.record_of(policy)))
             .collect();
         for (number, mut record) in policies {
+            let written = self.written.get(&number).copied().unwrap_or_default();
+            if self.is_guest {
+                let paused_until_ns = record.paused_until_ns;
+                record = PolicyRecord {
+                    paused_until_ns,
+                    ..written
+                };
+            }
+            if self.seal().is_some() {
+                record.paused_until_ns = written.paused_until_ns;
+            }
             record.categories |= self.wide.get(&number).unwrap_or(&0);
             self.put_policy(number, record, tables)?;
+        }
+        if self.is_guest {
+            return Ok(());
         }
         self.look_ahead();
         Ok(tables.watch_bypasses(self.plan.policies.refuse_bypass())?)

@@ -60,6 +60,8 @@ pub struct Enforcement {
     clock: Clock,
     /// Both clocks when this process first saw them, or when the one on the wall was set last.
     undisturbed: Clock,
+    /// Policies are another's: only pauses change.
+    is_guest: bool,
 }
 
 /// Numbers that the maps hold for the policies of a configuration.
@@ -92,8 +94,15 @@ impl Enforcement {
         (journal, set): (Journal, OverrideSet),
         tables: &mut Tables,
     ) -> Result<Self, Error> {
-        let mut enforcement = Self {
-            assignments: Some(assignments(&plan, &links)?),
+        let mut enforcement = Self::of(plan, links, (journal, set), tables);
+        enforcement.assignments = Some(assignments(&enforcement.plan, &enforcement.links)?);
+        enforcement.install(tables)?;
+        Ok(enforcement)
+    }
+
+    fn of(plan: Plan, links: Links, (journal, set): (Journal, OverrideSet), tables: &Tables) -> Self {
+        Self {
+            assignments: None,
             plan,
             links,
             set,
@@ -104,9 +113,52 @@ impl Enforcement {
             next_switch: None,
             clock: Clock::now(),
             undisturbed: Clock::now(),
-        };
-        enforcement.install(tables)?;
+            is_guest: false,
+        }
+    }
+
+    /// Takes up what is in force to change overrides and pauses, and nothing else.
+    ///
+    /// Of policies the plan need not say more than the names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn visit(plan: Plan, journal: (Journal, OverrideSet), tables: &mut Tables) -> Result<Self, Error> {
+        let mut enforcement = Self::of(plan, Links::default(), journal, tables);
+        enforcement.is_guest = true;
+        for policy in enforcement.plan.policies.iter() {
+            let found = tables.policy(policy.number)?;
+            enforcement.written.insert(policy.number, found);
+        }
+        let found = tables.override_records()?;
+        enforcement.rebuild(found, tables)?;
         Ok(enforcement)
+    }
+
+    /// Why overrides could not be read, if so: what was in force of them stays until they can.
+    pub fn seal(&self) -> Option<&str> {
+        self.journal.seal()
+    }
+
+    /// Looks whether overrides that could not be read can be now, and puts them in force then;
+    /// says whether it did.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn unseal(&mut self, tables: &mut Tables) -> Result<bool, Error> {
+        if self.seal().is_none() {
+            return Ok(false);
+        }
+        match Journal::open(self.journal.path()) {
+            Ok((journal, set)) => (self.journal, self.set) = (journal, set),
+            Err(_) => return Ok(false),
+        }
+        let found = tables.override_records()?;
+        self.rebuild(found, tables)?;
+        self.put_policies(tables)?;
+        Ok(true)
     }
 
     /// Puts everything in force in other maps, whatever they hold.
@@ -136,6 +188,9 @@ impl Enforcement {
         let assignments = assignments.map_or_else(|| assignments_of(self), Ok)?;
         self.assign(assignments, tables)?;
         self.tree = Tree::new(tables.key());
+        if self.seal().is_some() {
+            return Ok(());
+        }
         let found = tables.override_records()?;
         self.rebuild(found, tables)
     }

@@ -18,6 +18,9 @@ pub struct Accounts {
     pub version: u32,
     /// The lists, in the order of the configuration.
     pub lists: Vec<ListAccount>,
+    /// Why none of them is fetched any more, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_stopped: Option<String>,
 }
 
 /// One list.

@@ -21,7 +21,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -38,17 +38,19 @@ use self::{
     receive::{Received, TEMPORARY_PREFIX, receive},
     state::{Copy, now_s},
 };
-use crate::config::{FetchConfig, ListConfig};
+use crate::{
+    config::{FetchConfig, ListConfig},
+    identity,
+};
 
 /// So many lists are fetched at a time.
 const SIDE_BY_SIDE: usize = 4;
-/// The file whose lock says that the folder is in use.
-const LOCK_FILE: &str = ".lock";
 
 /// Fetches lists into a folder that no other process fetches into.
 #[derive(Debug)]
 pub struct Fetcher {
     config: FetchConfig,
+    /// The folder, whose lock says that it is in use.
     lock: Arc<File>,
 }
 
@@ -90,8 +92,10 @@ impl Fetcher {
             path: config.cache.clone(),
             source,
         };
+        let _owner = identity::of_owner(&config.cache).map_err(unusable)?;
         fs::create_dir_all(&config.cache).map_err(unusable)?;
-        let lock = File::create(config.cache.join(LOCK_FILE)).map_err(unusable)?;
+        let lock = File::open(&config.cache).map_err(unusable)?;
+        is_writable(&config.cache).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(config.cache.clone())),
@@ -185,6 +189,14 @@ impl Fetcher {
         }
         Ok(())
     }
+}
+
+/// Fails early where no copy could be written.
+fn is_writable(folder: &Path) -> io::Result<()> {
+    tempfile::Builder::new()
+        .prefix(TEMPORARY_PREFIX)
+        .tempfile_in(folder)
+        .map(drop)
 }
 
 impl Candidate {

@@ -25,7 +25,10 @@ use super::{
     Error,
     client::{Client, Incoming},
 };
-use crate::config::{FetchConfig, ListConfig};
+use crate::{
+    config::{FetchConfig, ListConfig},
+    identity,
+};
 
 /// How the names of files that are still being written begin.
 pub(super) const TEMPORARY_PREFIX: &str = ".fetch-";
@@ -145,10 +148,10 @@ fn told(config: &FetchConfig, error: io::Error) -> Error {
 }
 
 fn create(folder: &Path) -> Result<(File, TempPath), Error> {
-    let file = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(folder);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    builder.permissions(Permissions::from_mode(0o644));
+    let file = identity::as_owner(folder, || builder.tempfile_in(folder));
     let file = file.map_err(|source| Error::Write {
         path: folder.to_owned(),
         source,

@@ -5,18 +5,22 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
+use filter_lists::input::open_regular;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, LastTry, client::Validators, receive::TEMPORARY_PREFIX};
+use crate::identity;
 
 /// Version of the file.
 const VERSION: u32 = 1;
+/// No file of ours is longer.
+const TEXT_MAX_BYTES: u64 = 1 << 20;
 
 /// What is remembered of a list.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
@@ -49,7 +53,7 @@ pub(super) struct Copy {
 impl State {
     /// What is remembered of the list whose copy is `copy`.
     pub(super) fn read(copy: &Path) -> Self {
-        let text = fs::read(path_of(copy)).unwrap_or_default();
+        let text = read_text(&path_of(copy)).unwrap_or_default();
         let mut state: Self = serde_json::from_slice(&text).unwrap_or_default();
         if state.version != VERSION {
             state = Self::default();
@@ -77,8 +81,17 @@ fn path_of(copy: &Path) -> PathBuf {
     copy.with_extension("json")
 }
 
+/// The text of the file, as far as one of ours goes.
+fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    let file = identity::as_owner(path, || open_regular(path))?;
+    let mut text = Vec::new();
+    file.take(TEXT_MAX_BYTES).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 /// Whoever reads the file sees the old text or the new one.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let _owner = identity::of_owner(path)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY_PREFIX)

@@ -11,7 +11,10 @@ use super::{
     Candidate, Error, FetchRequest, Fetched, LastTry, ListAccount, Outcome, retry,
     state::{State, now_s, sync_folder},
 };
-use crate::config::{ListConfig, REFRESH_DEFAULT};
+use crate::{
+    config::{ListConfig, REFRESH_DEFAULT},
+    identity,
+};
 
 /// A list that is fetched again and again.
 #[derive(Debug)]
@@ -133,8 +136,11 @@ impl Subscription {
         };
         let Candidate { file, copy } = candidate;
         let path = self.list.path.clone();
-        let placed = file.persist(&path).map_err(|error| error.error);
-        if let Err(source) = placed.and_then(|()| sync_folder(&folder_of(&path))) {
+        let placed = identity::as_owner(&path, || {
+            file.persist(&path).map_err(|error| error.error)?;
+            sync_folder(&folder_of(&path))
+        });
+        if let Err(source) = placed {
             let error = Error::Write { path, source };
             self.fail(&told(&error), None);
             return Err(error);

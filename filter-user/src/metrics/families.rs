@@ -89,6 +89,9 @@ impl Snapshot {
         families.gauges("policy_paused", help, paused)?;
         let help = "Overrides and pauses in force";
         families.gauge("overrides", help, enforcement.overrides.count as u64)?;
+        let help = "1 if overrides cannot be read, and so not be changed";
+        let is_unreadable = self.status.overrides_error.is_some();
+        families.gauge("overrides_unreadable", help, is_unreadable.into())?;
         let help = "Records that the kernel holds for overrides";
         families.gauge(
             "override_records",
@@ -147,7 +150,15 @@ impl Snapshot {
             "list_last_fetch_failed",
             "1 if the last try to fetch the list brought nothing that can be used",
             merged(each(is_failed), u64::max),
-        )
+        )?;
+        let has_url = |list: &ListAccount| list.next_refresh_s.is_some();
+        let stopped = &self.lists.refresh_stopped;
+        let is_told = stopped.is_some() || self.lists.lists.iter().any(has_url);
+        if !is_told {
+            return Ok(());
+        }
+        let help = "1 if lists with an address are not fetched any more at all";
+        families.gauge("refresh_stopped", help, stopped.is_some().into())
     }
 
     fn table(&self, families: &mut Families<'_>) -> fmt::Result {
@@ -170,6 +181,10 @@ impl Snapshot {
         let help = "1 if the last reload failed";
         let is_failed = u64::from(status.last_error.is_some());
         families.gauge("last_reload_failed", help, is_failed)?;
+        if let Some(bytes) = status.wanted_table_bytes {
+            let help = "Kernel memory of a table in which there would be room for the lists";
+            families.gauge("table_wanted_bytes", help, bytes)?;
+        }
         let loaded = (reloads.done_at_s > 0).then_some((Vec::new(), reloads.done_at_s));
         let help = "When this process made a generation active last, in seconds of the UNIX epoch";
         families.gauges("generation_loaded_timestamp_seconds", help, loaded)

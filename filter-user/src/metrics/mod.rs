@@ -72,6 +72,8 @@ mod tests {
             generation: 7,
             names: 1000,
             table_bytes: 4096,
+            wanted_table_bytes: Some(1 << 20),
+            overrides_error: Some("permission denied".to_owned()),
             lists: vec![ListStatus {
                 name: "odd \"list\"".to_owned(),
                 path: "ads.txt".into(),
@@ -135,6 +137,7 @@ mod tests {
                 }),
                 ..ListAccount::default()
             }],
+            refresh_stopped: Some("permission denied".to_owned()),
             ..Accounts::default()
         };
         encode(status, stats, lists)
@@ -164,6 +167,9 @@ mod tests {
             "nxdp_dnstap_lost_total{target=\"/run/tap\"} 3",
             "nxdp_generation 7",
             "nxdp_table_bytes 4096",
+            "nxdp_table_wanted_bytes 1048576",
+            "nxdp_refresh_stopped 1",
+            "nxdp_overrides_unreadable 1",
         ] {
             assert!(
                 text.lines().any(|known| known == line),

@@ -20,6 +20,7 @@ use std::{
 
 use self::line::{Head, Lines};
 use super::{OverrideChange, OverrideSet};
+use crate::identity;
 
 /// A file that is no longer than that is not worth being written anew.
 const SMALL_BYTES: u64 = 64 * 1024;
@@ -27,6 +28,8 @@ const SMALL_BYTES: u64 = 64 * 1024;
 const GROWTH: u64 = 4;
 /// A file of so many times those lengths is written anew however busy we are.
 const PATIENCE: u64 = 16;
+/// No journal of ours gets that long.
+const LENGTH_MAX_BYTES: u64 = 1 << 30;
 
 /// Why overrides cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,16 @@ pub enum Error {
         "read overrides '{0}': it was not written by this version of nxdp; move it away, or name another file with `overrides`"
     )]
     Foreign(PathBuf),
+    /// It could not be read, so that it must not be written.
+    #[error(
+        "write overrides '{path}': it cannot be read ({why}), and what it says must not be lost; what was in force of it stays"
+    )]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Another process writes it.
     #[error(
         "write overrides '{0}': another nxdp keeps its overrides there; name another file with `overrides`"
@@ -85,6 +98,8 @@ pub struct Journal {
     len_before: u64,
     /// Bytes when it was read or written anew.
     len_anew: u64,
+    /// Why nothing may be written, if so.
+    sealed: Option<String>,
 }
 
 impl Journal {
@@ -124,8 +139,36 @@ impl Journal {
             len: 0,
             len_before: 0,
             len_anew: 0,
+            sealed: None,
         };
         (journal, OverrideSet::default())
+    }
+
+    /// The journal at `path` where it cannot be read: nothing is known of it, and nothing written.
+    pub fn sealed(path: &Path, why: String) -> (Self, OverrideSet) {
+        let (journal, set) = Self::unread(path);
+        let sealed = Some(why);
+        (Self { sealed, ..journal }, set)
+    }
+
+    /// Why it could not be read, if so.
+    pub fn seal(&self) -> Option<&str> {
+        self.sealed.as_deref()
+    }
+
+    /// Fails if nothing may be written.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be read.
+    pub fn check_seal(&self) -> Result<(), Error> {
+        match &self.sealed {
+            None => Ok(()),
+            Some(why) => Err(Error::Sealed {
+                path: self.path.clone(),
+                why: why.clone(),
+            }),
+        }
     }
 
     /// Where it is.
@@ -137,7 +180,7 @@ impl Journal {
     ///
     /// Otherwise there is no file yet, somebody took it away, or it is far too long.
     pub fn is_ready(&self) -> bool {
-        self.is_in_place() && !self.is_longer_than(PATIENCE)
+        self.sealed.is_none() && self.is_in_place() && !self.is_longer_than(PATIENCE)
     }
 
     /// Whether [`Self::write_anew`] would make the file much shorter.
@@ -230,7 +273,8 @@ impl Journal {
 
     /// Whether the file is there and is the one that was seen last.
     fn is_in_place(&self) -> bool {
-        let inode = fs::metadata(&self.path).map_or(0, |metadata| metadata.ino());
+        let found = identity::as_owner(&self.path, || fs::metadata(&self.path));
+        let inode = found.map_or(0, |metadata| metadata.ino());
         inode != 0 && inode == self.seen.0 && self.len > 0
     }
 
@@ -245,7 +289,8 @@ impl Journal {
 
     fn open_locked(&self) -> Result<File, Error> {
         let open = || OpenOptions::new().append(true).open(&self.path);
-        let file = open().map_err(|source| self.cannot_write(source))?;
+        let file =
+            identity::as_owner(&self.path, open).map_err(|source| self.cannot_write(source))?;
         let metadata = file
             .metadata()
             .map_err(|source| self.cannot_write(source))?;
@@ -265,6 +310,7 @@ impl Journal {
     ///
     /// When it cannot be written; the old file stays, or is found out to be another one.
     pub fn write_anew(&mut self, set: &OverrideSet) -> Result<(), Error> {
+        self.check_seal()?;
         if self.file.is_none() && self.is_in_place() {
             // Nobody else may be writing to the one that is replaced.
             self.locked()?;
@@ -287,6 +333,7 @@ impl Journal {
     }
 
     fn replace(&self, bytes: &[u8]) -> io::Result<(File, u64)> {
+        let _owner = identity::of_owner(&self.path)?;
         let folder = match self.path.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
@@ -295,6 +342,7 @@ impl Journal {
         let new = self.path.with_extension("new");
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o640);
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         let mut file = options.open(&new)?;
         file.try_lock()?;
         file.set_len(0)?;
@@ -318,14 +366,15 @@ impl Journal {
 /// What a file says, and what it is; nothing of what is no file, which could keep the reader waiting.
 fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
     let mut options = OpenOptions::new();
-    let mut file = options
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = identity::as_owner(path, || options.open(path))?;
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
+    if metadata.len() > LENGTH_MAX_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
     if metadata.is_file() {
-        file.read_to_end(&mut bytes)?;
+        file.take(LENGTH_MAX_BYTES).read_to_end(&mut bytes)?;
     }
     Ok((bytes, metadata))
 }

@@ -33,7 +33,7 @@ pub enum Error {
     },
     /// A file has no rule at all: mostly the wrong file, and never a filter.
     #[error(
-        "read list '{path}': no rule in {lines} lines, read as {format}; check the file, or say its format (`--format`, or `format` in the configuration){}",
+        "read list '{path}': no rule in {lines} lines, read as {format}; check the file, or say its format (`--format`, or `format` in the configuration), or that it may be empty (`may_be_empty = true`){}",
         told_lines(samples)
     )]
     Empty {

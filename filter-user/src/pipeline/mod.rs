@@ -48,6 +48,7 @@ use self::{
 };
 use crate::{
     config::{Config, ListConfig},
+    identity,
     policy::Categories,
 };
 
@@ -355,7 +356,12 @@ impl Sources {
                 error,
             },
         };
-        let file = Input::open(path).map_err(open)?;
+        let file = match &config.url {
+            // Whoever may write copies decides where a link there leads.
+            Some(_) => identity::as_owner(path, || Input::open(path)),
+            None => Input::open(path),
+        };
+        let file = file.map_err(open)?;
         let metadata = file.file().metadata().map_err(open)?;
         let stamp = stamp(&metadata, config.url.is_some());
         let known = self.known().get(&config.path).cloned();
@@ -453,7 +459,7 @@ const SAMPLES_TOLD: usize = 3;
 
 fn refuse_empty(config: &ListConfig, report: &list::Report) -> Result<(), Error> {
     match report.rules {
-        0 => Err(Error::Empty {
+        0 if !config.may_be_empty => Err(Error::Empty {
             path: config.path.clone(),
             lines: report.lines,
             format: report.format,

@@ -6,7 +6,7 @@ use filter_common::layout::RECORD_BYTES;
 use jiff::Timestamp;
 
 use super::{
-    Cause, Service, clients, error_chain,
+    Cause, Service, Wish, clients, error_chain,
     socket::{Asked, Socket},
 };
 use crate::{
@@ -25,6 +25,11 @@ pub(super) fn reply(service: &mut Service, asked: Asked) {
             let log = service.observer.log.clone();
             tokio::spawn(log.tell(stream, request, opening));
         }
+        Err(asked) if asked.waits_for_reload() => {
+            let is_busy = service.reload.is_some();
+            service.waiting.add(asked, is_busy);
+            service.start_reload(Cause::Asked);
+        }
         Err(asked) => Socket::reply(asked, |verb, accepted| answer(service, verb, accepted)),
     }
 }
@@ -33,6 +38,17 @@ fn opening(header: Result<LogHeader, querylog::Error>) -> Response {
     match header {
         Ok(header) => Response::Log(header),
         Err(error) => Response::Error(error.to_string()),
+    }
+}
+
+/// Tells those who waited for a reload what became of it.
+pub(super) fn reloaded(service: &mut Service, outcome: Result<(), String>) {
+    let response = match outcome {
+        Ok(()) => Response::Status(status(service)),
+        Err(why) => Response::Error(why),
+    };
+    for asked in service.waiting.done() {
+        Socket::reply(asked, |_, _| response.clone());
     }
 }
 
@@ -47,7 +63,8 @@ pub(super) fn scrape(service: &mut Service, asked: metrics::Asked) {
 
 fn answer(service: &mut Service, verb: Verb, accepted: Instant) -> Response {
     let answered = match verb {
-        Verb::Reload => {
+        // Who waits is answered by `reloaded`.
+        Verb::Reload | Verb::ReloadAndWait => {
             service.start_reload(Cause::Asked);
             Ok(Response::Status(status(service)))
         }
@@ -133,6 +150,10 @@ fn status(service: &Service) -> Status {
         custom: service.custom_status(),
         last_error: service.last_error.clone(),
         reloads: service.observer.reloads,
+        program: service.kernel.program(),
+        wanted_table_bytes: service.wish.as_ref().map(Wish::bytes),
+        refresh_stopped: service.refresh.why_stopped().map(str::to_owned),
+        overrides_error: service.enforcement.seal().map(str::to_owned),
         enforcement: service
             .enforcement
             .status(&service.compiled.categories, Timestamp::now()),

@@ -3,8 +3,16 @@
 use filter_common::layout::RECORD_BYTES;
 use filter_kernel::CUSTOM_RECORDS;
 
+use crate::memory;
+
 /// Records that the smallest table has: a few thousand names can come without growing it.
 const LEAST: u32 = 16 * 1024;
+/// A new table takes this part of the memory, so that lists can come and grow.
+const FIRST_SHARE: u64 = 64;
+/// And no more than this, in bytes: 1.5 million names, twice.
+const FIRST_MAX_BYTES: u64 = 32 << 20;
+/// A table that grows by itself takes at most this part of the memory.
+const GROWN_SHARE: u64 = 4;
 /// Kernel memory that a name of a large list takes at most, in bytes.
 const NAME_BYTES: u64 = 12;
 
@@ -17,6 +25,23 @@ pub(super) fn for_records(records: usize) -> u32 {
 pub(super) fn for_generations(lists: usize, custom: usize) -> u32 {
     let custom = with_next(custom).max(CUSTOM_RECORDS as usize);
     let wanted = with_next(lists).saturating_add(custom).saturating_add(1);
+    u32::try_from(wanted).unwrap_or(u32::MAX).max(LEAST)
+}
+
+/// What a new table has, whatever is known of the lists.
+pub(super) fn first() -> u32 {
+    for_bytes(FIRST_MAX_BYTES.min(memory::limit_bytes() / FIRST_SHARE))
+}
+
+/// How large a table gets without anybody's saying so.
+pub(super) fn largest() -> u32 {
+    for_bytes(memory::limit_bytes() / GROWN_SHARE)
+}
+
+/// The smallest table in which generations of so many records, lists and custom, fit beside others.
+pub(super) fn least_beside(active: [usize; 2], next: [usize; 2]) -> u32 {
+    let custom = (active[1] + next[1]).max(CUSTOM_RECORDS as usize);
+    let wanted = (active[0] + next[0]).saturating_add(custom) + 1;
     u32::try_from(wanted).unwrap_or(u32::MAX).max(LEAST)
 }
 

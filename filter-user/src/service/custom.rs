@@ -107,7 +107,10 @@ impl Service {
 
     /// Tells that a change of the operator's own names is refused; those before stay.
     pub(super) fn refuse_custom(&mut self, error: &Error) {
-        let text = error_chain(error);
+        let mut text = error_chain(error);
+        if let Some(way_out) = self.ask_for_room(error) {
+            text = format!("{text}; {way_out}");
+        }
         self.display.custom_refused(&text);
         self.custom.last_error = Some(text);
     }

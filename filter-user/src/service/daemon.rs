@@ -3,17 +3,20 @@
 //! It goes on with the generation that it finds: whoever ended before, and
 //! however, the filter filtered in the meantime and goes on counting.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use filter_kernel::{Pinned, Pins};
+use filter_kernel::{PINS_DEFAULT, Pinned, Pins};
 use filter_lists::image::{Image, ImageError};
 
 use super::{
     Cause, Display, Error, KernelHandle, Observer, PrepareError, Reread, Service, Signals, Socket,
-    State, custom::outline, error_chain, fill, refresh::open_refresh,
+    STATE_DEFAULT, State, custom::outline, error_chain, fill, refresh::open_refresh,
 };
 use crate::{
-    config::Config,
+    config::{CONFIG_DEFAULT, Config},
     enforcement::{self, Enforcement, Plan},
     memory,
     overrides::{Journal, OverrideSet},
@@ -27,6 +30,27 @@ pub struct DaemonOptions {
     pub pins: PathBuf,
     /// The folder of its state.
     pub state: PathBuf,
+    /// The file that the configuration comes from.
+    pub config: Option<PathBuf>,
+}
+
+impl DaemonOptions {
+    /// How `nxdp load` is called for the same filter.
+    fn load_command(&self) -> String {
+        let mut command = "nxdp load".to_owned();
+        let config = self.config.as_deref();
+        let flags = [
+            ("--config", config, CONFIG_DEFAULT),
+            ("--pins", Some(&*self.pins), PINS_DEFAULT),
+            ("--state", Some(&*self.state), STATE_DEFAULT),
+        ];
+        for (flag, value, default) in flags {
+            if let Some(value) = value.filter(|value| *value != Path::new(default)) {
+                command.push_str(&format!(" {flag} {}", value.display()));
+            }
+        }
+        command
+    }
 }
 
 /// Runs until SIGINT or SIGTERM; the filter stays in force then.
@@ -39,6 +63,7 @@ pub async fn daemon(
 ) -> Result<(), Error> {
     memory::return_large_blocks();
     let mut signals = Signals::new().map_err(Error::Signals)?;
+    let load_command = options.load_command();
     let mut pinned = Pinned::open(Pins::at(options.pins))?;
     let mut socket = Socket::open(&config)?;
     let display = Display::of_daemon();
@@ -49,7 +74,14 @@ pub async fn daemon(
     let image = last_outline(state.open(), &display);
     let custom = last_outline(state.open_custom(), &display);
     let categories = Categories::after(&config, image.lists().iter().chain(custom.lists()));
-    let journal = Journal::open(&state.overrides(&config)).map_err(enforcement::Error::Journal)?;
+    let path = state.overrides(&config);
+    let journal = Journal::open(&path).unwrap_or_else(|error| {
+        let why = error_chain(&error);
+        display.trouble(&format!(
+            "overrides stay as they are and cannot be changed: {why}"
+        ));
+        Journal::sealed(&path, why)
+    });
     let enforcement = go_on(&config, &categories, journal, &mut pinned)?;
     let observer = Observer::start(&config).await?;
     let kernel = KernelHandle::Pinned(Box::new(pinned));
@@ -66,7 +98,7 @@ pub async fn daemon(
     (service.compiled.image, service.compiled.categories) = (Arc::new(image), categories);
     let has_custom = !custom.lists().is_empty();
     service.compiled.custom = has_custom.then(|| outline(&custom));
-    service.state = Some(state);
+    (service.state, service.load_command) = (Some(state), load_command);
     service.display.adopted(service.kernel.maps().active());
     // Policies are for the interfaces that are known.
     let looked = service.look_at_interfaces();

@@ -136,6 +136,11 @@ impl Display {
         self.warnings = warnings;
     }
 
+    /// Tells that the table grew.
+    pub(super) fn grown(&self, bytes: usize) {
+        eprintln!("the table has room for {} now", human_bytes(bytes));
+    }
+
     /// Tells, once, which policies are for interfaces that nothing filtered comes by.
     pub(super) fn idle_policies(&mut self, names: BTreeSet<String>) {
         for name in names.difference(&self.idle) {
@@ -210,6 +215,11 @@ impl Display {
     /// Tells that lists are not fetched at all.
     pub(super) fn no_refresh(&self, why: &str) {
         say!("lists are not refreshed, the copies there are stay in force: {why}");
+    }
+
+    /// Tells that lists are fetched again.
+    pub(super) fn refreshes(&self) {
+        eprintln!("lists are refreshed again");
     }
 
     pub(super) fn swapped(&self, compiled: &Compiled, generation: u32, took: Duration) {

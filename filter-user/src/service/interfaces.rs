@@ -274,6 +274,16 @@ impl Interfaces {
         &self.bound
     }
 
+    /// Looks where a program is, and says so of every wanted interface, too.
+    pub(super) fn look_once(
+        &mut self,
+        program_id: u32,
+    ) -> Result<Vec<Attachment>, features::Error> {
+        let look = self.look(&features::hooks()?, program_id);
+        self.refused = look.missing.into_iter().map(|(_, name)| name).collect();
+        Ok(self.attachments())
+    }
+
     /// Every wanted interface and every other one with the program.
     pub(super) fn attachments(&self) -> Vec<Attachment> {
         let configured = |index: u32, now: &str| {

@@ -1,10 +1,12 @@
 //! The kernel side of a service: loaded by this process, or by `nxdp load` before it.
 
-use filter_common::layout::Header;
-use filter_kernel::{Filter, GenerationChange, Generations, Maps, Pinned};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::capacity;
-use crate::enforcement;
+use filter_common::layout::Header;
+use filter_kernel::{Filter, GenerationChange, Generations, Maps, Pinned, ProgramFacts};
+
+use super::{capacity, room::Room};
+use crate::{control::ProgramStatus, enforcement};
 
 /// Whose the program is.
 pub(super) enum KernelHandle {
@@ -25,13 +27,15 @@ pub enum Error {
     Enforcement(#[from] enforcement::Error),
     /// The pinned table is too small, and only `nxdp load` can make another one.
     #[error(
-        "activate {names} names: the loaded table has no room for them beside the active ones, which stay in force; run `nxdp load --names {sized_for}` as root"
+        "activate {names} names: the loaded table has no room for them beside the active ones, which stay in force"
     )]
     TableFull {
         /// Names of the new generations.
         names: u32,
-        /// What `--names` must say.
+        /// What `--names` of `nxdp load` must say.
         sized_for: u64,
+        /// How large the table is to be.
+        room: Room,
     },
 }
 
@@ -41,6 +45,14 @@ impl KernelHandle {
         match self {
             Self::Own(filter) => &filter.maps,
             Self::Pinned(pinned) => &pinned.maps,
+        }
+    }
+
+    /// What is told of the program, if it is pinned.
+    pub(super) fn program(&self) -> Option<ProgramStatus> {
+        match self {
+            Self::Own(_) => None,
+            Self::Pinned(pinned) => Some(program_status(pinned.program())),
         }
     }
 
@@ -69,16 +81,22 @@ impl KernelHandle {
             return Ok(changed?);
         };
         let maps = self.maps();
-        let needed = [
-            needed(lists, maps.active()),
-            needed(custom, maps.active_custom()),
-        ];
+        let active = [maps.active(), maps.active_custom()];
+        let needed = [needed(lists, active[0]), needed(custom, active[1])];
         match self {
             Self::Own(filter) => grow(filter, needed, lists, custom, fill),
-            Self::Pinned(_) => Err(Error::TableFull {
-                names: lists.names() + custom.names(),
-                sized_for: capacity::names_for(needed.iter().sum()),
-            }),
+            Self::Pinned(_) => {
+                let names = lists.names().saturating_add(custom.names());
+                let active = active.map(|header| header.map_or(0, |h| h.record_count as usize));
+                Err(Error::TableFull {
+                    names,
+                    sized_for: capacity::names_for(needed.iter().sum()).max(names.into()),
+                    room: Room {
+                        wanted: capacity::for_generations(needed[0], needed[1]),
+                        least: capacity::least_beside(active, needed),
+                    },
+                })
+            }
         }
     }
 
@@ -95,6 +113,16 @@ impl KernelHandle {
         if let Self::Own(filter) = self {
             filter.flush_log();
         }
+    }
+}
+
+/// What is told of a pinned program.
+pub(super) fn program_status(facts: ProgramFacts) -> ProgramStatus {
+    let since = |time: SystemTime| Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs());
+    ProgramStatus {
+        id: facts.id,
+        tag: format!("{:016x}", facts.tag),
+        loaded_at_s: facts.loaded.and_then(since).unwrap_or(0),
     }
 }
 

@@ -7,18 +7,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     os::unix::{
-        fs::{PermissionsExt as _, chown},
+        fs::{PermissionsExt as _, lchown},
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use filter_common::layout::Record;
+use filter_common::layout::{RECORD_BYTES, Record};
 use filter_kernel::{
     Counters, Filter, GenerationChange, Load, Maps, Owner, Pins,
     features::{self, Hook, Obstacle, Traffic},
@@ -27,12 +27,16 @@ use filter_lists::image::{Image, ImageError, ListInfo};
 use nix::unistd::User;
 
 use super::{
-    Interfaces, Near, capacity, display::Display, error_chain, fill, mode, state::State,
+    Interfaces, Near, capacity,
+    display::{Display, human_bytes},
+    error_chain, fill, mode, room,
+    state::State,
     unseen::Unseen,
 };
 use crate::{
     config::{self, Config},
     enforcement::{self, Plan},
+    identity,
     overrides::Journal,
     policy::Categories,
 };
@@ -59,6 +63,8 @@ pub struct LoadOptions {
     pub config: Option<PathBuf>,
     /// Whether interfaces that are not there may be left to `nxdp attach`.
     pub absent_ok: bool,
+    /// Whether only the room is to be made that the daemon asks for.
+    pub as_asked: bool,
 }
 
 /// How large a table is to be.
@@ -116,6 +122,27 @@ pub enum LoadError {
         "replace the loaded filter: its maps do not fit this version and there is no image to start with, so it stays in force; compile one with `nxdp compile --config FILE -o IMAGE` and name it with `--image`"
     )]
     NoImage,
+    /// The daemon's wish for room cannot be read.
+    #[error("read how much room the daemon asks for in '{path}'")]
+    Asked {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// More room than a table gets by itself.
+    #[error(
+        "make room for the daemon's lists: they need a table of {}, and by itself it gets {} on this machine; `nxdp load --table-bytes {least_bytes}` makes it all the same, or leave out lists",
+        human_bytes(*.least_bytes as usize),
+        human_bytes(*.largest_bytes as usize)
+    )]
+    TooMuch {
+        /// The smallest table that would do.
+        least_bytes: u64,
+        /// The largest one that is made.
+        largest_bytes: u64,
+    },
     /// Some interfaces are not filtered.
     #[error("attach to {}: not filtered; what else was loaded stays in force", .0.join(", "))]
     NotAttached(Vec<String>),
@@ -127,14 +154,19 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
     let display = Display::of_daemon();
     let owner = owner(&options.user)?;
     let pins = Pins::at(&options.pins);
+    if options.as_asked {
+        return grow(pins, options, owner, &display);
+    }
     pins.prepare(owner)?;
     let_through(pins.root(), &display)?;
+    make_socket_folder(config, owner);
     let loaded = filter_kernel::loaded(&pins)?;
     let image = match loaded {
         Some(loaded) if loaded.is_active && options.image.is_none() => None,
         _ => images(config, options, owner, &display)?,
     };
-    let room = options.room.map_or(0, Room::records);
+    let usual = || loaded.map_or_else(capacity::first, |loaded| loaded.capacity);
+    let room = options.room.map_or_else(usual, Room::records);
     let needed = image
         .as_ref()
         .map_or(capacity::for_records(0), Images::capacity);
@@ -158,6 +190,39 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
     }
     display.loaded(load.filter.maps.active(), load.is_adopted());
     attach(config, options, &mut load, &display)
+}
+
+/// Makes the room that the daemon asks for, over what is in force; it fills it then.
+fn grow(
+    pins: Pins,
+    options: &LoadOptions,
+    owner: Owner,
+    display: &Display,
+) -> Result<(), LoadError> {
+    let asked = room::asked(&options.state).map_err(|source| LoadError::Asked {
+        path: room::file_in(&options.state),
+        source,
+    })?;
+    let Some(room) = asked else {
+        display.trouble("the daemon asks for no room");
+        return Ok(());
+    };
+    let Some(loaded) = filter_kernel::loaded(&pins)? else {
+        return Err(filter_kernel::Error::NotLoaded(options.pins.clone()).into());
+    };
+    let granted = room.granted(loaded.capacity, capacity::largest());
+    let granted = granted.map_err(|largest| LoadError::TooMuch {
+        least_bytes: u64::from(room.least) * RECORD_BYTES as u64,
+        largest_bytes: u64::from(largest) * RECORD_BYTES as u64,
+    })?;
+    let Some(records) = granted else {
+        display.trouble("there is as much room as the daemon asks for");
+        return Ok(());
+    };
+    let mut load = Load::stage(pins, records)?;
+    load.commit(owner)?;
+    display.grown(records as usize * RECORD_BYTES);
+    Ok(())
 }
 
 /// What a filter starts with.
@@ -354,9 +419,9 @@ fn images(
     let kept = Images {
         lists: match &options.image {
             Some(path) => Image::open(path)?,
-            None => kept(state.open(), display).unwrap_or_default(),
+            None => kept_image(state.open(), display).unwrap_or_default(),
         },
-        custom: kept(state.open_custom(), display).filter(|_| !config.custom.is_empty()),
+        custom: kept_image(state.open_custom(), display).filter(|_| !config.custom.is_empty()),
     };
     let has_lists = !kept.lists.records().is_empty();
     let kept = match &kept.custom {
@@ -367,12 +432,23 @@ fn images(
         _ => kept,
     };
     let is_whole = has_lists && kept.custom.is_some() != config.custom.is_empty();
+    if let (false, Some(image), Some(config)) = (is_whole, &options.image, &options.config) {
+        // The operator's own names go on, with bits that fit the image.
+        make_state(&options.state, owner)?;
+        if compile_custom(config, image, &state, owner)
+            && let Some(custom) = kept_image(state.open_custom(), display)
+            && Categories::agree(kept.lists.lists(), custom.lists())
+        {
+            let custom = Some(custom);
+            return Ok(Some(Images { custom, ..kept }));
+        }
+    }
     if let (false, None, Some(config)) = (is_whole, &options.image, &options.config) {
         make_state(&options.state, owner)?;
         if compile(config, &state, owner)
-            && let Some(lists) = state.open()?
+            && let Some(lists) = kept_image(state.open(), display)
         {
-            let custom = state.open_custom()?;
+            let custom = kept_image(state.open_custom(), display);
             return Ok(Some(Images { lists, custom }));
         }
     }
@@ -385,7 +461,7 @@ fn images(
 }
 
 /// An image that was kept, if it can be used.
-fn kept(opened: Result<Option<Image>, ImageError>, display: &Display) -> Option<Image> {
+fn kept_image(opened: Result<Option<Image>, ImageError>, display: &Display) -> Option<Image> {
     opened.unwrap_or_else(|error| {
         // Mostly that of another version.
         display.trouble(&super::error_chain(&error));
@@ -395,15 +471,37 @@ fn kept(opened: Result<Option<Image>, ImageError>, display: &Display) -> Option<
 
 /// Compiles the lists as the service user; what is wrong with them is told on standard error.
 fn compile(config: &Path, state: &State, owner: Owner) -> bool {
+    run_compiler(config, state, owner, Stdio::null(), |command| {
+        command.arg("--output").arg(state.image());
+    })
+}
+
+/// Compiles the operator's own names alone, to lie beside an image.
+fn compile_custom(config: &Path, image: &Path, state: &State, owner: Owner) -> bool {
+    // The service user need not be able to open it.
+    let Ok(image) = fs::File::open(image) else {
+        return false;
+    };
+    run_compiler(config, state, owner, image.into(), |command| {
+        command.arg("--beside-stdin");
+    })
+}
+
+fn run_compiler(
+    config: &Path,
+    state: &State,
+    owner: Owner,
+    input: Stdio,
+    more: impl FnOnce(&mut Command),
+) -> bool {
     let Ok(program) = std::env::current_exe() else {
         return false;
     };
     let mut command = Command::new(program);
     command.arg("compile").arg("--config").arg(config);
-    command.arg("--output").arg(state.image());
     command.arg("--custom-output").arg(state.custom_image());
-    command.stdin(std::process::Stdio::null());
-    command.stdout(std::process::Stdio::null());
+    more(&mut command);
+    command.stdin(input).stdout(Stdio::null());
     if !rustix::process::geteuid().is_root() || owner.user != 0 {
         command.uid(owner.user).gid(owner.group);
     }
@@ -411,16 +509,30 @@ fn compile(config: &Path, state: &State, owner: Owner) -> bool {
 }
 
 fn make_state(path: &Path, owner: Owner) -> Result<(), LoadError> {
+    make_folder(path, owner).map_err(|source| LoadError::State {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Makes the folder of the control socket, as a supervisor would: a daemon that is started by
+/// hand may not.
+fn make_socket_folder(config: &Config, owner: Owner) {
+    if let Some(folder) = config.socket().parent() {
+        // Where it cannot be made, a supervisor makes it, or the daemon tells.
+        let _ = make_folder(folder, owner);
+    }
+}
+
+/// Makes a folder of the daemon's, if there is none.
+fn make_folder(path: &Path, owner: Owner) -> io::Result<()> {
+    let _stranger = identity::of_owner(path)?;
     if path.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(path)
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o750)))
-        .and_then(|()| chown(path, Some(owner.user), Some(owner.group)))
-        .map_err(|source| LoadError::State {
-            path: path.to_owned(),
-            source,
-        })
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o750))?;
+    lchown(path, Some(owner.user), Some(owner.group))
 }
 
 /// Lets everybody pass through the folders above the pins, as the kernel's default has it; some

@@ -61,6 +61,12 @@ impl Service {
         self.keep_enforcement()?;
         self.observe()?;
         self.watch_traffic()?;
+        self.look_for_room();
+        let is_sealed = self.enforcement.seal().is_some();
+        if is_sealed && self.kernel.change(|maps| self.enforcement.unseal(maps))? {
+            self.display
+                .trouble("overrides can be read again, and are in force");
+        }
         Ok(self.enforcement.tidy_journal()?)
     }
 
@@ -80,7 +86,7 @@ impl Service {
         match &mut self.kernel {
             KernelHandle::Own(filter) => self.interfaces.mend(&mut filter.hold()?, &self.display),
             KernelHandle::Pinned(pinned) => {
-                self.interfaces.watch(pinned.program_id(), &self.display)
+                self.interfaces.watch(pinned.program().id, &self.display)
             }
         }?;
         let put = |prefixes: &_| self.kernel.change(|maps| maps.put_on_link(prefixes));

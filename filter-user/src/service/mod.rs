@@ -16,14 +16,17 @@ mod counting;
 mod custom;
 mod daemon;
 mod display;
+mod error;
 mod interfaces;
 mod kernel_handle;
 mod load;
 mod looks;
 mod observe;
+mod offline;
 mod peers;
 mod refresh;
 mod reload;
+mod room;
 mod signals;
 mod socket;
 mod state;
@@ -31,6 +34,7 @@ mod supervisor;
 mod unload;
 mod unseen;
 mod update;
+mod waiting;
 mod watch;
 
 use std::{
@@ -43,7 +47,7 @@ use filter_kernel::{
     Filter, GenerationChange, Maps, Mode,
     features::{self, Bindings},
 };
-use filter_lists::image::{Image, ImageError};
+use filter_lists::image::Image;
 use tokio::time::MissedTickBehavior;
 
 pub use self::{
@@ -51,11 +55,13 @@ pub use self::{
     clients::is_client,
     daemon::{DaemonOptions, daemon},
     display::{error_chain, human_bytes, idle_policy, progress_bar},
+    error::Error,
     load::{LoadError, LoadOptions, Room, load},
+    offline::{Offline, OfflineError},
     reload::{PrepareError, Reread},
     state::STATE_DEFAULT,
     unload::{Error as UnloadError, Unloaded, unload},
-    update::{lists, update},
+    update::{become_owner_of_copies, lists, update},
 };
 use self::{
     clients::{Near, Strangers},
@@ -64,81 +70,27 @@ use self::{
     interfaces::{Interfaces, Monitor},
     kernel_handle::KernelHandle,
     observe::{Observer, now_s, policy_names},
-    refresh::{Refresh, Turn, open_refresh},
+    refresh::{Judged, Refresh, Turn, open_refresh},
     reload::{Cause, Prepared, Preparing, PreparingAll, Wanted, finished, prepare},
+    room::Wish,
     signals::{SignalMeaning, Signals},
     socket::Socket,
     state::{Keeping, State},
     unseen::Unseen,
+    waiting::Waiting,
     watch::Watch,
 };
 use crate::{
     config::{Config, ModeChoice},
     enforcement::{self, Enforcement, NamedCounters, Plan, Staged},
-    fetch, memory, metrics,
+    memory,
     overrides::{Journal, OverrideSet},
     pipeline::{Compiled, Custom, Part, Probes, Sources},
     policy::Numbers,
-    querylog,
 };
 
 /// How often list files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Why the service ended early or did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Configuration or lists cannot be used.
-    #[error(transparent)]
-    Prepare(#[from] PrepareError),
-    /// Policies or overrides cannot be put in force.
-    #[error(transparent)]
-    Enforcement(#[from] enforcement::Error),
-    /// The kernel side failed.
-    #[error(transparent)]
-    Kernel(#[from] filter_kernel::Error),
-    /// The maps cannot be changed.
-    #[error(transparent)]
-    KernelHandle(#[from] kernel_handle::Error),
-    /// The interfaces cannot be listed.
-    #[error(transparent)]
-    Interfaces(#[from] features::Error),
-    /// Changes of interfaces cannot be heard of.
-    #[error("listen for changes of interfaces")]
-    Monitor(#[source] std::io::Error),
-    /// Lists cannot be fetched at all.
-    #[error(transparent)]
-    Fetch(#[from] fetch::Error),
-    /// A list was asked for that does not exist, or is nobody's to fetch.
-    #[error("{0}")]
-    NoSuchList(String),
-    /// The control socket cannot be opened.
-    #[error(transparent)]
-    Socket(#[from] socket::Error),
-    /// Metrics cannot be listened for.
-    #[error(transparent)]
-    Metrics(#[from] metrics::Error),
-    /// The query log cannot be kept.
-    #[error(transparent)]
-    QueryLog(#[from] querylog::Error),
-    /// The last image cannot be kept.
-    #[error("keep the active lists for the next start; they stay in force")]
-    State(#[from] ImageError),
-    /// Something stands in the way of filtering.
-    #[error(
-        "attach to {0}; `--force`, or `force = true` in the configuration, attaches all the same"
-    )]
-    Obstacle(features::Obstacle),
-    /// Some interfaces are not filtered.
-    #[error("attach to {}: not filtered", .0.join(", "))]
-    NotAttached(Vec<String>),
-    /// Signals cannot be received.
-    #[error("listen for signals")]
-    Signals(#[source] std::io::Error),
-    /// A task of this process died.
-    #[error("compile in the background")]
-    Background(#[source] tokio::task::JoinError),
-}
 
 /// Runs until SIGINT or SIGTERM; returns after everything is detached.
 ///
@@ -180,8 +132,14 @@ struct Service {
     reload: Option<Preparing>,
     /// SIGHUP came while something was being prepared.
     hung_up: bool,
+    /// Who waits for what is being prepared, and who for what comes after it.
+    waiting: Waiting,
     /// Where the last image is kept.
     state: Option<State>,
+    /// Room that the lists need, and the table does not have yet.
+    wish: Option<Wish>,
+    /// How `nxdp load` is called for this filter.
+    load_command: String,
     keeping: Keeping,
     last_error: Option<String>,
     /// What went wrong at the last look around.
@@ -277,7 +235,10 @@ impl Service {
             refresh,
             reload: None,
             hung_up: false,
+            waiting: Waiting::default(),
             state: None,
+            wish: None,
+            load_command: "nxdp load".to_owned(),
             keeping: Keeping::default(),
             last_error: None,
             trouble: None,
@@ -321,6 +282,7 @@ impl Service {
                 _ = show.tick() => self.display.tick(&self.kernel.maps().counters()?),
                 turn = self.refresh.next(), if self.reload.is_none() => match turn {
                     Turn::Failed(list) => self.display.not_fetched(&list),
+                    Turn::Resumed => self.display.refreshes(),
                     Turn::Compile => self.start_reload(Cause::Fetched),
                 },
                 ready = finished(&mut self.reload) => self.finish_reload(ready),
@@ -341,7 +303,7 @@ impl Service {
     /// Lets fetched lists that are in force take the place of their copies, and tells of those
     /// that are not.
     fn admit(&mut self) {
-        for list in self.refresh.admit(&self.compiled) {
+        for list in self.refresh.admit(&Judged::of(&self.compiled)) {
             self.display.not_fetched(&list);
             self.last_error = list.failure();
         }

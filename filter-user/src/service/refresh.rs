@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{Display, error_chain};
 use crate::{
-    config::{Config, ListConfig},
+    config::{Config, FetchConfig, ListConfig},
     fetch::{Accounts, Error, Fetched, Fetcher, ListAccount, Subscription},
     pipeline::{Compiled, ListOutcome, Rejected, Replacement},
 };
@@ -32,6 +32,9 @@ type Done = (PathBuf, Result<Fetched, Error>);
 pub(super) struct Refresh {
     /// Or why nobody asks for lists.
     fetcher: Result<Arc<Fetcher>, String>,
+    settings: FetchConfig,
+    /// When the folder of copies is tried again, which could not be used.
+    retry: Option<Instant>,
     subscriptions: Vec<Subscription>,
     in_flight: usize,
     done: UnboundedReceiver<Done>,
@@ -39,11 +42,31 @@ pub(super) struct Refresh {
 }
 
 const NO_URL: &str = "no list has a `url`";
+/// How long after a failure the folder of copies is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// What the compiler and the guards say against lists.
+#[derive(Debug)]
+pub(super) struct Judged {
+    left_out: Vec<Rejected>,
+    refused: Vec<Rejected>,
+}
+
+impl Judged {
+    pub(super) fn of(compiled: &Compiled) -> Self {
+        Self {
+            left_out: compiled.left_out.clone(),
+            refused: compiled.refused.clone(),
+        }
+    }
+}
 
 /// What there is to do.
 pub(super) enum Turn {
     /// To tell that a list could not be fetched.
     Failed(ListAccount),
+    /// To tell that lists are fetched again.
+    Resumed,
     /// To compile the candidates.
     Compile,
 }
@@ -58,6 +81,19 @@ impl Refresh {
         Ok(refresh)
     }
 
+    /// The same where the folder of copies cannot be used; it is tried again.
+    fn stopped(config: &Config, why: &str) -> Self {
+        let mut refresh = Self::without_network(config, why);
+        refresh.retry = Some(Instant::now() + RETRY);
+        refresh
+    }
+
+    /// Why lists are not fetched though some have an address.
+    pub(super) fn why_stopped(&self) -> Option<&str> {
+        let why = self.fetcher.as_ref().err()?;
+        self.retry.map(|_| why.as_str())
+    }
+
     /// The same, to live on the copies that there are.
     pub(super) fn without_network(config: &Config, why: &str) -> Self {
         let of_url = |list: &&ListConfig| list.url.is_some();
@@ -65,6 +101,8 @@ impl Refresh {
         let (tell, done) = mpsc::unbounded_channel();
         Self {
             fetcher: Err(why.to_owned()),
+            settings: config.fetch.clone(),
+            retry: None,
             subscriptions: lists.map(Subscription::open).collect(),
             in_flight: 0,
             done,
@@ -91,13 +129,30 @@ impl Refresh {
             }
             self.subscriptions.push(subscription);
         }
+        self.settings.clone_from(&new.fetch);
+        self.retry = None;
         self.fetcher = match &self.fetcher {
             _ if self.subscriptions.is_empty() => Err(NO_URL.to_owned()),
             Ok(fetcher) if old.fetch == new.fetch => Ok(Arc::clone(fetcher)),
             Ok(fetcher) => Ok(Arc::new(fetcher.with(&new.fetch))),
-            Err(_) => Ok(Arc::new(Fetcher::open(&new.fetch)?)),
+            Err(_) => return self.resume(),
         };
         Ok(())
+    }
+
+    /// Tries to use the folder of copies, now or later.
+    fn resume(&mut self) -> Result<(), Error> {
+        match Fetcher::open(&self.settings) {
+            Ok(fetcher) => {
+                (self.fetcher, self.retry) = (Ok(Arc::new(fetcher)), None);
+                Ok(())
+            }
+            Err(error) => {
+                self.fetcher = Err(error_chain(&error));
+                self.retry = Some(Instant::now() + RETRY);
+                Err(error)
+            }
+        }
     }
 
     /// Asks for the lists that nothing can be compiled without, and hands back those that failed.
@@ -132,6 +187,10 @@ impl Refresh {
     /// Nothing is lost if the wait is given up.
     pub(super) async fn next(&mut self) -> Turn {
         loop {
+            if self.retry.is_some_and(|retry| retry <= Instant::now()) && self.resume().is_ok() {
+                self.hurry_missing();
+                return Turn::Resumed;
+            }
             if self.in_flight == 0 {
                 if self
                     .subscriptions
@@ -201,15 +260,15 @@ impl Refresh {
 
     /// Puts the candidates that are in an image in the place of their copies, and hands back
     /// what did not come so far.
-    pub(super) fn admit(&mut self, compiled: &Compiled) -> Vec<ListAccount> {
+    pub(super) fn admit(&mut self, judged: &Judged) -> Vec<ListAccount> {
         let mut rejected = Vec::new();
         for list in &mut self.subscriptions {
             let why =
                 |of: &[Rejected]| Some(of.iter().find(|one| one.path == list.path())?.why.clone());
-            if let Some(why) = why(&compiled.left_out).filter(|_| list.has_copy()) {
+            if let Some(why) = why(&judged.left_out).filter(|_| list.has_copy()) {
                 list.lose_copy(&why);
                 rejected.push(list.account(true));
-            } else if let Some(why) = why(&compiled.refused) {
+            } else if let Some(why) = why(&judged.refused) {
                 list.refuse(&why);
                 rejected.push(list.account(true));
             } else if list.accept().is_err() {
@@ -263,6 +322,7 @@ impl Refresh {
         };
         Accounts {
             version: Accounts::VERSION,
+            refresh_stopped: self.why_stopped().map(str::to_owned),
             lists: (config.lists.iter())
                 .chain(&config.custom_lists())
                 .map(account)
@@ -281,7 +341,10 @@ impl Refresh {
 
     /// When the next list falls due, unless some are on their way: those are waited for.
     fn next_due(&self) -> Option<Instant> {
-        if self.fetcher.is_err() || self.in_flight > 0 {
+        if self.fetcher.is_err() {
+            return self.retry;
+        }
+        if self.in_flight > 0 {
             return None;
         }
         let idle = self.subscriptions.iter().filter(|list| list.is_idle());
@@ -340,7 +403,7 @@ pub(super) fn open_refresh(
         Ok(refresh) => refresh,
         Err(error) => {
             let why = error_chain(&error);
-            let refresh = Refresh::without_network(config, &why);
+            let refresh = Refresh::stopped(config, &why);
             let has_file = config.lists.iter().any(|list| list.url.is_none());
             let has_copy = refresh.subscriptions.iter().any(Subscription::has_copy);
             if !(has_file || has_copy || in_force) {

@@ -9,7 +9,9 @@ use std::{path::Path, sync::Arc};
 use filter_lists::image::Image;
 use tokio::task::JoinHandle;
 
-use super::{Error, Service, clients, error_chain, watch::Watch};
+use super::{
+    Error, Service, answerer, clients, error_chain, kernel_handle, refresh::Judged, watch::Watch,
+};
 use crate::{
     config::{self, Config, LogConfig},
     enforcement::Plan,
@@ -116,6 +118,8 @@ pub(super) enum Cause {
     Start,
     /// Lists came from the network.
     Fetched,
+    /// There is more room in the table.
+    Room,
 }
 
 impl Cause {
@@ -127,6 +131,7 @@ impl Cause {
             Self::Custom => "names of a custom category changed",
             Self::Start => "start",
             Self::Fetched => "lists were fetched",
+            Self::Room => "there is more room",
         }
     }
 }
@@ -138,7 +143,9 @@ impl Service {
             // The running compilation may have read the file before it changed.
             match cause {
                 Cause::Hangup | Cause::Asked => self.hung_up = true,
-                Cause::List | Cause::Start | Cause::Fetched => self.watch.look_again(),
+                Cause::List | Cause::Start | Cause::Fetched | Cause::Room => {
+                    self.watch.look_again();
+                }
                 Cause::Custom => self.custom.watch.look_again(),
             }
             return;
@@ -213,26 +220,32 @@ impl Service {
             }
             Ready::Custom(custom, watch) => self.put_custom_in_force(custom, watch),
         });
+        let mut outcome = Ok(());
         match done {
             Ok(()) if is_custom => {}
             Err(error) if is_custom => self.refuse_custom(&error),
             Ok(()) => {
-                self.last_error = None;
+                (self.last_error, self.wish) = (None, None);
                 self.observer.reloads.done += 1;
                 self.admit();
             }
             Err(error) => {
                 self.observer.reloads.failed += 1;
-                let text = error_chain(&error);
+                let mut text = error_chain(&error);
+                if let Some(way_out) = self.ask_for_room(&error) {
+                    text = format!("{text}; {way_out}");
+                }
                 self.display.reload_failed(&text);
                 // What was fetched is thrown away only where it is to blame.
                 self.refresh.reject(&text, error.is_of_lists());
                 if let Some(copy) = error.lost_copy() {
                     self.refresh.lose(copy, &text);
                 }
+                outcome = Err(text.clone());
                 self.last_error = Some(text);
             }
         }
+        answerer::reloaded(self, outcome);
         if std::mem::take(&mut self.hung_up) {
             self.start_reload(Cause::Hangup);
         }
@@ -253,8 +266,13 @@ impl Service {
         self.record_counts()?;
         let staged =
             (self.kernel).change(|maps| self.enforcement.stage(prepared.plan, links, maps))?;
+        let judged = Judged::of(&prepared.compiled);
         if let Err(error) = self.swap(prepared.compiled, prepared.part, &staged) {
             self.kernel.change(|maps| self.enforcement.unstage(maps))?;
+            if let Error::KernelHandle(kernel_handle::Error::TableFull { .. }) = error {
+                // Nothing is wrong with the lists: what came is kept, and waits for room.
+                self.refresh.admit(&judged);
+            }
             return Err(error);
         }
         let limit = prepared.config.limit;

@@ -1,9 +1,11 @@
 //! The service's side of the control socket.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown},
+    os::unix::fs::{
+        FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -23,6 +25,7 @@ use super::{
 use crate::{
     config::Config,
     control::{PROTOCOL_VERSION, REQUEST_MAX_BYTES, Request, Response, Verb},
+    identity,
     querylog::LogRequest,
 };
 
@@ -93,6 +96,13 @@ impl Asked {
             Ok(Verb::Log(request)) => Ok((self.stream, request)),
             _ => Err(self),
         }
+    }
+}
+
+impl Asked {
+    /// Whether it waits until lists are read again.
+    pub(super) fn waits_for_reload(&self) -> bool {
+        self.verb == Ok(Verb::ReloadAndWait)
     }
 }
 
@@ -168,7 +178,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         self.listening.abort();
         // Already gone is as good.
-        let _ = fs::remove_file(&self.path);
+        let _ = identity::as_owner(&self.path, || fs::remove_file(&self.path));
     }
 }
 
@@ -239,6 +249,7 @@ fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
+    let _owner = identity::of_owner(folder)?;
     fs::create_dir_all(folder)?;
     let own = tempfile::Builder::new()
         .prefix(".nxdp-")
@@ -246,11 +257,35 @@ fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     let new = own.path().join("control.sock");
     let listener = UnixListener::bind(&new)?;
     if group.is_some() {
-        chown(&new, None, group)?;
+        give_to_group(&new, group)?;
     }
     fs::set_permissions(&new, fs::Permissions::from_mode(0o660))?;
     fs::rename(&new, path)?;
     Ok(listener)
+}
+
+/// Gives a socket that was just made to a group, which may take rights that its owner lacks.
+fn give_to_group(socket: &Path, group: Option<u32>) -> io::Result<()> {
+    match chown(socket, None, group) {
+        // Root acts as the owner of the folder, who is not in the group.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let made = OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
+                .open(socket)?;
+            let found = made.metadata()?;
+            // Whoever may write to the folder could have put something else there.
+            if !found.file_type().is_socket() || found.nlink() != 1 {
+                return Err(error);
+            }
+            identity::as_root(|| {
+                let group = group.map(rustix::fs::Gid::from_raw);
+                let of_itself = rustix::fs::AtFlags::EMPTY_PATH;
+                Ok(rustix::fs::chownat(&made, "", None, group, of_itself)?)
+            })
+        }
+        other => other,
+    }
 }
 
 async fn request(

@@ -13,7 +13,7 @@ use filter_lists::image::{Image, ImageError, Kind};
 use tokio::task::JoinHandle;
 
 use super::Error;
-use crate::config::Config;
+use crate::{config::Config, identity};
 
 /// Where state is kept unless told otherwise.
 pub const STATE_DEFAULT: &str = "/var/lib/nxdp";
@@ -29,6 +29,11 @@ impl State {
         Self {
             folder: folder.to_owned(),
         }
+    }
+
+    /// The folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The journal of overrides, where the configuration names no other.
@@ -58,7 +63,14 @@ impl State {
     }
 
     fn open_at(path: &Path) -> Result<Option<Image>, ImageError> {
-        match Image::open(path) {
+        let opened = match identity::of_owner(path) {
+            Ok(_owner) => Image::open(path),
+            Err(source) => Err(ImageError::Read {
+                path: path.to_owned(),
+                source,
+            }),
+        };
+        match opened {
             Err(ImageError::Read { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Error, PrepareError, error_chain, refresh::Refresh};
+use super::{
+    Error, PrepareError, error_chain,
+    refresh::{Judged, Refresh},
+};
 use crate::{
     config::Config,
-    fetch::Accounts,
+    fetch::{self, Accounts},
+    identity,
     pipeline::{Compiled, Damaged, Guarding, Part, Request, Sources},
 };
 
@@ -23,7 +27,7 @@ pub async fn update(config: Config, name: Option<&str>) -> Result<Accounts, Erro
     if !refresh.replacements().is_empty() {
         match judge(&config, &refresh).await? {
             Ok(compiled) => {
-                refresh.admit(&compiled);
+                refresh.admit(&Judged::of(&compiled));
                 outcomes = compiled.lists;
             }
             Err(error) => {
@@ -34,6 +38,20 @@ pub async fn update(config: Config, name: Option<&str>) -> Result<Accounts, Erro
     }
     let outcomes: Vec<_> = outcomes.iter().collect();
     Ok(refresh.accounts(&config, &outcomes, false))
+}
+
+/// Lets this process be whoever owns the folder of copies, for good, if it is root.
+///
+/// # Errors
+///
+/// When it may not.
+pub fn become_owner_of_copies(config: &Config) -> Result<(), Error> {
+    identity::become_owner(&config.fetch.cache).map_err(|source| {
+        Error::Fetch(fetch::Error::Cache {
+            path: config.fetch.cache.clone(),
+            source,
+        })
+    })
 }
 
 /// What the disk tells of the lists of a configuration.

@@ -13,6 +13,7 @@ use super::{
     Target,
     frames::{self, Control},
 };
+use crate::identity;
 
 /// How long a reader may take for anything.
 const READER_PATIENCE: Duration = Duration::from_secs(2);
@@ -76,6 +77,7 @@ pub(super) struct TapFile {
 impl TapFile {
     /// Begins a file; one that is there is put aside, because a stream cannot be continued.
     fn open(path: &Path, max_bytes: u64) -> io::Result<Self> {
+        let _owner = identity::of_owner(path)?;
         match fs::metadata(path) {
             Ok(metadata) if metadata.len() > 0 => fs::rename(path, aside(path))?,
             _ => {}

@@ -6,3 +6,4 @@ mod features;
 mod folder;
 mod list_commands;
 mod policy_commands;
+mod usual_config;

@@ -352,7 +352,7 @@ fn an_end_at_any_moment_leaves_a_whole_copy() {
     println!("{replaced} of {KILLS} were done before their end");
     assert!(replaced < KILLS, "none was ended in the middle");
     assert_ends(&desk.update(), 0, "");
-    assert_eq!(desk.files().len(), 3, "{:?}", desk.files());
+    assert_eq!(desk.files().len(), 2, "{:?}", desk.files());
 }
 
 #[test]

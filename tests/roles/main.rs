@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod clocks;
+mod installed;
 mod interfaces;
 mod near;
 mod obstacles;
+mod ownership;
 mod role_overrides;
 mod roles;

@@ -126,26 +126,6 @@ fn a_daemon_that_root_starts_drops_what_it_has() {
 }
 
 #[test]
-fn load_needs_no_more_than_its_unit_gives() {
-    let (lab, _responder) = lab();
-    let roles = roles(&lab, "||a.nxdp-show.example^\n");
-    let mut command = Command::new("setpriv");
-    let sets = "-all,+bpf,+net_admin,+perfmon,+chown,+setuid,+setgid,+dac_override";
-    command.args([
-        "--bounding-set",
-        sets,
-        "--inh-caps=-all",
-        "--pdeathsig",
-        "TERM",
-    ]);
-    let load = roles.command("load", &[]);
-    command.arg(load.get_program()).args(load.get_args());
-    let (code, text) = roles.run_command(command).unwrap();
-    assert_eq!(code, 0, "{text}");
-    assert_eq!(rcode(&lab, "a.nxdp-show.example"), ResponseCode::NXDomain);
-}
-
-#[test]
 fn what_was_active_before_a_boot_is_active_before_any_daemon() {
     let (lab, _responder) = lab();
     let roles = roles(&lab, "||old.nxdp-show.example^\n");
@@ -234,7 +214,7 @@ fn a_daemon_before_any_load_says_what_to_do() {
 }
 
 #[test]
-fn a_list_that_does_not_fit_names_the_load_that_makes_room() {
+fn a_list_that_does_not_fit_asks_for_room_and_goes_in_force_when_there_is() {
     let (lab, _responder) = lab();
     let roles = roles(&lab, "||small.nxdp-show.example^\n");
     roles.load(&[]).unwrap();
@@ -252,25 +232,23 @@ fn a_list_that_does_not_fit_names_the_load_that_makes_room() {
         ResponseCode::NXDomain
     );
     let error = status["last_error"].as_str().unwrap();
-    let arguments = error
-        .split_once("`nxdp load ")
-        .unwrap()
-        .1
-        .split_once('`')
-        .unwrap()
-        .0;
-    assert!(arguments.starts_with("--names "), "{error}");
+    let by_hand = error.split_once("`nxdp load ").unwrap().1;
+    let by_hand = by_hand.split_once('`').unwrap().0;
+    let config = format!("--config {}", roles.config().display());
+    assert!(by_hand.starts_with(&config), "{error}");
+    let names = by_hand.rsplit_once("--names ").unwrap().1;
+    assert!(names.parse::<u32>().unwrap() >= 150_000, "{error}");
+    let wanted = status["wanted_table_bytes"].as_u64().unwrap();
+    assert!(wanted > status["table_bytes"].as_u64().unwrap(), "{status}");
 
-    let arguments: Vec<&str> = arguments.split(' ').collect();
-    roles.load(&arguments).unwrap();
-    assert_eq!(
-        rcode(&lab, "small.nxdp-show.example"),
-        ResponseCode::NXDomain
-    );
-    daemon.signal(Signal::SIGHUP).unwrap();
-    roles
+    let text = roles.load(&["--as-asked"]).unwrap();
+    assert!(text.contains("the table has room for"), "{text}");
+    let status = roles
         .wait_for_status("the larger list", |status| status["names"] == 150_000)
         .unwrap();
+    assert_eq!(status["table_bytes"].as_u64(), Some(wanted));
+    assert!(status["wanted_table_bytes"].is_null(), "{status}");
+    assert!(status["last_error"].is_null(), "{status}");
     assert_eq!(
         rcode(&lab, "n149999.nxdp-show.example"),
         ResponseCode::NXDomain
@@ -367,7 +345,7 @@ fn an_interface_that_is_not_there_fails_the_load_unless_it_may_come_later() {
     let roles = roles(&lab, "||a.nxdp-show.example^\n");
     let both = ["-i", LAN_INTERFACE, "-i", "ppp0"];
     let (code, text) = roles.run("load", &both).unwrap();
-    assert_eq!(code, 1, "{text}");
+    assert_eq!(code, 3, "{text}");
     assert!(text.contains("attach to ppp0: not filtered"), "{text}");
     assert_eq!(rcode(&lab, "a.nxdp-show.example"), ResponseCode::NXDomain);
     let (code, _) = roles
@@ -476,6 +454,7 @@ fn the_control_socket_tells_its_group_and_obeys_only_admins() {
     let lines = daemon.lines().len();
     let (code, text) = as_user(&roles, "games", "bin", "reload");
     assert_eq!(code, 0, "{text}");
+    assert!(text.contains("is in force"), "{text}");
     daemon
         .wait_for_line(lines, "reloading: asked to", SOON)
         .unwrap();

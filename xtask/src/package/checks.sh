@@ -30,7 +30,12 @@ installs() {
     check "units" test -f /usr/lib/systemd/system/nxdp.service
     check "licences of what is linked in" grep -q "MIT" /usr/share/doc/nxdp/THIRD-PARTY.txt
     check "bash can read its completions" bash -n /usr/share/bash-completion/completions/nxdp
-    check "without an interface nothing is loaded" sh -c 'nxdp load --config /etc/nxdp/nxdp.toml; [ $? = 2 ]'
+    check "its configuration is the usual one" nxdp check
+    check "without an interface nothing is loaded" sh -c 'nxdp load; [ $? = 2 ]'
+    cp /etc/nxdp/blocked.txt /blocked.before
+    sed -i '/^[^#]/d' /etc/nxdp/blocked.txt
+    check "the one name in it may be deleted" nxdp check
+    cp /blocked.before /etc/nxdp/blocked.txt
 }
 
 goes() {
@@ -38,7 +43,7 @@ goes() {
     check "the configuration stays" test -f /etc/nxdp/nxdp.toml
     check "it is purged" dpkg -P nxdp
     for left in /etc/nxdp /var/lib/nxdp /var/log/nxdp /run/nxdp /usr/bin/nxdp /usr/share/doc/nxdp /sys/fs/bpf/nxdp \
-        /usr/lib/systemd/system/nxdp.service /etc/systemd/system/multi-user.target.wants/nxdp.service; do
+        /usr/lib/systemd/system/nxdp.service /usr/lib/systemd/system/nxdp-room.path /etc/systemd/system/multi-user.target.wants/nxdp.service; do
         check "$left is gone" not test -e $left -o -L $left
     done
     check "the user is gone" not getent passwd nxdp
@@ -56,7 +61,7 @@ with_systemd() {
     check "the man page renders" sh -c 'man -P cat nxdp | grep -q "DNS filter inside the Linux kernel"'
     check "so does each command's" sh -c 'for page in /usr/share/man/man1/nxdp-*; do man -P cat "$page" >/dev/null || exit 1; done'
     check "nothing is enabled" sh -c 'for unit in nxdp nxdp-load nxdp-attach; do [ "$(systemctl is-enabled $unit.service)" = disabled ] || exit 1; done'
-    check "systemd takes the units as they are" systemd-analyze verify --man=no nxdp.service nxdp-load.service nxdp-attach.service
+    check "systemd takes the units as they are" systemd-analyze verify --man=no nxdp.service nxdp-load.service nxdp-attach.service nxdp-room.path nxdp-room.service
     goes
 }
 
@@ -75,6 +80,12 @@ daemon_is() { # WORD VALUE, in the daemon's status
 }
 is_another() { [ "$(main_pid)" != "$1" ] && systemctl is-active --quiet nxdp.service; }
 filters() { nxdp status | grep -q lan0 && blocked www.blocked.example; }
+# The program on the interface, as the kernel tells it: number and when it was loaded.
+program() { ip -d -j link show lan0 | sed 's/.*"prog":{"id":\([0-9]*\).*"load_time":\([0-9]*\).*/\1 \2/'; }
+is_new_program() { # THE ONE BEFORE
+    set -- "$1" "$(program)"
+    [ "$1" != "$2" ] && [ "${2#* }" -gt "${1#* }" ] && nxdp status | grep -q "^program  *${2% *} "
+}
 
 booted() {
     mkdir -p /sys/fs/bpf && mount -t bpf -o mode=700 bpf /sys/fs/bpf
@@ -110,9 +121,13 @@ booted() {
     check "it runs as its own user" [ "$(ps -o user= -p "$(main_pid)")" = nxdp ]
     calls
     survives
+    upgrades
+    without_daemon
+    refused
+    grows
     systemctl show -p NRestarts,MemoryCurrent nxdp.service | tr '\n' ' ' && echo
     ps -o rss= -p "$(main_pid)" | sed 's/^ */daemon RSS KiB: /'
-    for unit in nxdp-load nxdp-attach nxdp; do systemd-analyze security --no-pager $unit.service | tail -n 1; done
+    for unit in nxdp-load nxdp-room nxdp-attach nxdp; do systemd-analyze security --no-pager $unit.service | tail -n 1; done
     goes
     check "nothing is on the interface" sh -c '! ip link show lan0 | grep -q xdp'
     check "the name is not answered any more" passes www.blocked.example
@@ -156,11 +171,119 @@ survives() {
     ip link del lan0
     check "the interface comes back" plug
     check "and is filtered again" within 10 blocked www.blocked.example
+}
+
+# Each load must put a new program in force, and take nothing else with it.
+upgrades() {
+    for round in first second third; do
+        before=$(program)
+        check "the $round reload of the load unit" systemctl reload nxdp-load.service
+        check "puts a new program in force" within 5 is_new_program "$before"
+    done
     old=$(main_pid)
-    check "an upgrade over it" dpkg -i /nxdp.deb
+    before=$(program)
+    check "a restart of the load unit" systemctl restart nxdp-load.service
+    check "does so, too" within 5 is_new_program "$before"
+    check "and takes no daemon with it" [ "$(main_pid)" = "$old" ]
+    before=$(program)
+    check "an upgrade over it" dpkg -i /nxdp-next.deb
+    check "whose version is another" sh -c 'dpkg -s nxdp | grep -q "^Version: .*+next"'
+    check "whose load does not fail" not sh -c 'journalctl -u nxdp-load.service | grep -q "Reload failed\|Failed with result"'
+    check "whose program is the one in force" within 5 is_new_program "$before"
     check "keeps filtering" filters
     check "with a new daemon" is_another "$old"
     check "and a new keeper" systemctl is-active nxdp-attach.service
+}
+
+without_daemon() {
+    systemctl stop nxdp.service
+    check "the daemon is stopped, the filter stays" blocked www.blocked.example
+    check "status tells what is in force" sh -c 'nxdp status | grep -q "^process  *none" && nxdp status | grep -q "lan0 (skb)"'
+    check "an override works without a daemon" nxdp allow www.blocked.example --reason trial
+    check "at once" passes www.blocked.example
+    check "the journal is the daemon's" mode_is "640 nxdp nxdp" /var/lib/nxdp/overrides
+    check "a pause does" sh -c 'nxdp pause --for 1h && nxdp resume'
+    check "root fetches nothing into the daemon's way" sh -c 'nxdp update; [ -z "$(find /var/lib/nxdp ! -user nxdp)" ]'
+    check "the daemon starts" systemctl start nxdp.service
+    check "and goes on with the override" sh -c 'nxdp overrides | grep -q www.blocked.example'
+    passes www.blocked.example || echo "FAILED  the override is lost"
+    number=$(nxdp overrides | sed -n 's/^#\([0-9]*\) .*/\1/p')
+    check "which can be removed" nxdp override remove "$number"
+}
+
+# An interface that another program has.
+refused() {
+    ip link add broken0 type dummy && ip link set broken0 up
+    check "another filter has an interface" nxdp load -i broken0 --pins /sys/fs/bpf/other --state /tmp/other
+    sed -i 's/^interfaces.*/interfaces = ["broken0", "lan0"]/' /etc/nxdp/nxdp.toml
+    systemctl stop nxdp-attach.service nxdp.service nxdp-load.service
+    nxdp unload
+    check "the daemon starts though one interface refuses" systemctl start nxdp.service nxdp-attach.service
+    check "the load unit is active" systemctl is-active nxdp-load.service
+    check "the other interface is filtered" within 5 blocked www.blocked.example
+    check "status tells of the first" sh -c 'nxdp status | grep -q "broken0 (NOT FILTERED"'
+    check "a reload of the load unit succeeds" systemctl reload nxdp-load.service
+    check "still filtered" blocked www.blocked.example
+    nxdp unload --pins /sys/fs/bpf/other
+    check "the keeper takes the first when it is free" within 10 sh -c 'nxdp status | grep -q "broken0 (skb)"'
+    sed -i 's/^interfaces.*/interfaces = ["lan0"]/' /etc/nxdp/nxdp.toml
+    ip link del broken0
+}
+
+serve() { # HOW MANY NAMES
+    awk -v n="$1" 'BEGIN { for (i = 0; i < n; i++) print "n" i ".outgrown.example" }' >/served/big.new
+    mv /served/big.new /served/big.txt
+}
+all_blocked() { blocked "n$(($1 - 1)).outgrown.example"; }
+
+# A first start with a list by URL, on a machine that begins with the smallest table.
+grows() {
+    mkdir -p /served /run/systemd/system/nxdp-load.service.d
+    ip netns add lists
+    ip link add up0 type veth peer name list0 netns lists
+    ip address add 10.78.0.1/24 dev up0 && ip link set up0 up
+    ip -n lists address add 10.78.0.2/24 dev list0 && ip -n lists link set list0 up
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=lists \
+        -addext subjectAltName=IP:10.78.0.2 -keyout /served.key -out /etc/nxdp/ca.pem 2>/dev/null
+    cat >/serve.py <<'END'
+import functools, http.server, ssl
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory="/served")
+server = http.server.ThreadingHTTPServer(("10.78.0.2", 8443), handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/etc/nxdp/ca.pem", "/served.key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+END
+    ip netns exec lists python3 /serve.py >/dev/null 2>&1 &
+    server=$!
+    printf '[[list]]\nurl = "https://10.78.0.2:8443/big.txt"\nname = "big"\nformat = "domains"\n\n[fetch]\nca_file = "ca.pem"\nallow_private = ["10.78.0.2/32"]\n' >>/etc/nxdp/nxdp.toml
+    # Nothing of the lists so far.
+    sed -i 's/^path = "blocked.txt"/path = "none.txt"/' /etc/nxdp/nxdp.toml && : >/etc/nxdp/none.txt
+    printf '[Service]\nExecStart=\nExecStart=/usr/bin/nxdp load --absent-ok --table-bytes 1048576\n' >/run/systemd/system/nxdp-load.service.d/small.conf
+    systemctl daemon-reload
+    systemctl stop nxdp-attach.service nxdp.service nxdp-load.service
+    nxdp unload
+    rm -rf /var/lib/nxdp/*
+    serve 250000
+    check "the machine starts for the first time" systemctl start nxdp.service nxdp-attach.service
+    started=$(date +%s)
+    check "250,000 names are blocked without a person" within 60 all_blocked 250000
+    echo "250,000 names blocked after $(($(date +%s) - started)) s, $(nxdp status | grep ^generation)"
+    serve 750000
+    started=$(date +%s)
+    check "the list triples" nxdp update
+    check "750,000 names are blocked without a person" within 60 all_blocked 750000
+    echo "750,000 names blocked after $(($(date +%s) - started)) s, $(nxdp status | grep ^generation)"
+    check "nothing is left to ask for" within 5 sh -c '! nxdp status | grep -q "^room\|^last reload"'
+    check "all of it belongs to the daemon" sh -c '[ -z "$(find /var/lib/nxdp ! -user nxdp)" ]'
+    systemctl stop nxdp-attach.service nxdp.service nxdp-load.service
+    nxdp unload
+    check "after a boot they are blocked before the daemon runs" sh -c 'systemctl start nxdp-load.service'
+    all_blocked 750000 || echo "FAILED  the list is not in force after a boot"
+    rm -r /run/systemd/system/nxdp-load.service.d && systemctl daemon-reload
+    check "and go on with it" systemctl start nxdp.service nxdp-attach.service
+    kill $server
+    sed -i 's/^path = "none.txt"/path = "blocked.txt"/' /etc/nxdp/nxdp.toml
 }
 
 "$1"

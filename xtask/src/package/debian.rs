@@ -1,6 +1,9 @@
 //! The Debian package, by cargo-deb; what is in it stands in filter-user's manifest.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -45,6 +48,33 @@ pub(super) fn make(workspace: &Workspace, built: &StaticBuild, deb: &Path) -> Re
         .arg("--output")
         .arg(deb);
     process::run(&mut cargo_deb).context("make the Debian package")
+}
+
+/// Makes a package of a program that is linked with libraries, to be tried out and not published.
+pub(super) fn trial(workspace: &Workspace, binary: &Path) -> Result<PathBuf> {
+    let folder = workspace.target().join("package-trial");
+    // What is linked in is not what is published.
+    let licences = "nothing is published of this: MIT OR Apache-2.0\n";
+    let root = layout::lay_out_in(workspace, &folder, binary, licences)?;
+    let control = root.join("DEBIAN");
+    let text = format!(
+        "Package: nxdp\nVersion: {}-1\nArchitecture: {}\nMaintainer: nobody <nobody@nxdp.invalid>\n\
+         Depends: adduser, libc6, libgcc-s1\nDescription: DNS filter, to be tried out\n",
+        version(workspace)?,
+        architecture()?
+    );
+    layout::write(&control.join("control"), &text)?;
+    let files = "/etc/nxdp/nxdp.toml\n/etc/nxdp/blocked.txt\n";
+    layout::write(&control.join("conffiles"), files)?;
+    for script in ["postinst", "postrm", "prerm"] {
+        let from = workspace.root().join("packaging/deb").join(script);
+        layout::put(&from, &control.join(script), 0o755)?;
+    }
+    let deb = folder.join("nxdp.deb");
+    let mut pack = process::outer("dpkg-deb");
+    pack.args(["--root-owner-group", "-Znone", "--build"]);
+    process::output(pack.arg(&root).arg(&deb)).context("pack a program to be tried out")?;
+    Ok(deb)
 }
 
 /// Debian's form of saying which version this is; what changed stands in CHANGELOG.md.

@@ -48,13 +48,23 @@ pub(super) fn folder(built: &StaticBuild) -> PathBuf {
 
 /// Lays everything out anew and returns the folder that stands for `/`.
 pub(super) fn lay_out(workspace: &Workspace, built: &StaticBuild) -> Result<PathBuf> {
-    let folder = folder(built);
+    let third_party = licences::third_party(workspace, built)?;
+    lay_out_in(workspace, &folder(built), &built.binary, &third_party)
+}
+
+/// The same in a folder, of any program.
+pub(super) fn lay_out_in(
+    workspace: &Workspace,
+    folder: &Path,
+    binary: &Path,
+    third_party: &str,
+) -> Result<PathBuf> {
     if folder.exists() {
-        fs::remove_dir_all(&folder).context("clear the folder that is packed")?;
+        fs::remove_dir_all(folder).context("clear the folder that is packed")?;
     }
     let root = folder.join("root");
     let program = root.join("usr/bin/nxdp");
-    put(&built.binary, &program, 0o755)?;
+    put(binary, &program, 0o755)?;
     // The names of functions stay in the build's own file, which a backtrace can be held against.
     process::run(process::outer("strip").arg(&program)).context("strip nxdp")?;
     for (from, to) in SOURCES {
@@ -72,8 +82,7 @@ pub(super) fn lay_out(workspace: &Workspace, built: &StaticBuild) -> Result<Path
             0o644,
         )?;
     }
-    let third_party = licences::third_party(workspace, built)?;
-    write(&root.join(DOCUMENTS).join("THIRD-PARTY.txt"), &third_party)?;
+    write(&root.join(DOCUMENTS).join("THIRD-PARTY.txt"), third_party)?;
     Ok(root)
 }
 
@@ -81,15 +90,18 @@ pub(super) fn lay_out(workspace: &Workspace, built: &StaticBuild) -> Result<Path
 fn write_manual(workspace: &Workspace, folder: &Path) -> Result<()> {
     let mut cargo = build::cargo(workspace);
     cargo.args([
-        "run",
+        "build",
         "--quiet",
         "--profile",
         "test",
-        "--package",
-        "filter-user",
+        "--example",
+        "manual",
     ]);
-    cargo.args(["--example", "manual", "--"]).arg(folder);
-    process::run(&mut cargo).context("write man pages and completions")
+    // The packages that tests are built with, so that what those built is used.
+    cargo.args(["--workspace", "--exclude", "filter-ebpf"]);
+    process::run(&mut cargo).context("build what writes man pages")?;
+    let program = workspace.target().join("debug/examples/manual");
+    process::run(process::outer(program).arg(folder)).context("write man pages and completions")
 }
 
 /// Copies a file into a folder, or all that is in a folder into another.
@@ -113,7 +125,8 @@ fn put_all(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn put(from: &Path, to: &Path, mode: u32) -> Result<()> {
+/// Copies a file, with a mode of its own.
+pub(super) fn put(from: &Path, to: &Path, mode: u32) -> Result<()> {
     make_parent(to)?;
     fs::copy(from, to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
     fs::set_permissions(to, fs::Permissions::from_mode(mode))

@@ -22,8 +22,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use self::static_build::StaticBuild;
 pub(crate) use self::units::check as check_units;
+use self::{static_build::StaticBuild, verify::Judging};
 use crate::{build, process, workspace::Workspace};
 
 /// What to make, and whether to try it out.
@@ -37,6 +37,16 @@ pub(crate) struct PackageArgs {
     /// Do not build: verify the package that was made last
     #[arg(long, requires = "verify")]
     no_build: bool,
+    /// Verify a package with this program, which was built already for this machine, in place of a static one
+    ///
+    /// The fresh system is of the release that this machine runs: the program finds its libraries there.
+    #[arg(
+        long,
+        value_name = "NXDP",
+        requires = "verify",
+        conflicts_with = "no_build"
+    )]
+    binary: Option<PathBuf>,
 }
 
 /// What was made.
@@ -47,13 +57,17 @@ struct Packages {
 
 /// Makes the packages in `target/package/`.
 pub(crate) fn run(workspace: &Workspace, args: &PackageArgs) -> Result<()> {
+    if let Some(binary) = &args.binary {
+        let deb = debian::trial(workspace, binary)?;
+        return verify::run(workspace, &deb, Judging::Behaviour);
+    }
     let packages = if args.no_build {
         Packages::named(workspace)?
     } else {
         make(workspace)?
     };
     if args.verify {
-        verify::run(workspace, &packages.deb)?;
+        verify::run(workspace, &packages.deb, Judging::Whole)?;
     }
     Ok(())
 }

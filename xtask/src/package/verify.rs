@@ -12,7 +12,7 @@ use crate::{process, workspace::Workspace};
 const CHECKS: &str = include_str!("checks.sh");
 
 /// What the booted system holds besides: systemd, and what the checks look and ask with.
-const BOOTED: [&str; 7] = [
+const BOOTED: [&str; 9] = [
     "systemd",
     "systemd-sysv",
     "man-db",
@@ -20,14 +20,28 @@ const BOOTED: [&str; 7] = [
     "bind9-dnsutils",
     "strace",
     "procps",
+    "python3",
+    "openssl",
 ];
 
+/// How much of a package is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judging {
+    /// All of it.
+    Whole,
+    /// All but the form: the program in it is not the one that is published.
+    Behaviour,
+}
+
 /// Installs, looks, starts, removes, purges.
-pub(super) fn run(workspace: &Workspace, deb: &Path) -> Result<()> {
+pub(super) fn run(workspace: &Workspace, deb: &Path, how: Judging) -> Result<()> {
     let start = Instant::now();
-    lint(deb)?;
+    if how == Judging::Whole {
+        lint(deb)?;
+    }
     let root = Root::bootstrap(workspace)?;
     fs::copy(deb, root.folder().join("nxdp.deb")).context("copy the package into the system")?;
+    next_version(deb, &root)?;
     fs::write(root.folder().join("checks.sh"), CHECKS).context("copy the checks")?;
     let mut faults = Vec::new();
     faults.extend(check(&root, "minimal")?);
@@ -40,6 +54,26 @@ pub(super) fn run(workspace: &Workspace, deb: &Path) -> Result<()> {
         bail!("{} checks of the package failed", faults.len());
     }
     Ok(())
+}
+
+/// Puts the package of a later version beside it, to upgrade to.
+fn next_version(deb: &Path, root: &Root) -> Result<()> {
+    let folder = root.folder().join("next");
+    let mut unpack = process::outer("dpkg-deb");
+    process::run(unpack.arg("--raw-extract").arg(deb).arg(&folder)).context("unpack it")?;
+    let control = folder.join("DEBIAN/control");
+    let text = fs::read_to_string(&control).context("read what the package says of itself")?;
+    let later = |line: &str| match line.starts_with("Version: ") {
+        true => format!("{line}+next\n"),
+        false => format!("{line}\n"),
+    };
+    let text: String = text.lines().map(later).collect();
+    fs::write(&control, text).context("name a later version")?;
+    let mut pack = process::outer("dpkg-deb");
+    pack.args(["--root-owner-group", "-Znone", "--build"]);
+    let next = root.folder().join("nxdp-next.deb");
+    process::output(pack.arg(&folder).arg(next)).context("pack a later version")?;
+    fs::remove_dir_all(&folder).context("remove what was unpacked")
 }
 
 /// Runs one part of the checks without booting.

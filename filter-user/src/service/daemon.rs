@@ -111,6 +111,18 @@ pub async fn daemon(
     served
 }
 
+impl Service {
+    /// Puts overrides in force that could not be read before, once they can.
+    pub(super) fn look_for_overrides(&mut self) -> Result<(), Error> {
+        let is_sealed = self.enforcement.seal().is_some();
+        if is_sealed && self.kernel.change(|maps| self.enforcement.unseal(maps))? {
+            self.display
+                .trouble("overrides can be read again, and are in force");
+        }
+        Ok(())
+    }
+}
+
 /// What is known of the last image, whose lists are behind the active generation.
 fn last_outline(kept: Result<Option<Image>, ImageError>, display: &Display) -> Image {
     match kept {

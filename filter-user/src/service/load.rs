@@ -7,13 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    os::unix::{
-        fs::{PermissionsExt as _, lchown},
-        process::CommandExt as _,
-    },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -28,15 +22,17 @@ use nix::unistd::User;
 
 use super::{
     Interfaces, Near, capacity,
+    compiler::{compile, compile_custom},
     display::{Display, human_bytes},
-    error_chain, fill, mode, room,
+    error_chain, fill,
+    folders::{let_through, make_socket_folder, make_state},
+    mode, room,
     state::State,
     unseen::Unseen,
 };
 use crate::{
     config::{self, Config},
     enforcement::{self, Plan},
-    identity,
     overrides::Journal,
     policy::Categories,
 };
@@ -467,94 +463,6 @@ fn kept_image(opened: Result<Option<Image>, ImageError>, display: &Display) -> O
         display.trouble(&super::error_chain(&error));
         None
     })
-}
-
-/// Compiles the lists as the service user; what is wrong with them is told on standard error.
-fn compile(config: &Path, state: &State, owner: Owner) -> bool {
-    run_compiler(config, state, owner, Stdio::null(), |command| {
-        command.arg("--output").arg(state.image());
-    })
-}
-
-/// Compiles the operator's own names alone, to lie beside an image.
-fn compile_custom(config: &Path, image: &Path, state: &State, owner: Owner) -> bool {
-    // The service user need not be able to open it.
-    let Ok(image) = fs::File::open(image) else {
-        return false;
-    };
-    run_compiler(config, state, owner, image.into(), |command| {
-        command.arg("--beside-stdin");
-    })
-}
-
-fn run_compiler(
-    config: &Path,
-    state: &State,
-    owner: Owner,
-    input: Stdio,
-    more: impl FnOnce(&mut Command),
-) -> bool {
-    let Ok(program) = std::env::current_exe() else {
-        return false;
-    };
-    let mut command = Command::new(program);
-    command.arg("compile").arg("--config").arg(config);
-    command.arg("--custom-output").arg(state.custom_image());
-    more(&mut command);
-    command.stdin(input).stdout(Stdio::null());
-    if !rustix::process::geteuid().is_root() || owner.user != 0 {
-        command.uid(owner.user).gid(owner.group);
-    }
-    command.status().is_ok_and(|status| status.success())
-}
-
-fn make_state(path: &Path, owner: Owner) -> Result<(), LoadError> {
-    make_folder(path, owner).map_err(|source| LoadError::State {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Makes the folder of the control socket, as a supervisor would: a daemon that is started by
-/// hand may not.
-fn make_socket_folder(config: &Config, owner: Owner) {
-    if let Some(folder) = config.socket().parent() {
-        // Where it cannot be made, a supervisor makes it, or the daemon tells.
-        let _ = make_folder(folder, owner);
-    }
-}
-
-/// Makes a folder of the daemon's, if there is none.
-fn make_folder(path: &Path, owner: Owner) -> io::Result<()> {
-    let _stranger = identity::of_owner(path)?;
-    if path.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o750))?;
-    lchown(path, Some(owner.user), Some(owner.group))
-}
-
-/// Lets everybody pass through the folders above the pins, as the kernel's default has it; some
-/// systems mount them for root alone. What is in them is not readable for that.
-fn let_through(pins: &Path, display: &Display) -> Result<(), LoadError> {
-    const SEARCH: u32 = 0o001;
-    for folder in pins.ancestors().skip(1) {
-        let failed = |source| LoadError::Passage {
-            path: folder.to_owned(),
-            source,
-        };
-        let mode = fs::metadata(folder).map_err(failed)?.permissions().mode();
-        if mode & SEARCH == 0 {
-            let passable = fs::Permissions::from_mode(mode | SEARCH);
-            fs::set_permissions(folder, passable).map_err(failed)?;
-            display.trouble(&format!(
-                "the daemon must pass through {}: chmod o+x",
-                folder.display()
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn owner(name: &str) -> Result<Owner, LoadError> {

@@ -62,11 +62,7 @@ impl Service {
         self.observe()?;
         self.watch_traffic()?;
         self.look_for_room();
-        let is_sealed = self.enforcement.seal().is_some();
-        if is_sealed && self.kernel.change(|maps| self.enforcement.unseal(maps))? {
-            self.display
-                .trouble("overrides can be read again, and are in force");
-        }
+        self.look_for_overrides()?;
         Ok(self.enforcement.tidy_journal()?)
     }
 

@@ -17,7 +17,7 @@ use crate::{
     enforcement::{
         self, Enforcement, EnforcementStatus, Outcome, OverridesStatus, Plan, Request,
     },
-    overrides::{Audience, Journal, JournalError, OverrideSet},
+    overrides::{OverrideClients, Journal, JournalError, OverrideSet},
     policy::{Categories, Numbers},
 };
 
@@ -204,17 +204,17 @@ fn bytes_of(header: Option<Header>) -> u64 {
 
 /// The policies that overrides are for.
 fn policy_names(book: &OverrideSet, request: &Request) -> Vec<String> {
-    let of_request: Vec<&Audience> = match request {
-        Request::Add(orders) => orders.iter().map(|order| &order.audience).collect(),
-        Request::Resume(audience) => vec![audience],
+    let of_request: Vec<&OverrideClients> = match request {
+        Request::Add(orders) => orders.iter().map(|order| &order.clients).collect(),
+        Request::Resume(clients) => vec![clients],
         Request::Remove(_) | Request::List => Vec::new(),
     };
-    let of_book = book.iter().map(|entry| &entry.order.audience);
+    let of_book = book.iter().map(|entry| &entry.order.clients);
     let names = of_book
         .chain(of_request)
-        .filter_map(|audience| match audience {
-            Audience::Policy(name) => Some(name.clone()),
-            Audience::Everybody | Audience::Mac(_) | Audience::Address(_) => None,
+        .filter_map(|clients| match clients {
+            OverrideClients::Policy(name) => Some(name.clone()),
+            OverrideClients::Everybody | OverrideClients::Mac(_) | OverrideClients::Address(_) => None,
         });
     names.collect()
 }

@@ -97,9 +97,7 @@ impl Verb {
             | Self::Reload
             | Self::ReloadAndWait
             | Self::Update { .. }
-            | Self::Logging(_) => {
-                Access::Change
-            }
+            | Self::Logging(_) => Access::Change,
         }
     }
 }

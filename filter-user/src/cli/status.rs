@@ -318,7 +318,11 @@ fn print_status(status: &Status) -> anyhow::Result<()> {
         )?;
     }
     if let Some(why) = &status.refresh_stopped {
-        writeln!(out, "refresh      STOPPED, no list is fetched: {}", printable::lines(why))?;
+        writeln!(
+            out,
+            "refresh      STOPPED, no list is fetched: {}",
+            printable::lines(why)
+        )?;
     }
     if let Some(error) = &status.last_error {
         writeln!(out, "last reload  failed: {}", printable::lines(error))?;

@@ -100,7 +100,12 @@ impl Enforcement {
         Ok(enforcement)
     }
 
-    fn of(plan: Plan, links: Links, (journal, set): (Journal, OverrideSet), tables: &Tables) -> Self {
+    fn of(
+        plan: Plan,
+        links: Links,
+        (journal, set): (Journal, OverrideSet),
+        tables: &Tables,
+    ) -> Self {
         Self {
             assignments: None,
             plan,
@@ -124,7 +129,11 @@ impl Enforcement {
     /// # Errors
     ///
     /// As [`Self::start`].
-    pub fn visit(plan: Plan, journal: (Journal, OverrideSet), tables: &mut Tables) -> Result<Self, Error> {
+    pub fn visit(
+        plan: Plan,
+        journal: (Journal, OverrideSet),
+        tables: &mut Tables,
+    ) -> Result<Self, Error> {
         let mut enforcement = Self::of(plan, Links::default(), journal, tables);
         enforcement.is_guest = true;
         for policy in enforcement.plan.policies.iter() {

@@ -12,8 +12,8 @@ use filter_kernel::{PINS_DEFAULT, Pinned, Pins};
 use filter_lists::image::{Image, ImageError};
 
 use super::{
-    Cause, Display, Error, KernelHandle, Observer, PrepareError, Reread, Service, Signals, Socket,
-    STATE_DEFAULT, State, custom::outline, error_chain, fill, refresh::open_refresh,
+    Cause, Display, Error, KernelHandle, Observer, PrepareError, Reread, STATE_DEFAULT, Service,
+    Signals, Socket, State, custom::outline, error_chain, fill, refresh::open_refresh,
 };
 use crate::{
     config::{CONFIG_DEFAULT, Config},

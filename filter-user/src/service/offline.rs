@@ -14,10 +14,8 @@ use super::{interfaces::Interfaces, kernel_handle::program_status, state::State}
 use crate::{
     config::{self, Config, DEFAULT_POLICY, PolicyConfig},
     control::{ListStatus, PROTOCOL_VERSION, Stats, Status},
-    enforcement::{
-        self, Enforcement, EnforcementStatus, Outcome, OverridesStatus, Plan, Request,
-    },
-    overrides::{OverrideClients, Journal, JournalError, OverrideSet},
+    enforcement::{self, Enforcement, EnforcementStatus, Outcome, OverridesStatus, Plan, Request},
+    overrides::{Journal, JournalError, OverrideClients, OverrideSet},
     policy::{Categories, Numbers},
 };
 
@@ -118,7 +116,7 @@ impl Offline {
     ///
     /// # Errors
     ///
-    /// When there is a daemon, or as [`Enforcement::obey`].
+    /// When there is a daemon, or as [`Enforcement::apply`].
     pub fn overrides(&self, request: Request) -> Result<Outcome, OfflineError> {
         let mut pinned = match Pinned::open(Pins::at(&self.pins)) {
             Err(filter_kernel::Error::SecondDaemon(_)) => return Err(OfflineError::HasDaemon),
@@ -128,7 +126,7 @@ impl Offline {
         let names = policy_names(&journal.1, &request);
         let plan = self.plan(names, &pinned.maps)?;
         let outcome: Result<Outcome, enforcement::Error> =
-            pinned.change(|maps| Enforcement::visit(plan, journal, maps)?.obey(request, maps));
+            pinned.change(|maps| Enforcement::visit(plan, journal, maps)?.apply(request, maps));
         Ok(outcome?)
     }
 
@@ -205,16 +203,18 @@ fn bytes_of(header: Option<Header>) -> u64 {
 /// The policies that overrides are for.
 fn policy_names(book: &OverrideSet, request: &Request) -> Vec<String> {
     let of_request: Vec<&OverrideClients> = match request {
-        Request::Add(orders) => orders.iter().map(|order| &order.clients).collect(),
+        Request::Add(specs) => specs.iter().map(|spec| &spec.clients).collect(),
         Request::Resume(clients) => vec![clients],
         Request::Remove(_) | Request::List => Vec::new(),
     };
-    let of_book = book.iter().map(|entry| &entry.order.clients);
+    let of_book = book.iter().map(|entry| &entry.spec.clients);
     let names = of_book
         .chain(of_request)
         .filter_map(|clients| match clients {
             OverrideClients::Policy(name) => Some(name.clone()),
-            OverrideClients::Everybody | OverrideClients::Mac(_) | OverrideClients::Address(_) => None,
+            OverrideClients::Everybody | OverrideClients::Mac(_) | OverrideClients::Address(_) => {
+                None
+            }
         });
     names.collect()
 }

@@ -144,6 +144,6 @@ fn go_on(
 ) -> Result<Enforcement, Error> {
     let numbers = enforcement::numbers_in(&pinned.maps, config)?;
     let plan = Plan::of(config, categories, &numbers).map_err(PrepareError::Config)?;
-    let program_id = Some(pinned.program_id());
+    let program_id = Some(pinned.program().id);
     pinned.change(|maps| fill(config, plan, journal, program_id, maps))
 }

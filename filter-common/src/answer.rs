@@ -8,6 +8,7 @@ use crate::{
     checksum::{folded, halves},
     dns::HEADER_BYTES,
     layout::{QTYPES_PER_RULE, RuleRecord, Settings, TEXT_MAX_BYTES, TextRecord},
+    odd,
     reason::Reason,
     rule::AnswerKind,
     scratch::{COOKIE_BUFFER_LEN, EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Message, Scratch},
@@ -24,6 +25,7 @@ const TYPE_AAAA: u16 = 28;
 const TYPE_OPT: u8 = 41;
 const CLASS_IN: u8 = 1;
 const RCODE_SERVFAIL: u8 = 2;
+const RCODE_FORMERR: u8 = 1;
 const RCODE_NXDOMAIN: u8 = 3;
 const RCODE_REFUSED: u8 = 5;
 /// RFC 8914 §5.2.
@@ -53,10 +55,17 @@ pub fn compose<R: Records + ?Sized>(
     } else {
         rule.ttl_s
     };
-    let (reason, address_len) = outcome(kind, rule, scratch.qtype as u16);
+    let (reason, address_len) = match scratch.odd {
+        0 => outcome(kind, rule, scratch.qtype as u16),
+        odd => (odd::error(odd), 0),
+    };
     let has_soa = matches!(reason, Reason::NxDomain | Reason::NoData);
     let has_opt = scratch.edns & EDNS_PRESENT != 0;
-    let is_do = scratch.edns & EDNS_DO != 0;
+    let dnssec_ok = if scratch.edns & EDNS_DO != 0 {
+        DNSSEC_OK
+    } else {
+        0
+    };
     let owner = pointer(scratch.owner_at as u16);
     let cookie_len = (scratch.cookie_len & 63) as u8;
     let decided = match scratch.decision.ede_code {
@@ -84,7 +93,12 @@ pub fn compose<R: Records + ?Sized>(
     if has_opt {
         let code = ede_code(rule, settings, reason, decided);
         let text = text(records, generation, rule.text);
-        opt(&mut tail, is_do, code, text, cookie_len);
+        let extended = if matches!(reason, Reason::BadVersion) {
+            BADVERS
+        } else {
+            0
+        };
+        opt(&mut tail, extended | dnssec_ok, code, text, cookie_len);
     }
     let (at, tail_sum) = (tail.at, tail.sum);
     scratch.message_len = (at & (MESSAGE_MAX_BYTES - 1)) as u32;
@@ -148,6 +162,7 @@ fn header(
         Reason::NxDomain => RCODE_NXDOMAIN,
         Reason::Refused => RCODE_REFUSED,
         Reason::ServFail => RCODE_SERVFAIL,
+        Reason::FormErr => RCODE_FORMERR,
         _ => 0,
     };
     let set = [
@@ -275,16 +290,16 @@ fn address(tail: &mut Tail<'_>, kind: AnswerKind, rule: &RuleRecord, len: u8, tt
 
 /// RFC 6891 §6.1.2 with one option, RFC 8914 §2.
 #[inline(always)]
-fn opt(tail: &mut Tail<'_>, is_do: bool, code: u8, text: &TextRecord, cookie_len: u8) {
+fn opt(tail: &mut Tail<'_>, ttl: u32, code: u8, text: &TextRecord, cookie_len: u8) {
     let [s0, s1] = UDP_PAYLOAD_BYTES.to_be_bytes();
-    let dnssec = if is_do { 0x80 } else { 0 };
+    let [extended, version, flags, _] = ttl.to_be_bytes();
     let len = if text.len as usize > TEXT_MAX_BYTES {
         0
     } else {
         text.len
     };
     tail.add([
-        [0, 0, TYPE_OPT, s0, s1, 0, 0, dnssec],
+        [0, 0, TYPE_OPT, s0, s1, extended, version, flags],
         [0, 0, len + 6 + cookie_len, 0, OPTION_EDE, 0, len + 2, 0],
     ]);
     // The text's length is in its record where the INFO-CODE is in the option.
@@ -299,6 +314,10 @@ fn opt(tail: &mut Tail<'_>, is_do: bool, code: u8, text: &TextRecord, cookie_len
     tail.at = start + 1 + usize::from(len);
 }
 
+/// DO in the TTL of an OPT record (RFC 6891 §6.1.3).
+const DNSSEC_OK: u32 = 0x8000;
+/// The upper bits of RCODE 16 there, above version 0 (RFC 6891 §9).
+const BADVERS: u32 = 1 << 24;
 const FIRST_BYTE: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, 0, 0]);
 
 #[inline(always)]

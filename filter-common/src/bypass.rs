@@ -5,7 +5,7 @@
 //! datagrams are dropped, and so is what cannot be answered.
 
 use crate::{
-    address::SourceAddress,
+    address::{Address, SourceAddress, mapped},
     client,
     layout::{CONTROL_BY_ANY, Control, POLICY_OBSERVE, POLICY_REFUSE_BYPASS},
     net::{ENCRYPTED_DNS_PORT, Path},
@@ -54,7 +54,42 @@ fn refused_by<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) 
     let is_refused = flags & POLICY_REFUSE_BYPASS != 0
         && !is_paused
         && (path.destination_port == ENCRYPTED_DNS_PORT
-            || steps.is_resolver(&scratch.client.destination))
+            || is_resolver(steps, &scratch.client.destination))
         && !overrides::is_client_paused(steps, scratch, control);
     is_refused.then_some(flags)
+}
+
+/// Whether this is the address of a listed resolver, or stands for it in an IPv6-only network.
+#[inline(always)]
+fn is_resolver<S: Steps + ?Sized>(steps: &S, address: &Address) -> bool {
+    steps.is_resolver(address)
+        || translated(address).is_some_and(|address| steps.is_resolver(&address))
+}
+
+/// The IPv4 address that an address translates to (NAT64).
+///
+/// RFC 6052 §2.1: 64:ff9b::/96. RFC 8215 §4: prefixes out of 64:ff9b:1::/48, of which those of 96 bits
+/// are known here; in shorter ones the address is elsewhere.
+#[inline(always)]
+fn translated(address: &Address) -> Option<Address> {
+    let SourceAddress { high, low } = SourceAddress::of(address);
+    let is_well_known = high == 0x0064_ff9b << 32 && low >> 32 == 0;
+    let is_local = high >> 16 == 0x0064_ff9b_0001;
+    (is_well_known || is_local).then(|| mapped((low as u32).to_be_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_behind_a_translator_are_those_of_their_last_bytes() {
+        let address = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap().octets();
+        let eights = Some(mapped([8, 8, 8, 8]));
+        assert_eq!(translated(&address("64:ff9b::808:808")), eights);
+        assert_eq!(translated(&address("64:ff9b:1:fffe::808:808")), eights);
+        assert_eq!(translated(&address("64:ff9b:2::808:808")), None);
+        assert_eq!(translated(&address("64:ff9b::1:808:808")), None);
+        assert_eq!(translated(&address("2001:db8::808:808")), None);
+    }
 }

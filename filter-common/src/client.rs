@@ -6,7 +6,9 @@
 
 use crate::{
     address::SourceAddress,
-    layout::{CLIENT_ANSWERED, CONTROL_UNTAGGED, Control, INTERFACE_UNTAGGED},
+    layout::{
+        CLIENT_ANSWERED, CONTROL_STRANGERS_PASS, CONTROL_UNTAGGED, Control, INTERFACE_UNTAGGED,
+    },
     limit::{self, Admission},
     net::Path,
     reason::Reason,
@@ -35,7 +37,11 @@ pub fn admit<S: Steps + ?Sized>(
     source: SourceAddress,
 ) -> Result<(), Reason> {
     if !is_client(steps, source) {
-        return Err(Reason::NotClient);
+        return Err(if scratch.flags & CONTROL_STRANGERS_PASS != 0 {
+            Reason::NotClient
+        } else {
+            Reason::Stranger
+        });
     }
     let control = steps
         .record(0)

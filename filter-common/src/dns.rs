@@ -1,11 +1,12 @@
 //! Reads a query: header, one question, an OPT record.
 //!
-//! The message is judged as RFC 1035 §4.1 and RFC 6891 §6.1 define it. Whatever
-//! is not a plain question passes under a name of its own: the resolver is the
-//! judge of odd messages.
+//! The message is read as RFC 1035 §4.1 and RFC 6891 §6.1 define it. What breaks them without
+//! hiding the question is [`odd`], and the question decides. Where there is no single question to
+//! read, the reason says why.
 
 use crate::{
     name::{LABEL_MAX_BYTES, NAME_MAX_BYTES},
+    odd,
     reason::Reason,
     scratch::{
         COOKIE_BUFFER_LEN, EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Message, Scratch, message_of,
@@ -31,24 +32,25 @@ pub fn parse_question(scratch: &mut Scratch) -> Result<(), Reason> {
     if !(QUERY_MIN_BYTES..=MESSAGE_MAX_BYTES).contains(&len) {
         return Err(Reason::ShortMessage);
     }
-    header(scratch.message())?;
+    scratch.odd |= header(scratch.message())?;
     let name_end = labels(scratch, len)?;
     scratch.qtype = u32::from(u16_at(scratch.message(), name_end));
     let message = message_of(&scratch.bytes);
     if u16_at(message, name_end + 2) != CLASS_IN {
-        return Err(Reason::Qclass);
+        scratch.odd |= odd::CLASS;
     }
     let end = name_end + 4;
     scratch.question_end = end as u32;
+    scratch.message_end = end as u32;
     // The record count until `parse_additional` looks closer.
     scratch.edns = u32::from(u16_at(message, 10));
     scratch.cookie_len = 0;
     Ok(())
 }
 
-/// Checks the header.
+/// Checks the header; what is odd about it.
 #[inline(always)]
-fn header(message: &Message) -> Result<(), Reason> {
+fn header(message: &Message) -> Result<u32, Reason> {
     // RFC 1035 §4.1.1: QR is the top bit, then four bits of opcode.
     if message[2] & 0x80 != 0 {
         return Err(Reason::Response);
@@ -60,9 +62,10 @@ fn header(message: &Message) -> Result<(), Reason> {
         return Err(Reason::QuestionCount);
     }
     if u16_at(message, 6) | u16_at(message, 8) != 0 {
-        return Err(Reason::RecordCount);
+        Ok(odd::RECORDS)
+    } else {
+        Ok(0)
     }
-    Ok(())
 }
 
 /// Notes where each label starts; the position behind the root label.
@@ -99,45 +102,58 @@ fn labels(scratch: &mut Scratch, len: usize) -> Result<usize, Reason> {
     Err(Reason::LongName)
 }
 
-/// Reads the additional section of the query in `scratch`, whose question was read.
+/// Reads the additional section of the query in `scratch`, whose question was read: an OPT record,
+/// or what is odd.
 ///
 /// What lies behind one record is not looked at.
 #[inline(always)]
-pub fn parse_additional<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<(), Reason> {
-    match scratch.edns {
-        0 => Ok(()),
-        1 => opt(steps, scratch),
-        _ => Err(Reason::Additional),
+pub fn parse_additional<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
+    // Records in front of it hide where it is.
+    let is_next = scratch.edns == 1 && scratch.odd & odd::RECORDS == 0;
+    let found = if is_next {
+        opt(steps, scratch)
+    } else {
+        odd::ADDITIONAL
+    };
+    if found & !odd::VERSION != 0 {
+        // The error for it has no OPT record (RFC 6891 §7).
+        scratch.edns = 0;
+        scratch.message_end = scratch.query_len;
     }
+    scratch.odd |= found;
 }
 
-/// Reads an OPT record.
+/// Reads an OPT record; what is odd about it.
 #[inline(always)]
-fn opt<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<(), Reason> {
+fn opt<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> u32 {
     let message = message_of(&scratch.bytes);
     let at = scratch.question_end as usize;
     if at + OPT_BYTES > scratch.message_len as usize {
-        return Err(Reason::BadEdns);
+        return odd::EDNS;
     }
     // RFC 6891 §6.1.2: the owner is the root.
     if byte_at(message, at) != 0 || u16_at(message, at + 1) != TYPE_OPT {
-        return Err(Reason::Additional);
+        return odd::ADDITIONAL;
     }
     // RFC 6891 §6.1.3: extended RCODE, version, DO and 15 reserved bits.
-    if byte_at(message, at + 6) != 0 {
-        return Err(Reason::EdnsVersion);
-    }
+    let version = if byte_at(message, at + 6) == 0 {
+        0
+    } else {
+        odd::VERSION
+    };
     let is_do = byte_at(message, at + 7) & 0x80 != 0;
     let start = at + OPT_BYTES;
     // Options may reach beyond what was copied; they end inside the datagram, or the record is
     // broken.
     let end = start + usize::from(u16_at(message, at + 9));
     if end > scratch.query_len as usize {
-        return Err(Reason::BadEdns);
+        return odd::EDNS | version;
     }
+    scratch.message_end = end as u32;
     scratch.edns = EDNS_PRESENT | if is_do { EDNS_DO } else { 0 };
-    if start == end {
-        return Ok(());
+    // What another version has in its options is not known.
+    if start == end || version != 0 {
+        return version;
     }
     scratch.option_at = start as u32;
     scratch.option_end = end as u32;
@@ -147,13 +163,13 @@ fn opt<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<(), Reason
         match steps.option(scratch) {
             OptionStep::Next => count += 1,
             OptionStep::End => break,
-            OptionStep::Bad => return Err(Reason::BadEdns),
+            OptionStep::Bad => return odd::EDNS,
         }
     }
     if scratch.cookie_at != 0 {
         keep_cookie(scratch);
     }
-    Ok(())
+    0
 }
 
 /// Steps over one option (RFC 6891 §6.1.2), and notes where the first COOKIE is.

@@ -4,12 +4,13 @@ use crate::{
     answer, bypass, client, dns, emit, event,
     frame::Frame,
     layout::{CONTROL_OVERRIDES, CONTROL_UNTAGGED, Control},
-    net,
+    net, odd,
+    parts::{self, Start},
     reason::Reason,
     rule::AnswerKind,
-    scratch::{HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, Scratch},
+    scratch::{Found, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, Scratch},
     steps::Steps,
-    tcp, verdict,
+    stream, tcp, verdict,
 };
 
 /// The stages between reading a frame and writing it. The kernel program runs
@@ -22,7 +23,7 @@ pub trait Stages {
     /// [`dns::parse_question`].
     fn parse_question(&mut self) -> Result<(), Reason>;
     /// [`dns::parse_additional`].
-    fn parse_additional(&mut self) -> Result<(), Reason>;
+    fn parse_additional(&mut self);
     /// [`verdict::decide`].
     fn decide(&mut self) -> Result<AnswerKind, Reason>;
     /// [`client::admit`] and [`answer::sum_question`].
@@ -35,6 +36,16 @@ pub trait Stages {
     fn rewrite_tcp(&mut self, path: &net::Path);
     /// [`tcp::follow`].
     fn follow(&mut self, path: &net::Path) -> Reason;
+    /// [`parts::resume`].
+    fn resume(&mut self, path: &net::Path) -> Start;
+    /// [`parts::keep`].
+    fn keep(&mut self, path: &net::Path, at: usize, total: u32);
+    /// [`tcp::pass`].
+    fn pass(&mut self, path: &net::Path, count: u32);
+    /// [`tcp::is_waiting`].
+    fn is_waiting(&mut self, path: &net::Path) -> bool;
+    /// [`tcp::disarmed`].
+    fn disarm(&mut self, path: &net::Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]);
     /// [`bypass::judge`].
     fn judge_bypass(&mut self, path: &net::Path) -> Reason;
     /// [`event::tell`].
@@ -46,20 +57,47 @@ pub trait Stages {
 /// `stages` is asked for what a query needs once there is one: most packets are none.
 #[inline(always)]
 pub fn filter<F: Frame, S: Stages>(frame: &mut F, stages: impl FnOnce() -> Option<S>) -> Reason {
-    let path = match net::locate(frame) {
-        Ok(path) => path,
-        Err(reason) => return reason,
-    };
+    let located = net::locate(frame);
+    if let Err(reason) = located
+        && !odd::hides_question(reason)
+    {
+        return reason;
+    }
     let Some(stages) = &mut stages() else {
         return Reason::Inconsistent;
     };
-    match judge(frame, stages, &path) {
-        Ok(reason) | Err(reason) => {
-            if reason.is_of_query() && stages.scratch().flags & event::TOLD != 0 {
-                stages.tell(reason);
-            }
-            reason
+    let settled = located.and_then(|path| net::settled(&path, &mut stages.scratch().path));
+    let path = match settled {
+        Ok(path) => path,
+        Err(reason) => {
+            stages.scratch().client.read_link(frame);
+            return refuse_unread(stages, reason);
         }
+    };
+    let reason = match judge(frame, stages, &path) {
+        Ok(reason) => reason,
+        Err(reason) => unless_cut(stages.scratch().path.odd, reason),
+    };
+    if odd::hides_question(reason) {
+        // Read again, or it is kept on the stack all the while.
+        let path = net::path_of(&mut stages.scratch().path);
+        stages.scratch().client.read(frame, &path);
+        return refuse_unread(stages, reason);
+    }
+    if reason.is_of_query() && stages.scratch().flags & event::TOLD != 0 {
+        stages.tell(reason);
+    }
+    reason
+}
+
+/// What is not in a first fragment is in another one.
+#[inline(always)]
+const fn unless_cut(odd: u32, reason: Reason) -> Reason {
+    match reason {
+        Reason::ShortMessage | Reason::ShortQuestion if odd & odd::FRAGMENT != 0 => {
+            Reason::FirstFragment
+        }
+        reason => reason,
     }
 }
 
@@ -69,19 +107,28 @@ fn judge<F: Frame, S: Stages>(
     stages: &mut S,
     path: &net::Path,
 ) -> Result<Reason, Reason> {
-    let Some(query_len) = query_len(frame, path)? else {
+    if path.destination_port != net::DNS_PORT {
         return judge_headers(frame, stages, path);
-    };
-    if path.is_tcp {
-        return judge_tcp(frame, stages, path, query_len);
     }
-    let kind = decide(frame, stages, path, query_len)?;
+    if path.is_tcp {
+        return stream::judge(frame, stages, path);
+    }
+    let query_len = path.payload_len;
+    if query_len < dns::QUERY_MIN_BYTES {
+        return Err(Reason::ShortMessage);
+    }
+    let mut decided = decide(frame, stages, path, query_len);
+    if stages.scratch().message_end as usize + dns::QUERY_MIN_BYTES <= query_len {
+        decided = decide_rest(frame, stages, path);
+    }
+    let kind = decided?;
     let reason = match stages.admit(path) {
         Ok(()) => stages.compose(kind)?,
-        Err(Reason::Slipped) => {
+        Err(Reason::Slipped) if stages.scratch().odd == 0 => {
             stages.compose(AnswerKind::Truncate)?;
             Reason::Slipped
         }
+        Err(Reason::Slipped) => return Err(Reason::RateLimited),
         Err(reason) => return Err(reason),
     };
     stages.rewrite(path);
@@ -90,55 +137,99 @@ fn judge<F: Frame, S: Stages>(
     Ok(reason)
 }
 
-/// Bytes of the query in a packet; `None` if it has none and is judged by its headers.
+/// Refuses a query whose question cannot be read, or says why it passes.
 #[inline(always)]
-fn query_len<F: Frame>(frame: &F, path: &net::Path) -> Result<Option<usize>, Reason> {
-    if path.destination_port != net::DNS_PORT {
-        return Ok(None);
+fn refuse_unread<S: Stages>(stages: &mut S, reason: Reason) -> Reason {
+    let flags = stages.flags();
+    let scratch = stages.scratch();
+    scratch.flags = flags;
+    scratch.odd = odd::unreadable(reason);
+    scratch.label_count = 0;
+    match stages.decide() {
+        Err(Reason::Unreadable) => Reason::Unreadable,
+        _ => reason,
     }
-    if path.is_tcp {
-        return tcp::query_len(frame, path);
-    }
-    if path.payload_len < dns::QUERY_MIN_BYTES {
-        return Err(Reason::ShortMessage);
-    }
-    Ok(Some(path.payload_len))
 }
 
-/// Judges a query in a segment to the TCP port (RFC 7766).
+/// Decides a datagram that has more than its first message.
+///
+/// Frames that were merged on their way (GRO) have several, each as long as the first but the last,
+/// and a resolver gets them apart. None of them is answered: what an answer makes of such a frame
+/// would be cut into pieces of the old size.
 #[inline(always)]
-fn judge_tcp<F: Frame, S: Stages>(
-    frame: &mut F,
+fn decide_rest<F: Frame, S: Stages>(
+    frame: &F,
     stages: &mut S,
     path: &net::Path,
-    query_len: usize,
-) -> Result<Reason, Reason> {
-    let kind = decide(frame, stages, path, query_len)?;
-    stages
-        .scratch()
-        .client
-        .read(frame, path)
+) -> Result<AnswerKind, Reason> {
+    let size = stages.scratch().message_end as usize;
+    stages.scratch().found = Found {
+        at: size as u32,
+        ..Found::default()
+    };
+    let mut looked = 1;
+    while looked < MESSAGES_MAX {
+        let at = stages.scratch().found.at as usize;
+        if at + dns::QUERY_MIN_BYTES > path.payload_len {
+            break;
+        }
+        let len = size.min(path.payload_len - at);
+        let decided = decide_message(frame, stages, path.payload_at() + at, len);
+        let scratch = stages.scratch();
+        if decided.is_ok() {
+            scratch.found.blocked = 1;
+        } else if scratch.message_end as usize != len {
+            break;
+        }
+        scratch.found.count += 1;
+        scratch.found.at += size as u32;
+        looked += 1;
+    }
+    let Found {
+        at, blocked, count, ..
+    } = stages.scratch().found;
+    let is_whole = at as usize >= path.payload_len;
+    let is_crowded = looked == MESSAGES_MAX && !is_whole;
+    if is_crowded && blocked == 0 {
+        return Err(Reason::Crowded);
+    }
+    // The first one again: what follows is told of it, or answers it.
+    match decide(frame, stages, path, path.payload_len) {
+        _ if blocked != 0 => Err(Reason::Several),
+        Ok(_) if count > 0 => Err(Reason::Several),
+        Err(Reason::NoRule | Reason::Allowed) if !is_whole => Err(Reason::Ragged),
+        decided => decided,
+    }
+}
+
+/// Messages of one packet that are looked at; more are refused.
+pub(crate) const MESSAGES_MAX: usize = 8;
+
+/// Decides one message of several; it was not understood if it does not end where it should.
+#[inline(always)]
+fn decide_message<F: Frame, S: Stages>(
+    frame: &F,
+    stages: &mut S,
+    at: usize,
+    len: usize,
+) -> Result<AnswerKind, Reason> {
+    let scratch = stages.scratch();
+    let loaded = len.min(MESSAGE_MAX_BYTES);
+    scratch.message_len = loaded as u32;
+    scratch.query_len = len as u32;
+    scratch.odd = 0;
+    scratch.message_end = 0;
+    frame
+        .load(at, loaded, &mut scratch.bytes, HEADERS_MAX_BYTES)
         .ok_or(Reason::BadFrame)?;
-    if matches!(kind, AnswerKind::Truncate) {
-        return Err(Reason::TcpOnly);
-    }
-    match stages.admit(path) {
-        Ok(()) => {}
-        // It asks over TCP already.
-        Err(Reason::Slipped) => return Err(Reason::RateLimited),
-        Err(reason) => return Err(reason),
-    }
-    let reason = stages.compose(kind)?;
-    stages.rewrite_tcp(path);
-    let len = path.dns_at() + stages.scratch().message_len as usize;
-    emit::replace(frame, path, stages.scratch(), len).ok_or(Reason::NoRoom)?;
-    Ok(reason)
+    parse(stages)?;
+    stages.decide()
 }
 
 /// A segment without a query, which may belong to a connection that was answered here, or a packet
 /// to a port by which DNS goes past the filter. Both in one place: the verifier follows it once.
 #[inline(always)]
-fn judge_headers<F: Frame, S: Stages>(
+pub(crate) fn judge_headers<F: Frame, S: Stages>(
     frame: &mut F,
     stages: &mut S,
     path: &net::Path,
@@ -148,7 +239,7 @@ fn judge_headers<F: Frame, S: Stages>(
         let flags = stages.flags();
         stages.scratch().flags = flags;
     } else if !path.is_answerable {
-        return Err(tcp::passing(path.payload_len as u32));
+        return Err(Reason::Tcp);
     }
     load_headers(frame, path, stages.scratch()).ok_or(Reason::BadFrame)?;
     let reason = if is_bypass {
@@ -165,7 +256,7 @@ fn judge_headers<F: Frame, S: Stages>(
     Ok(reason)
 }
 
-/// Loads the message and decides; the answer, if one is to be sent.
+/// Loads a datagram's message and decides; the answer, if one is to be sent.
 #[inline(always)]
 fn decide<F: Frame, S: Stages>(
     frame: &F,
@@ -174,10 +265,17 @@ fn decide<F: Frame, S: Stages>(
     query_len: usize,
 ) -> Result<AnswerKind, Reason> {
     load_query(frame, path, query_len, stages.scratch()).ok_or(Reason::BadFrame)?;
-    stages.parse_question()?;
-    if stages.scratch().edns != 0 {
-        stages.parse_additional()?;
-    }
+    decide_parsed(frame, stages, path)
+}
+
+/// Reads the message in the scratch and decides; the answer, if one is to be sent.
+#[inline(always)]
+pub(crate) fn decide_parsed<F: Frame, S: Stages>(
+    frame: &F,
+    stages: &mut S,
+    path: &net::Path,
+) -> Result<AnswerKind, Reason> {
+    parse(stages)?;
     // Once: what comes into force meanwhile would look at a client that was not read.
     let flags = stages.flags();
     stages.scratch().flags = flags;
@@ -192,10 +290,24 @@ fn decide<F: Frame, S: Stages>(
     if matches!(kind, AnswerKind::Drop) {
         return Err(Reason::Dropped);
     }
+    let odd = stages.scratch().odd;
+    if odd != 0 {
+        odd::refuse(odd, flags, path.is_answerable)?;
+    }
     if !path.is_answerable {
         return Err(Reason::Unanswerable);
     }
     Ok(kind)
+}
+
+/// Reads the message in the scratch.
+#[inline(always)]
+fn parse<S: Stages>(stages: &mut S) -> Result<(), Reason> {
+    stages.parse_question()?;
+    if stages.scratch().edns != 0 {
+        stages.parse_additional();
+    }
+    Ok(())
 }
 
 /// Copies the message into the scratch, and in front of it the headers that an answer would need.
@@ -210,6 +322,8 @@ fn load_query<F: Frame>(
     scratch.message_len = len as u32;
     scratch.query_len = query_len as u32;
     scratch.payload_len = path.payload_len as u32;
+    scratch.odd = path.odd;
+    scratch.message_end = query_len as u32;
     let headers = if path.is_answerable { path.dns_at() } else { 0 };
     // Longer ones are not answerable: the comparison is for the verifier.
     if headers > HEADERS_MAX_BYTES {
@@ -222,7 +336,11 @@ fn load_query<F: Frame>(
 /// Reads who sends the packet, and copies the headers alone to where they would be in front of a
 /// message. Those that do not fit are not answerable, and nobody looks at them.
 #[inline(always)]
-fn load_headers<F: Frame>(frame: &F, path: &net::Path, scratch: &mut Scratch) -> Option<()> {
+pub(crate) fn load_headers<F: Frame>(
+    frame: &F,
+    path: &net::Path,
+    scratch: &mut Scratch,
+) -> Option<()> {
     scratch.payload_len = path.payload_len as u32;
     scratch.client.read(frame, path)?;
     let Some(to) = HEADERS_MAX_BYTES.checked_sub(path.dns_at()) else {
@@ -259,8 +377,8 @@ impl<T: Steps> Stages for Host<'_, T> {
         dns::parse_question(self.scratch)
     }
 
-    fn parse_additional(&mut self) -> Result<(), Reason> {
-        dns::parse_additional(self.tables, self.scratch)
+    fn parse_additional(&mut self) {
+        dns::parse_additional(self.tables, self.scratch);
     }
 
     fn decide(&mut self) -> Result<AnswerKind, Reason> {
@@ -290,6 +408,26 @@ impl<T: Steps> Stages for Host<'_, T> {
 
     fn follow(&mut self, path: &net::Path) -> Reason {
         tcp::follow(self.tables, self.scratch, path)
+    }
+
+    fn resume(&mut self, path: &net::Path) -> Start {
+        parts::resume(self.tables, self.scratch, path)
+    }
+
+    fn keep(&mut self, path: &net::Path, at: usize, total: u32) {
+        parts::keep(self.tables, self.scratch, path, at as u32, total);
+    }
+
+    fn pass(&mut self, path: &net::Path, count: u32) {
+        tcp::pass(self.tables, self.scratch, path, count);
+    }
+
+    fn is_waiting(&mut self, path: &net::Path) -> bool {
+        tcp::is_waiting(self.tables, self.scratch, path)
+    }
+
+    fn disarm(&mut self, path: &net::Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]) {
+        tcp::disarmed(self.scratch, path, flags_at, flags)
     }
 
     fn judge_bypass(&mut self, path: &net::Path) -> Reason {

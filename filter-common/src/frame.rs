@@ -1,6 +1,12 @@
 //! The frame that is judged: bytes at offsets, each access checked.
 
-use crate::scratch::FrameBytes;
+use crate::{
+    maps::PART_BYTES,
+    scratch::{FrameBytes, HEADERS_MAX_BYTES},
+};
+
+/// Most bytes that are copied to behind a kept part of a query.
+pub const BEHIND_MAX_BYTES: usize = size_of::<FrameBytes>() - HEADERS_MAX_BYTES - PART_BYTES;
 
 /// One Ethernet frame, as the driver or a test hands it over.
 ///
@@ -21,6 +27,14 @@ pub trait Frame {
 
     /// Copies `len` bytes from `from` to position `to` of `bytes`; `None` if they do not fit.
     fn load(&self, from: usize, len: usize, bytes: &mut FrameBytes, to: usize) -> Option<()>;
+
+    /// Copies `len` bytes, at most [`BEHIND_MAX_BYTES`], from `from` to behind [`HEADERS_MAX_BYTES`]: to
+    /// position `to` of `bytes`, at most that and [`PART_BYTES`].
+    fn load_behind(&self, from: usize, len: usize, bytes: &mut FrameBytes, to: usize)
+    -> Option<()>;
+
+    /// Replaces the `N` bytes at `at`; `None` if the frame ends before.
+    fn write<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()>;
 
     /// Makes the frame the `len` bytes from position `from` of `bytes`; `None` if there is no room.
     ///
@@ -93,6 +107,22 @@ impl Frame for BufferFrame<'_> {
     fn load(&self, from: usize, len: usize, bytes: &mut FrameBytes, to: usize) -> Option<()> {
         let source = self.bytes().get(from..)?.get(..len)?;
         bytes.get_mut(to..)?.get_mut(..len)?.copy_from_slice(source);
+        Some(())
+    }
+
+    fn load_behind(
+        &self,
+        from: usize,
+        len: usize,
+        bytes: &mut FrameBytes,
+        to: usize,
+    ) -> Option<()> {
+        self.load(from, len, bytes, to)
+    }
+
+    fn write<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
+        let place = self.buffer.get_mut(..self.len)?.get_mut(at..)?;
+        place.get_mut(..N)?.copy_from_slice(&bytes);
         Some(())
     }
 

@@ -80,6 +80,12 @@ pub const CONTROL_LOG_ALL: u32 = 128;
 pub const CONTROL_PAUSES: u32 = 256;
 /// On some interface answers would leave without the VLAN tag of their query.
 pub const CONTROL_UNTAGGED: u32 = 512;
+/// Blocked queries pass if they are odd, see [`crate::odd`].
+pub const CONTROL_ODD_PASSES: u32 = 1024;
+/// Blocked queries of those who may not be answered pass.
+pub const CONTROL_STRANGERS_PASS: u32 = 2048;
+/// Both of them.
+pub const CONTROL_PASSES: u32 = CONTROL_ODD_PASSES | CONTROL_STRANGERS_PASS;
 /// The flags by which a policy other than the default one is chosen.
 pub const CONTROL_BY_ANY: u32 = Selector::EVERY;
 

@@ -67,6 +67,11 @@ pub trait Maps {
     /// Forgets a TCP connection.
     fn remove_flow(&self, _key: u64) {}
 
+    /// Lets the part of a query at this place, one of [`PART_COUNT`], be looked at and changed.
+    fn with_part<T>(&self, _index: u32, _look: impl FnOnce(&mut Part) -> T) -> Option<T> {
+        None
+    }
+
     /// Counts a query of a policy.
     fn count_policy(&self, _policy: u32, _is_blocked: bool) {}
 
@@ -93,15 +98,81 @@ pub trait Maps {
     }
 }
 
-/// A TCP connection whose query was answered in the server's place.
+/// A TCP connection with queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Flow {
-    /// Sequence number that the server waits for: that of the query, which it never saw.
+    /// [`FLOW_OPEN`] and others.
+    pub state: u32,
+    /// Sequence number that the server waits for: behind the queries that passed, and that of the
+    /// one that was answered here, which it never saw.
     pub server_next: u32,
-    /// 1 when the server was told that the connection is over.
-    pub is_reset: u32,
+    /// What the client had confirmed when it sent the last query.
+    pub heard: u32,
+    /// Of an answered query: the first sequence number behind it.
+    pub client_from: u32,
+    /// Of an answered query: the last sequence number that the client may come to, its FIN included.
+    pub client_to: u32,
+    /// Of an answered query: the last number that the client may confirm, the answer's FIN included.
+    pub heard_to: u32,
 }
+
+impl Flow {
+    /// The fields two by two: the kernel's map takes aligned words from the stack only.
+    #[inline(always)]
+    pub const fn words(self) -> [u64; 3] {
+        [
+            (self.server_next as u64) << 32 | self.state as u64,
+            (self.client_from as u64) << 32 | self.heard as u64,
+            (self.heard_to as u64) << 32 | self.client_to as u64,
+        ]
+    }
+
+    /// The reverse of [`Self::words`].
+    #[inline(always)]
+    pub const fn of_words([first, second, third]: [u64; 3]) -> Self {
+        Self {
+            state: first as u32,
+            server_next: (first >> 32) as u32,
+            heard: second as u32,
+            client_from: (second >> 32) as u32,
+            client_to: third as u32,
+            heard_to: (third >> 32) as u32,
+        }
+    }
+}
+
+/// Queries passed, and no more than one at a time.
+pub const FLOW_OPEN: u32 = 0;
+/// Queries passed while others waited for their answer.
+pub const FLOW_PIPELINED: u32 = 1;
+/// A query was answered in the server's place.
+pub const FLOW_ANSWERED: u32 = 2;
+/// And the server was told that the connection is over.
+pub const FLOW_RESET: u32 = 3;
+
+/// The start of a query over TCP whose rest is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Part {
+    /// The key of the connection; 0 means that nothing is here.
+    pub key: u64,
+    /// Sequence number of the length in front of the message.
+    pub start: u32,
+    /// Bytes that passed.
+    pub seen: u32,
+    /// Bytes of length and message, where the question was judged and the rest may pass; else 0.
+    pub total: u32,
+    /// Bytes kept, all that passed, where the question is still to be judged.
+    pub len: u32,
+    /// These bytes, and others behind them.
+    pub bytes: [u8; PART_BYTES],
+}
+
+/// Longest start that is kept: length, header and question end before.
+pub const PART_BYTES: usize = 288;
+/// Queries of which a part can be kept at once.
+pub const PART_COUNT: u32 = 1024;
 
 /// One policy that blocks every category, and nothing else.
 #[derive(Debug)]

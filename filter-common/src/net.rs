@@ -1,8 +1,10 @@
 //! From the start of a frame to its DNS message.
 //!
-//! Reads Ethernet, up to two VLAN tags, a PPPoE session, IPv4 with options,
-//! IPv6 with up to six extension headers, and UDP and TCP to port 53. What it
-//! does not understand it names and leaves alone.
+//! Reads Ethernet, up to four VLAN tags, a PPPoE session, IPv4 with options,
+//! IPv6 with up to six extension headers, and UDP and TCP to port 53. It reads as network stacks
+//! do, not as standards ask: what a stack hands to a resolver is a query.
+
+use core::hint::black_box;
 
 use network_types::{
     eth::EthHdr,
@@ -10,7 +12,12 @@ use network_types::{
     udp::UdpHdr,
 };
 
-use crate::{frame::Frame, reason::Reason, scratch::HEADERS_MAX_BYTES};
+use crate::{
+    frame::Frame,
+    odd,
+    reason::Reason,
+    scratch::{HEADERS_MAX_BYTES, PathRecord},
+};
 
 /// The port of DNS.
 pub const DNS_PORT: u16 = 53;
@@ -20,11 +27,14 @@ pub const ENCRYPTED_DNS_PORT: u16 = 853;
 pub const HTTPS_PORT: u16 = 443;
 /// Ports by which DNS goes past a filter of port 53.
 pub const BYPASS_PORTS: [u16; 2] = [ENCRYPTED_DNS_PORT, HTTPS_PORT];
+/// VLAN tags that are followed: two, and priority tags, of which Linux takes off any number.
+const TAGS_MAX: usize = 4;
 /// A VLAN tag with the EtherType behind it (IEEE 802.1Q).
 const VLAN_TAG_BYTES: usize = 4;
 /// PPPoE session header and PPP protocol (RFC 2516 §4).
 pub const PPPOE_BYTES: usize = 8;
-/// IPv6 extension headers that are followed.
+/// IPv6 extension headers that are followed: one more than RFC 8200 §4.1 has any use for, which lists
+/// seven with authentication and encryption.
 const EXTENSION_HEADERS_MAX: usize = 6;
 
 /// Where the parts of a packet to port 53 are in its frame.
@@ -36,7 +46,7 @@ pub struct Path {
     pub is_ipv6: bool,
     /// The IP header follows a PPPoE header.
     pub is_pppoe: bool,
-    /// Identifier of the outer VLAN; 0 means untagged.
+    /// Identifier of the outer VLAN; 0 means untagged or a priority tag alone.
     pub vlan: u16,
     /// TCP, else UDP.
     pub is_tcp: bool,
@@ -52,6 +62,8 @@ pub struct Path {
     pub destination_port: u16,
     /// An answer would be well-formed and could not loop or hit a third party.
     pub is_answerable: bool,
+    /// What is odd about the headers: [`odd::HEADERS`], [`odd::FRAGMENT`].
+    pub odd: u32,
 }
 
 impl Path {
@@ -68,6 +80,75 @@ impl Path {
     }
 }
 
+/// Longest headers of what is looked at closer.
+const SETTLED_MAX_BYTES: usize = 0x0fff;
+const IS_IPV6: u16 = 1;
+const IS_PPPOE: u16 = 2;
+const IS_TCP: u16 = 4;
+const IS_ANSWERABLE: u16 = 8;
+
+/// The path as it comes back from memory.
+///
+/// Verifiers follow each way through [`locate`] on its own, and whatever comes behind it as often. What
+/// went through memory is one way.
+///
+/// # Errors
+///
+/// If the headers are longer than anybody's.
+#[inline(always)]
+pub fn settled(path: &Path, record: &mut PathRecord) -> Result<Path, Reason> {
+    if path.payload_at() > SETTLED_MAX_BYTES {
+        return Err(Reason::HeaderChain);
+    }
+    // Opaque, or what is read is known to be what was written.
+    let record = black_box(record);
+    record.numbers = [
+        path.ip_at as u16,
+        path.transport_at as u16,
+        path.transport_len as u16,
+        path.payload_len as u16,
+        path.source_port,
+        path.destination_port,
+        path.vlan,
+    ];
+    let bit = |is_set: bool, bit: u16| if is_set { bit } else { 0 };
+    record.flags = bit(path.is_ipv6, IS_IPV6)
+        | bit(path.is_pppoe, IS_PPPOE)
+        | bit(path.is_tcp, IS_TCP)
+        | bit(path.is_answerable, IS_ANSWERABLE);
+    record.odd = path.odd;
+    Ok(path_of(record))
+}
+
+/// The path that was [`settled`].
+#[inline(always)]
+pub fn path_of(record: &mut PathRecord) -> Path {
+    let record = black_box(record);
+    let [
+        ip_at,
+        transport_at,
+        transport_len,
+        payload_len,
+        source_port,
+        destination_port,
+        vlan,
+    ] = record.numbers;
+    Path {
+        ip_at: usize::from(ip_at) & SETTLED_MAX_BYTES,
+        is_ipv6: record.flags & IS_IPV6 != 0,
+        is_pppoe: record.flags & IS_PPPOE != 0,
+        vlan,
+        is_tcp: record.flags & IS_TCP != 0,
+        transport_at: usize::from(transport_at) & SETTLED_MAX_BYTES,
+        transport_len: usize::from(transport_len) & 0xff,
+        payload_len: usize::from(payload_len),
+        source_port,
+        destination_port,
+        is_answerable: record.flags & IS_ANSWERABLE != 0,
+        odd: record.odd,
+    }
+}
+
 /// Bytes of the length in front of a message over TCP.
 pub const LENGTH_BYTES: usize = 2;
 
@@ -79,20 +160,27 @@ pub fn locate<F: Frame>(frame: &F) -> Result<Path, Reason> {
     let mut at = EthHdr::LEN;
     let mut tags = 0;
     let mut vlan = 0;
-    while tags < 2 && is_vlan(ethertype) {
+    while is_vlan(ethertype) {
+        if tags == TAGS_MAX {
+            return Err(Reason::HeaderChain);
+        }
         let tag: [u8; VLAN_TAG_BYTES] = frame.read(at).ok_or(Reason::BadFrame)?;
         ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-        if tags == 0 {
-            // IEEE 802.1Q: three bits of priority and one more are above the identifier.
+        if vlan == 0 {
+            // IEEE 802.1Q: three bits of priority and one more are above the identifier. 0 is no
+            // VLAN, but a priority for what follows.
             vlan = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
         }
         at += VLAN_TAG_BYTES;
         tags += 1;
     }
     let is_pppoe = ethertype == ETHERTYPE_PPPOE_SESSION;
+    let mut odd = 0;
     if is_pppoe {
-        ethertype = pppoe_payload(frame, at)?;
-        at += PPPOE_BYTES;
+        let session = pppoe(frame, at)?;
+        ethertype = session.ethertype;
+        odd = session.odd;
+        at += session.len;
     }
     // A group address in either place: no unicast answer can be made of it.
     let is_group = (ethernet[0] | ethernet[6]) & 1 != 0;
@@ -103,7 +191,8 @@ pub fn locate<F: Frame>(frame: &F) -> Result<Path, Reason> {
     };
     path.is_pppoe = is_pppoe;
     path.vlan = vlan;
-    path.is_answerable &= !is_group && path.dns_at() <= HEADERS_MAX_BYTES;
+    path.odd |= odd;
+    path.is_answerable &= !is_group && path.odd == 0 && path.dns_at() <= HEADERS_MAX_BYTES;
     Ok(path)
 }
 
@@ -118,20 +207,50 @@ const fn is_vlan(ethertype: u16) -> bool {
     ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ
 }
 
-/// The EtherType that stands for the PPP protocol of a session frame.
+/// What is in front of the IP header in a PPPoE session.
+struct Session {
+    /// The EtherType that stands for the PPP protocol.
+    ethertype: u16,
+    /// Bytes of the session header and the protocol.
+    len: usize,
+    /// What is odd about it.
+    odd: u32,
+}
+
 #[inline(always)]
-fn pppoe_payload<F: Frame>(frame: &F, at: usize) -> Result<u16, Reason> {
+fn pppoe<F: Frame>(frame: &F, at: usize) -> Result<Session, Reason> {
     let header: [u8; PPPOE_BYTES] = frame.read(at).ok_or(Reason::BadFrame)?;
-    // RFC 2516 §4: version 1, type 1, code 0 for session data.
-    if header[0] != 0x11 || header[1] != 0 {
-        return Err(Reason::NotIp);
-    }
+    // RFC 2516 §4: version 1, type 1, code 0 for session data. Linux looks at none of them.
+    let mut odd = if header[0] != 0x11 || header[1] != 0 {
+        odd::HEADERS
+    } else {
+        0
+    };
+    // RFC 1661 §6.5: a protocol of one byte is odd, the first of two is even. RFC 2516 §7 asks not to
+    // use it; Linux takes it.
+    let is_short = header[6] & 1 != 0;
+    let protocol = if is_short {
+        odd = odd::HEADERS;
+        u16::from(header[6])
+    } else {
+        u16::from_be_bytes([header[6], header[7]])
+    };
     // RFC 1332 §2.1 and RFC 5072 §2.
-    match u16::from_be_bytes([header[6], header[7]]) {
-        0x0021 => Ok(ETHERTYPE_IPV4),
-        0x0057 => Ok(ETHERTYPE_IPV6),
-        _ => Err(Reason::NotIp),
-    }
+    let ethertype = match protocol {
+        0x0021 => ETHERTYPE_IPV4,
+        0x0057 => ETHERTYPE_IPV6,
+        _ => return Err(Reason::NotIp),
+    };
+    let len = if is_short {
+        PPPOE_BYTES - 1
+    } else {
+        PPPOE_BYTES
+    };
+    Ok(Session {
+        ethertype,
+        len,
+        odd,
+    })
 }
 
 #[inline(always)]
@@ -146,15 +265,20 @@ fn ipv4<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
         return Err(Reason::OtherProtocol);
     }
     let fragment = u16_of(&header, 6);
-    // RFC 791 §3.1: MF is 0x2000, the offset is 13 bits.
-    if fragment & 0x3fff != 0 {
+    // RFC 791 §3.1: MF is 0x2000, the offset is 13 bits. Later fragments are nothing without the first.
+    if fragment & 0x1fff != 0 {
         return Err(Reason::Fragment);
     }
+    let part = Part {
+        is_first_fragment: fragment & 0x2000 != 0,
+        is_ipv6: false,
+    };
     let total_len = usize::from(u16_of(&header, 2));
     if total_len < header_len || at + total_len > frame.len_bytes() {
         return Err(Reason::BadFrame);
     }
-    let mut path = transport(frame, protocol, at + header_len, total_len - header_len)?;
+    let len = total_len - header_len;
+    let mut path = transport(frame, protocol, at + header_len, len, part)?;
     path.ip_at = at;
     let source = u32_of(&header, 12);
     let destination = u32_of(&header, 16);
@@ -176,13 +300,23 @@ fn ipv6<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
     if header[0] >> 4 != 6 {
         return Err(Reason::BadFrame);
     }
-    let payload_len = usize::from(u16_of(&header, 4));
+    let mut payload_len = usize::from(u16_of(&header, 4));
     let mut protocol = header[6];
+    let mut odd = 0;
+    if payload_len == 0 && protocol == HOP_BY_HOP {
+        // RFC 2675 §3: the length is in a hop-by-hop option. Linux takes the whole packet without one too.
+        payload_len = frame.len_bytes().saturating_sub(at + Ipv6Hdr::LEN);
+        odd = odd::HEADERS;
+    }
+    let mut part = Part {
+        is_first_fragment: false,
+        is_ipv6: true,
+    };
     let mut len = 0;
     let mut headers = 0;
     while protocol != IpProto::Udp as u8 && protocol != IpProto::Tcp as u8 {
         if headers == EXTENSION_HEADERS_MAX {
-            return Err(Reason::ExtensionHeaders);
+            return Err(Reason::HeaderChain);
         }
         let next: [u8; 4] = match protocol {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT => frame
@@ -194,9 +328,11 @@ fn ipv6<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
         if protocol == FRAGMENT {
             // RFC 8200 §4.5: 13 bits of offset, 2 reserved, M. RFC 6946: an
             // atomic fragment has neither.
-            if u16::from_be_bytes([next[2], next[3]]) & 0xfff9 != 0 {
+            let fragment = u16::from_be_bytes([next[2], next[3]]);
+            if fragment & 0xfff8 != 0 {
                 return Err(Reason::Fragment);
             }
+            part.is_first_fragment |= fragment & 1 != 0;
             len += 8;
         } else {
             // RFC 8200 §4.3: in units of 8 bytes, not counting the first.
@@ -208,9 +344,11 @@ fn ipv6<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
     if payload_len < len || at + Ipv6Hdr::LEN + payload_len > frame.len_bytes() {
         return Err(Reason::BadFrame);
     }
-    let mut path = transport(frame, protocol, at + Ipv6Hdr::LEN + len, payload_len - len)?;
+    let transport_at = at + Ipv6Hdr::LEN + len;
+    let mut path = transport(frame, protocol, transport_at, payload_len - len, part)?;
     path.ip_at = at;
     path.is_ipv6 = true;
+    path.odd |= odd;
     path.is_answerable &= headers == 0 && are_ipv6_hosts(&header);
     Ok(path)
 }
@@ -259,9 +397,23 @@ const fn is_ipv6_host((high, low): (u64, u64)) -> bool {
     high >> 56 != 0xff && !(high == 0 && low <= 1)
 }
 
+/// What the IP header says of its payload, besides the length.
+#[derive(Clone, Copy)]
+struct Part {
+    /// More follows in other packets.
+    is_first_fragment: bool,
+    is_ipv6: bool,
+}
+
 /// The path of a datagram whose transport header is at `at`; the caller knows the rest.
 #[inline(always)]
-fn transport<F: Frame>(frame: &F, protocol: u8, at: usize, len: usize) -> Result<Path, Reason> {
+fn transport<F: Frame>(
+    frame: &F,
+    protocol: u8,
+    at: usize,
+    len: usize,
+    part: Part,
+) -> Result<Path, Reason> {
     let header: [u8; UdpHdr::LEN] = frame.read(at).ok_or(Reason::BadFrame)?;
     let source_port = u16_of(&header, 0);
     let destination_port = u16_of(&header, 2);
@@ -270,10 +422,23 @@ fn transport<F: Frame>(frame: &F, protocol: u8, at: usize, len: usize) -> Result
     {
         return Err(Reason::OtherPort);
     }
-    if protocol == IpProto::Tcp as u8 {
+    let is_tcp = protocol == IpProto::Tcp as u8;
+    if is_tcp && !part.is_first_fragment {
         return tcp(frame, source_port, destination_port, at, len);
     }
-    let udp_len = usize::from(u16_of(&header, 4));
+    if is_tcp && destination_port == DNS_PORT {
+        return Err(Reason::FirstFragment);
+    }
+    let mut udp_len = usize::from(u16_of(&header, 4));
+    let mut odd = 0;
+    if part.is_first_fragment {
+        odd = odd::HEADERS | odd::FRAGMENT;
+        udp_len = udp_len.min(len);
+    } else if udp_len == 0 && part.is_ipv6 {
+        // RFC 2675 §4: the rest of the packet. Linux takes it in any packet.
+        odd = odd::HEADERS;
+        udp_len = len;
+    }
     if udp_len < UdpHdr::LEN || udp_len > len {
         return Err(Reason::BadFrame);
     }
@@ -282,13 +447,14 @@ fn transport<F: Frame>(frame: &F, protocol: u8, at: usize, len: usize) -> Result
         is_ipv6: false,
         is_pppoe: false,
         vlan: 0,
-        is_tcp: false,
+        is_tcp,
         transport_at: at,
         transport_len: UdpHdr::LEN,
         payload_len: udp_len - UdpHdr::LEN,
         source_port,
         destination_port,
         is_answerable: is_answerable_port(source_port),
+        odd,
     })
 }
 
@@ -318,6 +484,7 @@ fn tcp<F: Frame>(
         source_port,
         destination_port,
         is_answerable: source_port != 0,
+        odd: 0,
     })
 }
 

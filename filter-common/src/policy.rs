@@ -13,6 +13,16 @@ use crate::{
 };
 
 impl QueryClient {
+    /// Reads of `frame` who sends it on the link, where the headers behind are not followed.
+    #[inline(always)]
+    pub fn read_link<F: Frame>(&mut self, frame: &F) {
+        *self = Self {
+            mac: frame.read(black_box(6)).unwrap_or_default(),
+            interface: frame.interface(),
+            ..Self::default()
+        };
+    }
+
     /// Reads the headers of `frame` again; `None` if it is shorter than `path` says.
     ///
     /// Few packets need it, and most should not pay for it.

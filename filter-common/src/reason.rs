@@ -32,12 +32,23 @@ macro_rules! reasons {
             #[inline(always)]
             pub const fn is_of_query(self) -> bool {
                 let number = self as u8;
-                number == Self::Delegation as u8
-                    || number == Self::Untagged as u8
-                    || number == Self::ServFail as u8
-                    || number >= Self::NoGeneration as u8
-                        && number <= Self::RateLimited as u8
-                        && number != Self::TcpSegment as u8
+                number >= Self::Qclass as u8
+                    && number <= Self::RateLimited as u8
+                    && number != Self::TcpSegment as u8
+                    || matches!(
+                        self,
+                        Self::RecordCount
+                            | Self::Delegation
+                            | Self::Untagged
+                            | Self::OddHeaders
+                            | Self::OddDropped
+                            | Self::FormErr
+                            | Self::BadVersion
+                            | Self::Several
+                            | Self::Stranger
+                            | Self::TcpNotImp
+                            | Self::ServFail
+                    )
             }
 
             /// What happens to the frame.
@@ -62,7 +73,7 @@ reasons! {
     BadFrame = 4, "pass_bad_frame", Pass;
     /// A fragment of a datagram.
     Fragment = 5, "pass_fragment", Pass;
-    /// More than six IPv6 extension headers, or one that hides the rest.
+    /// An IPv6 extension header that hides the rest: authentication or encryption.
     ExtensionHeaders = 6, "pass_extension_headers", Pass;
     /// Fewer than 17 bytes: no question fits.
     ShortMessage = 7, "pass_short_message", Pass;
@@ -72,21 +83,21 @@ reasons! {
     Opcode = 9, "pass_opcode", Pass;
     /// Not exactly one question.
     QuestionCount = 10, "pass_question_count", Pass;
-    /// Records in the answer or authority section of a query.
+    /// Blocked, but has records in the answer or authority section, and odd queries pass.
     RecordCount = 11, "pass_record_count", Pass;
-    /// A compression pointer or a reserved label type in the question.
+    /// A compression pointer or a reserved label type in the question; odd queries pass, or nothing is blocked.
     LabelType = 12, "pass_label_type", Pass;
     /// A qname of more than 255 bytes.
     LongName = 13, "pass_long_name", Pass;
     /// The message ends within the question.
     ShortQuestion = 14, "pass_short_question", Pass;
-    /// Another class than IN.
+    /// Blocked, but of another class than IN, and odd queries pass.
     Qclass = 15, "pass_qclass", Pass;
-    /// The additional section holds something else than one OPT record, such as a signature.
+    /// Blocked, but the additional section holds something else than one OPT record, and odd queries pass.
     Additional = 16, "pass_additional", Pass;
-    /// The OPT record is cut short.
+    /// Blocked, but the OPT record is cut short, and odd queries pass.
     BadEdns = 17, "pass_bad_edns", Pass;
-    /// Another EDNS version than 0.
+    /// Blocked, but of another EDNS version than 0, and odd queries pass.
     EdnsVersion = 18, "pass_edns_version", Pass;
     /// No list is loaded.
     NoGeneration = 19, "pass_no_generation", Pass;
@@ -114,8 +125,8 @@ reasons! {
     Unanswerable = 30, "drop_unanswerable", Drop;
     /// Blocked and dropped, because the frame has no room for an answer.
     NoRoom = 31, "drop_no_room", Drop;
-    /// Blocked, but asked by nobody who may be answered: neither a private address, nor one on the attached
-    /// networks, nor a listed client.
+    /// Blocked, but asked by nobody who may be answered, neither a private address, nor one on the attached
+    /// networks, nor a listed client, and strangers pass.
     NotClient = 32, "pass_not_client", Pass;
     /// The client's policy filters nothing.
     Unfiltered = 33, "pass_unfiltered", Pass;
@@ -123,7 +134,7 @@ reasons! {
     Paused = 34, "pass_paused", Pass;
     /// The operator lets the name through.
     Overridden = 35, "pass_override", Pass;
-    /// TCP to port 53 with data that is not one whole query in one segment.
+    /// TCP to port 53 with data that cannot be told apart into messages; odd queries pass, or nothing is blocked.
     TcpSegment = 36, "pass_tcp_segment", Pass;
     /// The rule wants the client to ask over TCP, and it does.
     TcpOnly = 37, "pass_tcp_only", Pass;
@@ -149,6 +160,32 @@ reasons! {
     BypassObserved = 47, "pass_bypass_observed", Pass;
     /// Answered with SERVFAIL.
     ServFail = 48, "answer_servfail", Transmit;
+    /// Blocked, but what leads to the message is odd, and odd queries pass.
+    OddHeaders = 49, "pass_odd_headers", Pass;
+    /// More VLAN tags or IPv6 extension headers than are followed; odd queries pass, or nothing is blocked.
+    HeaderChain = 50, "pass_header_chain", Pass;
+    /// A first fragment to port 53 without a whole question; odd queries pass, or nothing is blocked.
+    FirstFragment = 51, "pass_first_fragment", Pass;
+    /// Blocked and dropped: the query is odd, and no error would help its sender.
+    OddDropped = 52, "drop_odd", Drop;
+    /// Blocked, and answered with FORMERR: records that are no part of a query, or a broken OPT record.
+    FormErr = 53, "answer_formerr", Transmit;
+    /// Blocked, and answered with BADVERS: another EDNS version than 0.
+    BadVersion = 54, "answer_badvers", Transmit;
+    /// Dropped: a query whose question cannot be read, though a resolver would answer it.
+    Unreadable = 55, "drop_unreadable", Drop;
+    /// Bytes behind the message that are no message, in a datagram of which nothing is blocked.
+    Ragged = 56, "pass_ragged", Pass;
+    /// Dropped: several messages in one datagram, of which one is blocked.
+    Several = 57, "drop_several", Drop;
+    /// Blocked and dropped: asked by a stranger, neither a private address nor a listed client.
+    Stranger = 58, "drop_stranger", Drop;
+    /// TCP to port 53 with a part of a query, which is judged when the rest comes.
+    TcpPart = 59, "pass_tcp_part", Pass;
+    /// Blocked, behind queries that wait for their answer: it passes as one that no server implements.
+    TcpNotImp = 60, "pass_tcp_notimp", Pass;
+    /// More messages in one datagram than are looked at; odd queries pass, or nothing is blocked.
+    Crowded = 61, "pass_crowded", Pass;
 }
 
 /// Counters a CPU: one for every number that a reason's byte can have, so that
@@ -189,8 +226,11 @@ mod tests {
         for reason in Reason::ALL {
             let is_bypass = format!("{reason:?}").starts_with("Bypass");
             let is_answer_or_drop = reason.action() != Action::Pass;
-            let is_connection = matches!(reason, Reason::TcpClosed | Reason::TcpQuiet);
-            if is_answer_or_drop && !is_bypass && !is_connection {
+            let is_nameless = matches!(
+                reason,
+                Reason::TcpClosed | Reason::TcpQuiet | Reason::Unreadable
+            );
+            if is_answer_or_drop && !is_bypass && !is_nameless {
                 assert!(reason.is_of_query(), "{reason:?}");
             }
         }

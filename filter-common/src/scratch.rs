@@ -61,8 +61,8 @@ pub struct Scratch {
     pub question_end: u32,
     /// [`EDNS_PRESENT`], [`EDNS_DO`]; while the query is read, the number of additional records.
     pub edns: u32,
-    /// Unused: what follows is read and written as one word.
-    pub reserved: u32,
+    /// What is odd about the query, see [`crate::odd`].
+    pub odd: u32,
     /// Record index of the header of the generation that decides.
     pub generation: u32,
     /// Record index of the header of the custom categories' generation; 0 means that there is none.
@@ -83,6 +83,54 @@ pub struct Scratch {
     pub batch: u32,
     /// The flags of the control record, as they were when the packet came.
     pub flags: u32,
+    /// Position behind the message, as far as it is understood.
+    pub message_end: u32,
+    /// Over TCP: bytes of length and message that came in earlier segments.
+    pub part_len: u32,
+    /// Several messages of one packet.
+    pub found: Found,
+    /// A path, as it went through this memory.
+    pub path: PathRecord,
+}
+
+/// What was found in a packet with several messages.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Found {
+    /// Whole messages.
+    pub count: u32,
+    /// A bit for each that is blocked.
+    pub blocked: u32,
+    /// Position of the next one in the data.
+    pub at: u32,
+    /// Where the first one starts.
+    pub first_at: u32,
+    /// Where the second one starts.
+    pub second_at: u32,
+    /// Bytes of the first one that came in earlier segments.
+    pub kept: u32,
+    /// Not 0 if the data end in the middle of a message.
+    pub is_cut: u32,
+    /// [`Reason`](crate::reason::Reason) for which the last one passes, as a number.
+    pub reason: u8,
+    /// [`AnswerKind`](crate::rule::AnswerKind) of the last one that is blocked, as a number.
+    pub kind: u8,
+    /// Unused, so that the whole is a number of words.
+    pub reserved: [u8; 2],
+}
+
+/// A [`Path`](crate::net::Path) in memory.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct PathRecord {
+    /// Its positions and lengths, ports and VLAN.
+    pub numbers: [u16; 7],
+    /// Its flags.
+    pub flags: u16,
+    /// What is odd.
+    pub odd: u32,
+    /// Unused, so that the whole is a number of words.
+    pub reserved: u32,
 }
 
 /// Room for a COOKIE option of 44 bytes, in whole words.

@@ -4,28 +4,32 @@
 //! The answer carries FIN (RFC 7766 §6.2.1 lets a server close when it likes).
 //! What follows is a conversation that the server cannot take part in, because
 //! it never saw the query: its sequence numbers do not fit any more. So the
-//! connection is remembered, and
+//! connection is remembered, and of what has the sequence numbers of that conversation
 //!
 //! - the client's first segment becomes a reset for the server, at the number it waits for;
 //! - the client's FIN is confirmed;
 //! - what else the client confirms goes nowhere.
 //!
-//! A query is judged if its length and all of it are in one segment, as resolvers
-//! send it (RFC 7766 §8). Other data passes. A stub resolver sends its queries for A and
-//! for AAAA in one segment: the answer to the first one confirms nothing behind it and
-//! carries no FIN, so that the client sends the second one again, by itself.
+//! Only the next bytes of the stream can be answered: what a client has not heard yet would come to
+//! the same place. So a query that comes while others wait for their answer, or behind a clean one in
+//! its segment, is turned into one of an opcode that no server implements: the server says so
+//! (NOTIMP), where it belongs.
+//!
+//! A client may send a query in pieces; some send its length apart. A piece without a whole question
+//! passes and is kept ([`parts`](crate::parts)). The piece that completes the question is judged.
+//! A stub resolver sends its queries for A and for AAAA in one segment: the answer to the first one
+//! confirms nothing behind it and carries no FIN, so that the client sends the second one again, by itself.
 
 use network_types::ip::IpProto;
 
 use crate::{
     address::QueryClient,
     checksum::{folded, sum_of},
-    dns,
     emit::{put, swap, turn},
     frame::Frame,
     hash::{self, HashKey},
     layout::Control,
-    maps::Flow,
+    maps::{FLOW_ANSWERED, FLOW_OPEN, FLOW_PIPELINED, FLOW_RESET, Flow},
     net::{LENGTH_BYTES, Path, TCP_HEADER_BYTES},
     reason::Reason,
     scratch::{FrameBytes, HEADERS_MAX_BYTES, Scratch, header_bytes},
@@ -37,10 +41,11 @@ const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
+const URG: u8 = 0x20;
 /// Position of the flags in a header.
 const FLAGS_AT: usize = 13;
 /// Position of the message's length in the scratch.
-const LENGTH_AT: usize = HEADERS_MAX_BYTES - LENGTH_BYTES;
+pub(crate) const LENGTH_AT: usize = HEADERS_MAX_BYTES - LENGTH_BYTES;
 /// More than what a client sends behind a query before it hears an answer.
 const CONVERSATION_BYTES: u32 = 1 << 16;
 /// Most bytes of options.
@@ -50,27 +55,39 @@ const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
 /// RFC 9293 §3.1.
 const NO_OPERATION: [u8; 4] = [1; 4];
 
-/// Bytes of the query in a segment; `None` if there is no data, or if a connection begins with it.
+/// What a segment to the DNS port has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Nothing, or nothing that a server takes.
+    Nothing,
+    /// The start of a connection's data, beside SYN (RFC 7413).
+    Opening,
+    /// More of a connection's data.
+    Stream,
+}
+
+/// Tells what a segment has.
+///
+/// # Errors
+///
+/// If it has urgent data, which receivers take out of the stream (RFC 6093 §3.1): nobody can say what is
+/// left.
 #[inline(always)]
-pub fn query_len<F: Frame>(frame: &F, path: &Path) -> Result<Option<usize>, Reason> {
+pub fn data<F: Frame>(frame: &F, path: &Path) -> Result<Data, Reason> {
     let flags: [u8; 1] = frame
         .read(path.transport_at + FLAGS_AT)
         .ok_or(Reason::BadFrame)?;
-    // Data beside SYN is not acknowledged yet (RFC 7413).
-    if path.payload_len == 0 || flags[0] & SYN != 0 {
-        return Ok(None);
+    let [flags] = flags;
+    // Data beside RST is a message for people; without ACK only that beside SYN is taken.
+    if path.payload_len == 0 || flags & RST != 0 || flags & (SYN | ACK) == 0 {
+        Ok(Data::Nothing)
+    } else if flags & URG != 0 {
+        Err(Reason::TcpSegment)
+    } else if flags & SYN != 0 {
+        Ok(Data::Opening)
+    } else {
+        Ok(Data::Stream)
     }
-    // Data beside RST is a message for people.
-    if flags[0] & (RST | ACK) != ACK || path.payload_len < LENGTH_BYTES {
-        return Err(Reason::TcpSegment);
-    }
-    let len: [u8; LENGTH_BYTES] = frame.read(path.payload_at()).ok_or(Reason::BadFrame)?;
-    // RFC 1035 §4.2.2: two bytes of length in front of the message.
-    let len = usize::from(u16::from_be_bytes(len));
-    if len < dns::QUERY_MIN_BYTES || len + LENGTH_BYTES > path.payload_len {
-        return Err(Reason::TcpSegment);
-    }
-    Ok(Some(len))
 }
 
 /// Turns the headers in `scratch` into those of the answer, whose message is in its place.
@@ -78,16 +95,26 @@ pub fn query_len<F: Frame>(frame: &F, path: &Path) -> Result<Option<usize>, Reas
 pub fn rewrite<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) {
     let at = header_at(path);
     let [seq, ack] = numbers(&scratch.bytes, at);
-    remember(steps, &scratch.client, seq);
     let query_len = u16::from_be_bytes(header_bytes(&scratch.bytes, LENGTH_AT));
-    // Only this query: a second one in the segment is sent again by the client, and judged then.
-    let confirmed = LENGTH_BYTES as u32 + u32::from(query_len);
-    // FIN says that nothing else comes, which is wrong while a query waits behind this one.
+    let confirmed = (LENGTH_BYTES as u32 + u32::from(query_len)).wrapping_sub(scratch.part_len);
     let is_last = confirmed == scratch.payload_len;
+    let answer_len = LENGTH_BYTES as u32 + scratch.message_len;
+    let end = seq.wrapping_add(confirmed);
+    remember(
+        steps,
+        &scratch.client,
+        Flow {
+            state: FLOW_ANSWERED,
+            server_next: seq,
+            heard: ack,
+            client_from: end,
+            client_to: seq.wrapping_add(scratch.payload_len).wrapping_add(1),
+            heard_to: ack.wrapping_add(answer_len).wrapping_add(1),
+        },
+    );
     let message_len = (scratch.message_len as u16).to_be_bytes();
     put(&mut scratch.bytes, LENGTH_AT, message_len);
-    let len = path.transport_len + LENGTH_BYTES + scratch.message_len as usize;
-    let end = seq.wrapping_add(confirmed);
+    let len = path.transport_len + answer_len as usize;
     let flags = if is_last { FIN | PSH | ACK } else { PSH | ACK };
     let message_sum = scratch.message_sum + sum_of(&message_len);
     let bytes = &mut scratch.bytes;
@@ -97,50 +124,108 @@ pub fn rewrite<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path)
     finish(bytes, at, path.transport_len, sum);
 }
 
-/// Remembers that the query at `seq` was answered here.
+/// Remembers that a query was answered here.
 #[inline(always)]
-fn remember<S: Steps + ?Sized>(steps: &S, client: &QueryClient, seq: u32) {
+fn remember<S: Steps + ?Sized>(steps: &S, client: &QueryClient, answered: Flow) {
     let Some(key) = flow_key(steps, client) else {
         return;
     };
-    match steps.flow(key) {
+    let next = match steps.flow(key) {
         // The answer was lost and the query comes again, or it is the next one of the connection.
-        Some(flow) if seq.wrapping_sub(flow.server_next) < CONVERSATION_BYTES => {}
-        _ => steps.set_flow(
-            key,
+        Some(flow)
+            if flow.state >= FLOW_ANSWERED
+                && is_within(answered.server_next, flow.server_next, CONVERSATION_BYTES) =>
+        {
             Flow {
-                server_next: seq,
-                is_reset: 0,
-            },
-        ),
+                state: flow.state,
+                server_next: flow.server_next,
+                heard: flow.heard,
+                client_from: flow.client_from,
+                ..answered
+            }
+        }
+        _ => answered,
+    };
+    steps.set_flow(key, next);
+}
+
+/// Whether a sequence number is one of the `len` that start with `first`.
+#[inline(always)]
+const fn is_within(number: u32, first: u32, len: u32) -> bool {
+    number.wrapping_sub(first) < len
+}
+
+/// Whether the data in the segment cannot be answered here: queries before it wait for their answer, or
+/// it passed once already.
+#[inline(always)]
+pub fn is_waiting<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path) -> bool {
+    let flow = flow_key(steps, &scratch.client).and_then(|key| steps.flow(key));
+    let Some(flow) = flow.filter(|flow| flow.state < FLOW_ANSWERED) else {
+        return false;
+    };
+    let [seq, ack] = numbers(&scratch.bytes, header_at(path));
+    let is_next = is_within(seq, flow.server_next, CONVERSATION_BYTES);
+    flow.state == FLOW_PIPELINED || flow.heard == ack || !is_next
+}
+
+/// Remembers that `count` queries of the segment pass.
+#[inline(always)]
+pub fn pass<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path, count: u32) {
+    let Some(key) = flow_key(steps, &scratch.client) else {
+        return;
+    };
+    let [seq, ack] = numbers(&scratch.bytes, header_at(path));
+    let known = steps.flow(key);
+    if known.is_some_and(|flow| flow.state >= FLOW_ANSWERED) {
+        return;
     }
+    let is_again = |flow: Flow| !is_within(seq, flow.server_next, CONVERSATION_BYTES);
+    let was_pipelined = known
+        .is_some_and(|flow| flow.state == FLOW_PIPELINED || flow.heard == ack && !is_again(flow));
+    steps.set_flow(
+        key,
+        Flow {
+            state: if was_pipelined || count > 1 {
+                FLOW_PIPELINED
+            } else {
+                FLOW_OPEN
+            },
+            server_next: seq.wrapping_add(scratch.payload_len),
+            heard: ack,
+            ..Flow::default()
+        },
+    );
 }
 
 /// What becomes of a segment without a query, which is changed in `scratch` if need be.
 #[inline(always)]
 pub fn follow<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -> Reason {
     let Some(key) = flow_key(steps, &scratch.client) else {
-        return passing(scratch.payload_len);
+        return Reason::Tcp;
     };
     let Some(flow) = steps.flow(key) else {
-        return passing(scratch.payload_len);
+        return Reason::Tcp;
     };
     let at = header_at(path);
     let [flags] = header_bytes(&scratch.bytes, at.wrapping_add(FLAGS_AT));
     if flags & SYN != 0 {
         // Another connection from the same port.
         steps.remove_flow(key);
-        return passing(scratch.payload_len);
+        return Reason::Tcp;
     }
-    // The server still waits for the query that it never saw: it is released once.
-    if flow.is_reset == 0 {
+    let [seq, ack] = numbers(&scratch.bytes, at);
+    // Who only knows addresses and ports does not know the numbers.
+    if flow.state < FLOW_ANSWERED || !belongs(flow, flags, seq, ack) {
+        return Reason::Tcp;
+    }
+    if flow.state == FLOW_ANSWERED {
         if !reset_server(&mut scratch.bytes, path, at, flow.server_next) {
-            return passing(scratch.payload_len);
+            return Reason::Tcp;
         }
         steps.set_flow(
             key,
             Flow {
-                is_reset: 1,
+                state: FLOW_RESET,
                 ..flow
             },
         );
@@ -149,7 +234,6 @@ pub fn follow<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) 
     if flags & RST != 0 || flags & FIN == 0 {
         return Reason::TcpQuiet;
     }
-    let [seq, ack] = numbers(&scratch.bytes, at);
     let len = path.transport_len;
     let addresses = turn(&mut scratch.bytes, path, len as u16, IpProto::Tcp);
     let bytes = &mut scratch.bytes;
@@ -158,14 +242,13 @@ pub fn follow<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) 
     Reason::TcpClosed
 }
 
-/// Why a segment without a query passes. What data it has is beside SYN.
+/// Whether a segment is of the conversation behind an answer: its numbers are those that the answer led to.
 #[inline(always)]
-pub const fn passing(payload_len: u32) -> Reason {
-    if payload_len == 0 {
-        Reason::Tcp
-    } else {
-        Reason::TcpSegment
-    }
+fn belongs(flow: Flow, flags: u8, seq: u32, ack: u32) -> bool {
+    let sent = flow.client_to.wrapping_sub(flow.client_from);
+    let told = flow.heard_to.wrapping_sub(flow.heard);
+    let is_heard = flags & ACK == 0 || ack.wrapping_sub(flow.heard) <= told;
+    seq.wrapping_sub(flow.client_from) <= sent && is_heard
 }
 
 /// Whether a segment can be answered with a reset: it is none itself.
@@ -194,6 +277,34 @@ pub fn refuse(scratch: &mut Scratch, path: &Path) {
     finish(bytes, at, len, addresses + pseudo(len));
 }
 
+/// Turns the query whose flags are at `flags_at` of the segment into one of an opcode that no server implements:
+/// the byte for that place, and the checksum.
+///
+/// RFC 1035 §4.1.1: four bits of opcode are below the top one; 15 is not assigned.
+#[inline(always)]
+pub fn disarmed(scratch: &mut Scratch, path: &Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]) {
+    let at = header_at(path);
+    let changed = flags | 15 << 3;
+    let len = path.transport_len + scratch.payload_len as usize;
+    let around = addresses(&scratch.bytes, path) + pseudo(len);
+    let checksum: [u8; 2] = header_bytes(&scratch.bytes, at.wrapping_add(CHECKSUM_AT));
+    // The sum of the pseudo-header alone stays, as in `reset_server`.
+    if u16::from_ne_bytes(checksum) == folded(around) {
+        return (changed, checksum);
+    }
+    // RFC 1624 §3: HC' = ~(~HC + ~m + m').
+    let word = |byte: u8| match (flags_at.wrapping_sub(path.transport_at)) & 1 {
+        0 => u16::from_ne_bytes([byte, 0]),
+        _ => u16::from_ne_bytes([0, byte]),
+    };
+    let sum = u64::from(!u16::from_ne_bytes(checksum))
+        + u64::from(!word(flags))
+        + u64::from(word(changed));
+    let checksum = (!folded(sum)).to_ne_bytes();
+    put(&mut scratch.bytes, at.wrapping_add(CHECKSUM_AT), checksum);
+    (changed, checksum)
+}
+
 /// Makes the segment a reset at the number that the server waits for; `false` if its checksum is unknown.
 ///
 /// RFC 5961 §3.2: any other number would only be challenged.
@@ -219,7 +330,7 @@ fn reset_server(bytes: &mut FrameBytes, path: &Path, at: usize, server_next: u32
 
 /// Position of the TCP header in the scratch.
 #[inline(always)]
-fn header_at(path: &Path) -> usize {
+pub(crate) fn header_at(path: &Path) -> usize {
     HEADERS_MAX_BYTES
         .wrapping_sub(path.dns_at())
         .wrapping_add(path.transport_at)
@@ -227,14 +338,15 @@ fn header_at(path: &Path) -> usize {
 
 /// Sequence and acknowledgment number.
 #[inline(always)]
-fn numbers(bytes: &FrameBytes, at: usize) -> [u32; 2] {
+pub(crate) fn numbers(bytes: &FrameBytes, at: usize) -> [u32; 2] {
     [
         u32::from_be_bytes(header_bytes(bytes, at.wrapping_add(4))),
         u32::from_be_bytes(header_bytes(bytes, at.wrapping_add(8))),
     ]
 }
 
-const CHECKSUM_AT: usize = 16;
+/// Position of the checksum in a header.
+pub const CHECKSUM_AT: usize = 16;
 
 /// Writes the header of a segment in the other direction. Window, length and place of options stay.
 #[inline(always)]
@@ -309,7 +421,7 @@ fn pseudo(len: usize) -> u64 {
 
 /// The key of a connection.
 #[inline(always)]
-fn flow_key<S: Steps + ?Sized>(steps: &S, client: &QueryClient) -> Option<u64> {
+pub(crate) fn flow_key<S: Steps + ?Sized>(steps: &S, client: &QueryClient) -> Option<u64> {
     let key: &HashKey = &steps.record(0).map(Control::of)?.key;
     let source = hash::address_hash(&client.source, key);
     let destination = hash::address_hash(&client.destination, key);

@@ -9,11 +9,12 @@
 use crate::{
     descent, dns,
     layout::{
-        CONTROL_BY_ANY, CONTROL_OVERRIDES, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
-        Decision, HEADER_SINGLE_LABEL_RULES, Header, POLICY_OBSERVE, POLICY_UNFILTERED,
-        PolicyRecord, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS, RULE_IS_NODE, RULE_RESET, RuleRecord,
-        Settings,
+        CONTROL_BY_ANY, CONTROL_ODD_PASSES, CONTROL_OVERRIDES, DECISION_ALLOW, DECISION_BLOCK,
+        DECISION_PAUSE, Decision, HEADER_SINGLE_LABEL_RULES, Header, POLICY_OBSERVE,
+        POLICY_UNFILTERED, PolicyRecord, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS, RULE_IS_NODE,
+        RULE_RESET, RuleRecord, Settings,
     },
+    odd,
     reason::Reason,
     rule::{AnswerKind, Best, Priority, QtypeSet, Scope},
     scratch::Scratch,
@@ -59,6 +60,13 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
             return Err(Reason::Paused);
         }
     }
+    if scratch.odd & odd::UNREADABLE != 0 {
+        return Err(if is_paused {
+            odd::passing(scratch.odd)
+        } else {
+            unreadable(steps, scratch, policy)
+        });
+    }
     let decided = match scratch.decision.action {
         DECISION_ALLOW => Err(Reason::Overridden),
         DECISION_BLOCK => answer_of(steps, scratch, scratch.decision.answer, policy.answer),
@@ -69,6 +77,20 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
         Ok(_) if is_delegation(scratch) => Err(Reason::Delegation),
         Ok(_) if policy.flags & POLICY_OBSERVE != 0 => Err(Reason::Observed),
         decided => decided,
+    }
+}
+
+/// What becomes of a query that has no question to judge, where `policy` holds.
+#[inline(always)]
+fn unreadable<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, policy: &PolicyRecord) -> Reason {
+    let passes = scratch.flags & CONTROL_ODD_PASSES != 0
+        || policy.flags & POLICY_OBSERVE != 0
+        || policy.categories == 0
+        || answer_of(steps, scratch, 0, policy.answer).is_err();
+    if passes {
+        odd::passing(scratch.odd)
+    } else {
+        Reason::Unreadable
     }
 }
 

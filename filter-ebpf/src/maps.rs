@@ -18,7 +18,7 @@ use filter_common::{
         PolicyRecord, PolicyTally, RESOLVER_MAX, Record, RuleRecord,
     },
     limit,
-    maps::{Flow, Maps},
+    maps::{Flow, Maps, PART_COUNT, Part},
     reason::{COUNTER_COUNT, EVENTS_LOST, Reason, SLOT_COUNT, arrival_slot},
     rule::Best,
     scratch::Scratch,
@@ -86,7 +86,11 @@ static LIMITS: Array<u64> = Array::with_max_entries(limit::BUCKET_COUNT, 0);
 
 /// TCP connections whose query was answered here.
 #[map]
-static FLOWS: LruHashMap<u64, Flow> = LruHashMap::with_max_entries(16_384, 0);
+static FLOWS: LruHashMap<u64, [u64; 3]> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Parts of queries over TCP, by the key of the connection.
+#[map]
+static PARTS: Array<Part> = Array::with_max_entries(PART_COUNT, 0);
 
 /// Queries and blocks by policy, as soon as there is more than one.
 #[map]
@@ -246,19 +250,27 @@ impl Maps for BpfMaps {
 
     #[inline(always)]
     fn flow(&self, key: u64) -> Option<Flow> {
-        // SAFETY: two words that are written as one element.
-        unsafe { FLOWS.get(key) }.copied()
+        // SAFETY: an element that is written as a whole.
+        unsafe { FLOWS.get(key) }.map(|words| Flow::of_words(*words))
     }
 
     #[inline(always)]
     fn set_flow(&self, key: u64, flow: Flow) {
         // Without room the connection is as if it had not been answered: it ends by its timers.
-        let _ = FLOWS.insert(key, flow, 0);
+        let _ = FLOWS.insert(key, flow.words(), 0);
     }
 
     #[inline(always)]
     fn remove_flow(&self, key: u64) {
         let _ = FLOWS.remove(key);
+    }
+
+    #[inline(always)]
+    fn with_part<T>(&self, index: u32, look: impl FnOnce(&mut Part) -> T) -> Option<T> {
+        let part = PARTS.get_ptr_mut(index)?;
+        // SAFETY: a live value of the map. Segments of one connection come on one CPU; what another
+        // one with the same place makes of it is a part that fits neither.
+        Some(look(unsafe { &mut *part }))
     }
 
     #[inline(always)]

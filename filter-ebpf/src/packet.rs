@@ -7,7 +7,8 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use filter_common::{
-    frame::Frame,
+    frame::{BEHIND_MAX_BYTES, Frame},
+    maps::PART_BYTES,
     scratch::{FrameBytes, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES},
 };
 
@@ -82,6 +83,39 @@ impl Frame for Packet<'_> {
     }
 
     #[inline(always)]
+    fn load_behind(
+        &self,
+        from: usize,
+        len: usize,
+        bytes: &mut FrameBytes,
+        to: usize,
+    ) -> Option<()> {
+        let last = len.checked_sub(1)?;
+        let status = load_behind(
+            self.ctx.as_ptr().cast(),
+            bytes,
+            from as u64,
+            to as u64,
+            last as u64,
+        );
+        (status == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
+        // SAFETY: the helper reads so many bytes of this stack, and checks the frame's side.
+        let status = unsafe {
+            bpf_xdp_store_bytes(
+                self.ctx.as_ptr().cast(),
+                at as u32,
+                bytes.as_ptr().cast_mut().cast(),
+                N as u32,
+            )
+        };
+        (status == 0).then_some(())
+    }
+
+    #[inline(always)]
     fn replace(&mut self, bytes: &FrameBytes, from: usize, len: usize) -> Option<()> {
         let last = len.checked_sub(1)?;
         let status = nxdp_replace(self.ctx.as_ptr().cast(), bytes, from as u64, last as u64);
@@ -112,6 +146,31 @@ pub extern "C" fn nxdp_load(
     // frame's side.
     unsafe { bpf_xdp_load_bytes(ctx, from as u32, place.cast(), last as u32 + 1) }
 }
+
+/// As [`nxdp_load`], but to behind a kept part of a query, and with bounds for that.
+///
+/// No global function: the kernel knows the context of one only by its type information.
+#[inline(never)]
+extern "C" fn load_behind(
+    ctx: *mut xdp_md,
+    bytes: *mut FrameBytes,
+    from: u64,
+    to: u64,
+    last: u64,
+) -> i64 {
+    if bytes.is_null() || to > BEHIND_AT_MOST || last >= BEHIND_MAX_BYTES as u64 {
+        return REFUSED;
+    }
+    // SAFETY: `to` is inside `bytes`, as just compared.
+    let place = unsafe { bytes.cast::<u8>().add(to as usize) };
+    // SAFETY: so are the bytes from there, of which there are fewer than behind the greatest `to`; the
+    // helper checks the frame's side.
+    unsafe { bpf_xdp_load_bytes(ctx, from as u32, place.cast(), last as u32 + 1) }
+}
+
+/// The greatest position that [`load_behind`] loads to.
+const BEHIND_AT_MOST: u64 = (HEADERS_MAX_BYTES + PART_BYTES) as u64;
+const _: () = assert!(BEHIND_AT_MOST as usize + BEHIND_MAX_BYTES <= size_of::<FrameBytes>());
 
 /// Makes the frame the `last + 1` bytes from position `from` of `bytes`; 0 if it did.
 ///

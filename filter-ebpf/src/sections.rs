@@ -10,6 +10,7 @@ use filter_common::{
     filter::{self, Stages},
     frame::Frame,
     net::Path,
+    parts::Start,
     reason::Reason,
     rule::AnswerKind,
     scratch::{FrameBytes, Scratch},
@@ -85,6 +86,24 @@ impl<F: Frame, const LAST: u8> Frame for Until<F, LAST> {
     }
 
     #[inline(always)]
+    fn load_behind(
+        &self,
+        from: usize,
+        len: usize,
+        _bytes: &mut FrameBytes,
+        to: usize,
+    ) -> Option<()> {
+        black_box((from, len, to));
+        None
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
+        black_box((at, bytes));
+        None
+    }
+
+    #[inline(always)]
     fn replace(&mut self, _bytes: &FrameBytes, from: usize, len: usize) -> Option<()> {
         black_box((from, len));
         None
@@ -114,8 +133,8 @@ impl<S: Stages, const LAST: u8> Stages for Until<S, LAST> {
     }
 
     #[inline(always)]
-    fn parse_additional(&mut self) -> Result<(), Reason> {
-        self.0.parse_additional()
+    fn parse_additional(&mut self) {
+        self.0.parse_additional();
     }
 
     #[inline(always)]
@@ -163,6 +182,31 @@ impl<S: Stages, const LAST: u8> Stages for Until<S, LAST> {
     #[inline(always)]
     fn follow(&mut self, path: &Path) -> Reason {
         self.0.follow(path)
+    }
+
+    #[inline(always)]
+    fn resume(&mut self, path: &Path) -> Start {
+        self.0.resume(path)
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, path: &Path, at: usize, total: u32) {
+        self.0.keep(path, at, total);
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, path: &Path, count: u32) {
+        self.0.pass(path, count);
+    }
+
+    #[inline(always)]
+    fn is_waiting(&mut self, path: &Path) -> bool {
+        self.0.is_waiting(path)
+    }
+
+    #[inline(always)]
+    fn disarm(&mut self, path: &Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]) {
+        self.0.disarm(path, flags_at, flags)
     }
 
     #[inline(always)]

@@ -10,7 +10,9 @@ use filter_common::{
     filter::Stages,
     layout::{Control, Header},
     net::{ENCRYPTED_DNS_PORT, HTTPS_PORT, Path},
-    overrides, policy,
+    overrides,
+    parts::{self, Start},
+    policy,
     reason::Reason,
     rule::{AnswerKind, Best},
     scratch::Scratch,
@@ -54,8 +56,8 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
-    fn parse_additional(&mut self) -> Result<(), Reason> {
-        done(nxdp_parse_additional(self.scratch))
+    fn parse_additional(&mut self) {
+        nxdp_parse_additional(self.scratch);
     }
 
     #[inline(always)]
@@ -90,6 +92,41 @@ impl Stages for Kernel {
     #[inline(always)]
     fn follow(&mut self, path: &Path) -> Reason {
         reason_of(nxdp_follow(self.scratch, packed(path)))
+    }
+
+    #[inline(always)]
+    fn resume(&mut self, path: &Path) -> Start {
+        let start = nxdp_resume(self.scratch, packed(path));
+        Start {
+            kept: (start & 0x1ff) as usize,
+            rest: (start >> 32) as usize,
+        }
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, path: &Path, at: usize, total: u32) {
+        nxdp_keep(self.scratch, packed(path), at as u32, total);
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, path: &Path, count: u32) {
+        nxdp_pass(self.scratch, packed(path), count);
+    }
+
+    #[inline(always)]
+    fn is_waiting(&mut self, path: &Path) -> bool {
+        nxdp_is_waiting(self.scratch, packed(path)) != 0
+    }
+
+    #[inline(always)]
+    fn disarm(&mut self, path: &Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]) {
+        let disarmed = nxdp_disarm(
+            self.scratch,
+            packed(path),
+            flags_at as u32,
+            u32::from(flags),
+        );
+        ((disarmed >> 16) as u8, (disarmed as u16).to_ne_bytes())
     }
 
     #[inline(always)]
@@ -174,9 +211,12 @@ stages! {
     fn nxdp_parse_question(scratch: *mut Scratch) -> u32, else INCONSISTENT;
     { number_of(dns::parse_question(scratch)) }
 
-    /// [`dns::parse_additional`]: [`DONE`] or a reason.
-    fn nxdp_parse_additional(scratch: *mut Scratch) -> u32, else INCONSISTENT;
-    { number_of(dns::parse_additional(&BpfMaps, scratch)) }
+    /// [`dns::parse_additional`].
+    fn nxdp_parse_additional(scratch: *mut Scratch) -> u32, else DONE;
+    {
+        dns::parse_additional(&BpfMaps, scratch);
+        DONE
+    }
 
     /// [`dns::option`] as a number.
     fn nxdp_option(scratch: *mut Scratch) -> u32, else END;
@@ -271,6 +311,39 @@ stages! {
     fn nxdp_follow(scratch: *mut Scratch; path: u32) -> u32, else INCONSISTENT;
     { tcp::follow(&BpfMaps, scratch, &unpacked(path | TCP)) as u32 }
 
+    /// [`parts::resume`] with a path as [`packed`] makes it: what is kept, and above that the rest.
+    fn nxdp_resume(scratch: *mut Scratch; path: u32) -> u64, else 0;
+    {
+        let start = parts::resume(&BpfMaps, scratch, &unpacked(path | TCP));
+        (start.rest as u64) << 32 | start.kept as u64
+    }
+
+    /// [`parts::keep`] with a path as [`packed`] makes it.
+    fn nxdp_keep(scratch: *const Scratch; path: u32, at: u32, total: u32) -> u32, else DONE;
+    {
+        parts::keep(&BpfMaps, scratch, &unpacked(path | TCP), at, total);
+        DONE
+    }
+
+    /// [`tcp::pass`] with a path as [`packed`] makes it.
+    fn nxdp_pass(scratch: *const Scratch; path: u32, count: u32) -> u32, else DONE;
+    {
+        tcp::pass(&BpfMaps, scratch, &unpacked(path | TCP), count);
+        DONE
+    }
+
+    /// [`tcp::is_waiting`] with a path as [`packed`] makes it.
+    fn nxdp_is_waiting(scratch: *const Scratch; path: u32) -> u32, else 1;
+    { u32::from(tcp::is_waiting(&BpfMaps, scratch, &unpacked(path | TCP))) }
+
+    /// [`tcp::disarmed`] with a path as [`packed`] makes it: the byte above the checksum.
+    fn nxdp_disarm(scratch: *mut Scratch; path: u32, flags_at: u32, flags: u32) -> u32, else 0;
+    {
+        let path = unpacked(path | TCP);
+        let (flags, checksum) = tcp::disarmed(scratch, &path, flags_at as usize, flags as u8);
+        u32::from(flags) << 16 | u32::from(u16::from_ne_bytes(checksum))
+    }
+
     /// [`bypass::judge`] with a path as [`packed`] makes it: a reason.
     fn nxdp_judge_bypass(scratch: *mut Scratch; path: u32) -> u32, else INCONSISTENT;
     { bypass::judge(&BpfMaps, scratch, &unpacked(path)) as u32 }
@@ -343,5 +416,6 @@ const fn unpacked(packed: u32) -> Path {
         vlan: 0,
         payload_len: 0,
         source_port: 0,
+        odd: 0,
     }
 }

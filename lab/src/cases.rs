@@ -131,6 +131,8 @@ pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     names(&mut cases);
     messages(&mut cases);
+    odd_messages(&mut cases);
+    several_messages(&mut cases);
     encapsulations(&mut cases);
     third_parties(&mut cases);
     other_traffic(&mut cases);
@@ -293,63 +295,6 @@ fn messages(cases: &mut Vec<Case>) {
     );
     push(
         cases,
-        "an answer in a query passes",
-        with(|m| m.counts[1] = 1),
-        Reason::RecordCount,
-    );
-    push(
-        cases,
-        "an authority in a query passes",
-        with(|m| m.counts[2] = 1),
-        Reason::RecordCount,
-    );
-    push(
-        cases,
-        "class CH passes",
-        with(|m| m.qclass = 3),
-        Reason::Qclass,
-    );
-    push(
-        cases,
-        "a promised but missing OPT passes",
-        with(|m| m.counts[3] = 1),
-        Reason::BadEdns,
-    );
-    push(
-        cases,
-        "a TSIG behind the OPT passes",
-        with(|m| *m = m.clone().opt(0, &[]).opt(0, &[])),
-        Reason::Additional,
-    );
-    push(
-        cases,
-        "an additional record that is no OPT passes",
-        with(|m| {
-            *m = m.clone().opt(0, &[]);
-            m.rest[2] = 250;
-        }),
-        Reason::Additional,
-    );
-    push(
-        cases,
-        "EDNS version 1 passes",
-        with(|m| *m = m.clone().opt(1 << 16, &[])),
-        Reason::EdnsVersion,
-    );
-    push(
-        cases,
-        "a compression pointer in the question passes",
-        with(|m| m.qname = vec![3, b'w', b'w', b'w', 0xc0, 12]),
-        Reason::LabelType,
-    );
-    push(
-        cases,
-        "a reserved label type passes",
-        with(|m| m.qname = vec![0x41, 0, 0]),
-        Reason::LabelType,
-    );
-    push(
-        cases,
         "a name of 256 bytes passes",
         with(|m| {
             m.qname = wire(&format!(
@@ -392,6 +337,248 @@ fn messages(cases: &mut Vec<Case>) {
     );
 }
 
+/// Queries that break the rules and that a resolver answers all the same: the question decides.
+fn odd_messages(cases: &mut Vec<Case>) {
+    let table: [(&str, fn(&mut Message), Reason); 20] = [
+        ("an answer", |m| m.counts[1] = 1, Reason::FormErr),
+        ("an authority", |m| m.counts[2] = 1, Reason::FormErr),
+        (
+            "an answer in front of OPT",
+            |m| {
+                m.counts[1] = 1;
+                m.rest = ADDRESS_RECORD.to_vec();
+                *m = m.clone().opt(0, &[]);
+            },
+            Reason::FormErr,
+        ),
+        ("class CH", |m| m.qclass = 3, Reason::OddDropped),
+        ("class ANY", |m| m.qclass = 255, Reason::OddDropped),
+        (
+            "class CH and a broken OPT",
+            |m| {
+                m.qclass = 3;
+                *m = m.clone().opt(0, &[1]);
+            },
+            Reason::OddDropped,
+        ),
+        ("a missing OPT", |m| m.counts[3] = 1, Reason::FormErr),
+        (
+            "65,535 missing records",
+            |m| m.counts[3] = 65_535,
+            Reason::FormErr,
+        ),
+        (
+            "two OPT",
+            |m| *m = m.clone().opt(0, &[]).opt(0, &[]),
+            Reason::FormErr,
+        ),
+        (
+            "a TSIG alone",
+            |m| {
+                *m = m.clone().opt(0, &[]);
+                m.rest[2] = 250;
+            },
+            Reason::FormErr,
+        ),
+        (
+            "an address record in place of OPT",
+            |m| {
+                m.counts[3] = 1;
+                m.rest = ADDRESS_RECORD.to_vec();
+            },
+            Reason::FormErr,
+        ),
+        (
+            "OPT with an owner",
+            |m| {
+                *m = m.clone().opt(0, &[]);
+                m.rest.splice(..1, [1, b'x', 0]);
+            },
+            Reason::FormErr,
+        ),
+        (
+            "1 byte of options",
+            |m| *m = m.clone().opt(0, &[0]),
+            Reason::FormErr,
+        ),
+        (
+            "2 bytes of options",
+            |m| *m = m.clone().opt(0, &[0; 2]),
+            Reason::FormErr,
+        ),
+        (
+            "3 bytes of options",
+            |m| *m = m.clone().opt(0, &[0; 3]),
+            Reason::FormErr,
+        ),
+        (
+            "an option longer than OPT",
+            |m| *m = m.clone().opt(0, &[0, 3, 0, 9]),
+            Reason::FormErr,
+        ),
+        (
+            "OPT longer than the message",
+            |m| {
+                *m = m.clone().opt(0, &[0, 3, 0, 0]);
+                m.rest.truncate(13);
+            },
+            Reason::FormErr,
+        ),
+        (
+            "EDNS version 1",
+            |m| *m = m.clone().opt(1 << 16, &[]),
+            Reason::BadVersion,
+        ),
+        (
+            "EDNS version 255 and DO",
+            |m| *m = m.clone().opt(0xff_8000, &[0; 3]),
+            Reason::BadVersion,
+        ),
+        (
+            "EDNS version 1 and an answer",
+            |m| {
+                *m = m.clone().opt(1 << 16, &[]);
+                m.counts[1] = 1;
+            },
+            Reason::FormErr,
+        ),
+    ];
+    for (what, change, reason) in table {
+        for (name, reason) in [
+            ("www.blocked.test", reason),
+            ("free.test", Reason::NoRule),
+            ("good.parent.test", Reason::Allowed),
+        ] {
+            let mut message = Message::new(name);
+            change(&mut message);
+            let description = format!("'{name}' with {what} is {}", reason.name());
+            push(cases, &description, v4(&message).build(), reason);
+            push(cases, &description, v6(&message).vlan(7).build(), reason);
+        }
+    }
+    let from_dns = UdpFrame::query_v4(53, &Message::new("blocked.test").opt(1 << 16, &[]).bytes());
+    push(
+        cases,
+        "an odd query that cannot be answered is dropped",
+        from_dns.build(),
+        Reason::OddDropped,
+    );
+    for (what, qname) in [
+        (
+            "a compression pointer",
+            &[3, b'w', b'w', b'w', 0xc0, 12][..],
+        ),
+        (
+            "a pointer to the root in the header",
+            &[4, b't', b'e', b's', b't', 0xc0, 4],
+        ),
+        ("a reserved label type", &[0x41, 0, 0]),
+    ] {
+        let mut message = Message::new("");
+        message.qname = qname.to_vec();
+        let description = format!("{what} in the question is dropped");
+        push(
+            cases,
+            &description,
+            v4(&message).build(),
+            Reason::Unreadable,
+        );
+    }
+}
+
+/// The A record of the name at position 12.
+const ADDRESS_RECORD: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1];
+
+/// What a receive offload makes of queries that come together: one datagram.
+fn several_messages(cases: &mut Vec<Case>) {
+    let query = |name: &str, qtype| Message::new(name).qtype(qtype).opt(0, &[]).bytes();
+    let joined = |parts: &[Vec<u8>]| parts.concat();
+    let (blocked, blocked6) = (query("blocked.test", 1), query("blocked.test", 28));
+    // Of the same length.
+    let (clean, clean6) = (query("passing.test", 1), query("passing.test", 28));
+    let short = query("exact.test", 1);
+    let broken = {
+        let mut message = Message::new("exact.test");
+        message.qname[0] = 0xc0;
+        message.bytes()
+    };
+    let table = [
+        (
+            "two blocked ones",
+            joined(&[blocked.clone(), blocked6]),
+            Reason::Several,
+        ),
+        (
+            "a clean one, then a blocked one",
+            joined(&[clean.clone(), blocked.clone()]),
+            Reason::Several,
+        ),
+        (
+            "a blocked one, then a clean one",
+            joined(&[blocked.clone(), clean.clone()]),
+            Reason::Several,
+        ),
+        (
+            "two clean ones, then a shorter blocked one",
+            joined(&[clean.clone(), clean6.clone(), short]),
+            Reason::Several,
+        ),
+        (
+            "seven clean ones, then a blocked one",
+            joined(&[clean.repeat(7), blocked.clone()]),
+            Reason::Several,
+        ),
+        (
+            "two clean ones",
+            joined(&[clean.clone(), clean6.clone()]),
+            Reason::NoRule,
+        ),
+        ("eight clean ones", clean.repeat(8), Reason::NoRule),
+        (
+            "more than are looked at",
+            clean.repeat(9),
+            Reason::Unreadable,
+        ),
+        (
+            "a clean one and 40 other bytes",
+            joined(&[clean.clone(), vec![0xff; 40]]),
+            Reason::Ragged,
+        ),
+        (
+            "a clean one and a padded blocked one",
+            joined(&[clean.clone(), vec![0; 3], blocked.clone()]),
+            Reason::Ragged,
+        ),
+        (
+            "a clean one and 16 other bytes, in which no query fits",
+            joined(&[clean.clone(), vec![0xff; 16]]),
+            Reason::NoRule,
+        ),
+        (
+            "a clean one and one that cannot be read",
+            joined(&[clean.clone(), broken.clone()]),
+            Reason::Ragged,
+        ),
+        (
+            "a blocked one and 40 other bytes",
+            joined(&[blocked.clone(), vec![0xff; 40]]),
+            Reason::NxDomain,
+        ),
+        (
+            "a blocked one and one that cannot be read",
+            joined(&[blocked, broken]),
+            Reason::NxDomain,
+        ),
+    ];
+    for (what, payload, reason) in table {
+        let description = format!("several messages, {what}: {}", reason.name());
+        let frame = UdpFrame::query_v4(40_000, &payload).build();
+        push(cases, &description, frame, reason);
+        let frame = UdpFrame::query_v6(40_000, &payload).vlan(9).build();
+        push(cases, &description, frame, reason);
+    }
+}
+
 /// Where in a frame a query can be.
 fn encapsulations(cases: &mut Vec<Case>) {
     let message = Message::new("www.blocked.test").opt(0, &[]);
@@ -414,6 +601,11 @@ fn encapsulations(cases: &mut Vec<Case>) {
             q4.clone().vlan(7).pppoe(0x1234),
         ),
         ("4 bytes of IPv4 options", q4.clone().ipv4_options(&[1; 4])),
+        (
+            "three priority tags",
+            q4.clone().vlan(0).vlan(0).vlan(0xe000),
+        ),
+        ("four VLAN tags", q6.clone().vlan(1).vlan(2).vlan(3).vlan(4)),
         (
             "40 bytes of IPv4 options",
             q4.clone()
@@ -465,26 +657,8 @@ fn encapsulations(cases: &mut Vec<Case>) {
     }
     for (what, frame, reason) in [
         (
-            "three VLAN tags",
-            q4.clone().vlan(1).vlan(2).vlan(3),
-            Reason::NotIp,
-        ),
-        (
-            "a first IPv4 fragment",
-            q4.clone().ipv4_fragment(0, true),
-            Reason::Fragment,
-        ),
-        (
             "a later IPv4 fragment",
             q4.clone().ipv4_fragment(185, false),
-            Reason::Fragment,
-        ),
-        (
-            "a first IPv6 fragment",
-            q6.clone().extension(Extension::Fragment {
-                offset: 0,
-                more: true,
-            }),
             Reason::Fragment,
         ),
         (
@@ -500,16 +674,128 @@ fn encapsulations(cases: &mut Vec<Case>) {
             q6.clone().extension(Extension::Authentication),
             Reason::ExtensionHeaders,
         ),
-        (
-            "seven extension headers",
-            (0..7).fold(q6.clone(), |f, _| {
-                f.extension(Extension::DestinationOptions(8))
-            }),
-            Reason::ExtensionHeaders,
-        ),
     ] {
         push(cases, &format!("{what}: passed"), frame.build(), reason);
     }
+    hidden(cases);
+}
+
+/// Headers that network stacks follow, or let pass, though no sender has a use for them.
+fn hidden(cases: &mut Vec<Case>) {
+    let first = Extension::Fragment {
+        offset: 0,
+        more: true,
+    };
+    let clean = Message::new("passing.test").opt(0, &[]);
+    let blocked = Message::new("blocked.test").opt(0, &[]);
+    for (message, reason) in [(clean, Reason::NoRule), (blocked, Reason::OddDropped)] {
+        let (q4, q6) = (v4(&message), v6(&message));
+        for (what, frame) in [
+            ("a UDP length of 0 over IPv6", without_udp_length(&q6)),
+            (
+                "a jumbo length of 0 with hop-by-hop options",
+                without_ipv6_length(&q6.clone().extension(Extension::HopByHop(8))),
+            ),
+            (
+                "a PPPoE session with a protocol of one byte",
+                short_pppoe(&q4),
+            ),
+            (
+                "IPv6 in a PPPoE session with a protocol of one byte",
+                short_pppoe(&q6),
+            ),
+            (
+                "a PPPoE session of version 2",
+                changed(&q4.clone().pppoe(9), 14, 0x21),
+            ),
+            (
+                "a PPPoE session with a code",
+                changed(&q6.clone().pppoe(9), 15, 1),
+            ),
+            (
+                "a first IPv4 fragment",
+                q4.clone().ipv4_fragment(0, true).build(),
+            ),
+            (
+                "a first IPv6 fragment",
+                q6.clone().extension(first.clone()).build(),
+            ),
+        ] {
+            let description = format!("{what}: {}", reason.name());
+            push(cases, &description, frame, reason);
+        }
+    }
+    let query = Message::new("passing.test");
+    for (what, frame) in [
+        (
+            "five VLAN tags",
+            (0..5).fold(v4(&query), |frame, _| frame.vlan(0)).build(),
+        ),
+        (
+            "seven extension headers",
+            (0..7)
+                .fold(v6(&query), |f, _| {
+                    f.extension(Extension::DestinationOptions(8))
+                })
+                .build(),
+        ),
+        (
+            "a first fragment that ends in the question",
+            cut_fragment(&query, 12),
+        ),
+        (
+            "a first fragment without a message",
+            cut_fragment(&query, 0),
+        ),
+        (
+            "a first fragment of TCP",
+            changed(&v4(&query).ipv4_fragment(0, true), 23, 6),
+        ),
+    ] {
+        push(
+            cases,
+            &format!("{what}: dropped"),
+            frame,
+            Reason::Unreadable,
+        );
+    }
+}
+
+fn changed(frame: &UdpFrame, at: usize, byte: u8) -> Vec<u8> {
+    let mut bytes = frame.build();
+    bytes[at] = byte;
+    bytes
+}
+
+/// RFC 2675 §4.
+fn without_udp_length(frame: &UdpFrame) -> Vec<u8> {
+    let mut bytes = frame.build();
+    bytes[14 + 40 + 4..][..2].fill(0);
+    bytes
+}
+
+/// RFC 2675 §3, but without the option that has the length.
+fn without_ipv6_length(frame: &UdpFrame) -> Vec<u8> {
+    let mut bytes = frame.build();
+    bytes[14 + 4..][..2].fill(0);
+    bytes
+}
+
+/// RFC 1661 §6.5.
+fn short_pppoe(frame: &UdpFrame) -> Vec<u8> {
+    let mut bytes = frame.clone().pppoe(9).build();
+    bytes.remove(20);
+    let len = u16::from_be_bytes([bytes[18], bytes[19]]) - 1;
+    bytes[18..20].copy_from_slice(&len.to_be_bytes());
+    bytes
+}
+
+/// A first fragment with so many bytes of the message.
+fn cut_fragment(message: &Message, len: usize) -> Vec<u8> {
+    let frame = UdpFrame::query_v4(40_000, &message.bytes()[..len]).ipv4_fragment(0, true);
+    let mut bytes = frame.build();
+    bytes[38..40].copy_from_slice(&200u16.to_be_bytes());
+    bytes
 }
 
 /// Who must never be sent an answer.
@@ -551,12 +837,12 @@ fn third_parties(cases: &mut Vec<Case>) {
         );
     }
     for (source, destination, reason) in [
-        ("203.0.113.9:40000", "192.168.1.1:53", Reason::NotClient),
+        ("203.0.113.9:40000", "192.168.1.1:53", Reason::Stranger),
         ("100.127.255.255:40000", "192.168.1.1:53", Reason::NxDomain),
-        ("100.128.0.0:40000", "192.168.1.1:53", Reason::NotClient),
-        ("172.32.0.1:40000", "8.8.8.8:53", Reason::NotClient),
+        ("100.128.0.0:40000", "192.168.1.1:53", Reason::Stranger),
+        ("172.32.0.1:40000", "8.8.8.8:53", Reason::Stranger),
         ("172.31.0.1:40000", "8.8.8.8:53", Reason::NxDomain),
-        ("[2001:db8::9]:40000", "[fd00::1]:53", Reason::NotClient),
+        ("[2001:db8::9]:40000", "[fd00::1]:53", Reason::Stranger),
         ("[fe80::9]:40000", "[fe80::1]:53", Reason::NxDomain),
         ("[fd00::9]:40000", "[2001:db8::53]:53", Reason::NxDomain),
     ] {
@@ -618,9 +904,9 @@ fn other_traffic(cases: &mut Vec<Case>) {
     );
     push(
         cases,
-        "half a query over TCP passes",
+        "the start of a query over TCP passes",
         Segment::new(false, "AP", &[0, 40, 1, 2]).build(),
-        Reason::TcpSegment,
+        Reason::TcpPart,
     );
     push(
         cases,

@@ -12,7 +12,7 @@ use filter_common::{
         CLIENT_ANSWERED, ClientRecord, Control, Event, InterfaceRecord, OverrideRecord, POLICY_MAX,
         PolicyRecord, Record, RuleRecord,
     },
-    maps::{Flow, Maps},
+    maps::{Flow, Maps, Part},
     reason::Reason,
     scratch::Scratch,
     selector::Selector,
@@ -40,6 +40,8 @@ pub struct HostTables {
     pub overrides: HashMap<u64, OverrideRecord>,
     /// Connections that were answered.
     pub flows: RefCell<HashMap<u64, Flow>>,
+    /// Parts of queries, by place.
+    pub parts: RefCell<HashMap<u32, Part>>,
     /// Token buckets that were used.
     pub buckets: RefCell<HashMap<u32, u64>>,
     /// What was told.
@@ -65,6 +67,7 @@ impl HostTables {
             on_link: Vec::new(),
             overrides: HashMap::new(),
             flows: RefCell::default(),
+            parts: RefCell::default(),
             buckets: RefCell::default(),
             events: RefCell::default(),
             now_ns: Cell::new(1),
@@ -178,6 +181,14 @@ impl Maps for HostTables {
 
     fn set_flow(&self, key: u64, flow: Flow) {
         self.flows.borrow_mut().insert(key, flow);
+    }
+
+    fn with_part<T>(&self, index: u32, look: impl FnOnce(&mut Part) -> T) -> Option<T> {
+        let mut parts = self.parts.borrow_mut();
+        let part = parts
+            .entry(index)
+            .or_insert_with(bytemuck::Zeroable::zeroed);
+        Some(look(part))
     }
 
     fn remove_flow(&self, key: u64) {

@@ -20,7 +20,7 @@ pub struct Segment {
     pub seq: u32,
     /// Acknowledgment number.
     pub ack: u32,
-    /// Letters of the flags that are set: `S`, `A`, `F`, `R`, `P`.
+    /// Letters of the flags that are set: `S`, `A`, `F`, `R`, `P`, `U`.
     pub flags: &'static str,
     /// Timestamps: what this side says, and what it heard.
     pub timestamps: Option<(u32, u32)>,
@@ -98,6 +98,7 @@ impl Segment {
                 'F' => tcp.fin(),
                 'R' => tcp.rst(),
                 'P' => tcp.psh(),
+                'U' => tcp.urg(1),
                 other => panic!("no flag {other}"),
             };
         }

@@ -105,6 +105,9 @@ fn check_answer(case: &Case, frame: &[u8]) -> Result<(), String> {
         Reason::NxDomain => ResponseCode::NXDomain,
         Reason::Refused => ResponseCode::Refused,
         Reason::ServFail => ResponseCode::ServFail,
+        Reason::FormErr => ResponseCode::FormErr,
+        // TSIG has the same number for something else.
+        Reason::BadVersion => ResponseCode::BADSIG,
         _ => ResponseCode::NoError,
     };
     let flags_match = parsed.metadata.message_type == MessageType::Response
@@ -116,7 +119,8 @@ fn check_answer(case: &Case, frame: &[u8]) -> Result<(), String> {
     if parsed.metadata.response_code != expected_rcode || !flags_match {
         return Err(format!("header {:?}", parsed.metadata));
     }
-    let asked_edns = query[11] != 0;
+    // RFC 6891 §7: who does not understand what is asked says so without OPT.
+    let asked_edns = query[11] != 0 && case.reason != Reason::FormErr;
     if parsed.edns.is_some() != asked_edns {
         return Err(format!(
             "EDNS {} in the answer, {asked_edns} in the query",

@@ -5,7 +5,8 @@
 
 use std::{fmt::Write as _, fs, net::UdpSocket, path::Path, process::Command, time::Duration};
 
-use filter_common::reason::Action;
+use filter_common::reason::{Action, Reason};
+use hickory_proto::op::ResponseCode;
 use nxdp_lab::{
     cases,
     check::check_frame,
@@ -39,6 +40,11 @@ fn the_page_of_conformance_says_what_host_kernel_and_client_do() {
 /// The resolver's wire carried the message as it was sent.
 const ARRIVED: &str = "socket: resolver has it";
 
+/// Neither the client nor the resolver got anything.
+const NOTHING: &str = "socket: nothing";
+/// The client gave up.
+const NO_ANSWER: &str = "dig: no answer";
+
 /// What was seen of one case.
 struct Row {
     case: Case,
@@ -52,6 +58,8 @@ impl Row {
         match self.case.expected {
             Expected::Answer => "NXDOMAIN".into(),
             Expected::AnswerWithCookie => "NXDOMAIN, cookie".into(),
+            Expected::Error(rcode) => rcode.into(),
+            Expected::Drop(reason) => format!("dropped, `{}`", reason.name()),
             Expected::Pass(_) if self.case.is_over_tcp => "the resolver's answer".into(),
             Expected::Pass(reason) => format!("unchanged, `{}`", reason.name()),
         }
@@ -63,6 +71,8 @@ impl Row {
         let is_client_right = match self.case.expected {
             // dig shows no more than the code.
             Expected::Answer | Expected::AnswerWithCookie => self.client.contains("NXDOMAIN"),
+            Expected::Error(rcode) => self.client.ends_with(rcode),
+            Expected::Drop(_) => [NOTHING, NO_ANSWER].contains(&self.client.as_str()),
             Expected::Pass(_) => [
                 "dig: NOERROR",
                 "dig: NOTIMP",
@@ -158,6 +168,10 @@ impl Bench {
         arguments.extend(flags.split(' '));
         let output = match self.lab.client().output("dig", &arguments) {
             Ok(output) => output,
+            // It ends so when nothing came; what else fails fails before.
+            Err(error) if error.to_string().contains("failed in client") => {
+                return NO_ANSWER.into();
+            }
             Err(error) => return format!("dig {arguments:?}: {error:#}"),
         };
         let statuses: Vec<&str> = output
@@ -170,6 +184,7 @@ impl Bench {
             .collect();
         match (statuses.as_slice(), warnings.as_slice()) {
             ([status], []) => format!("dig: {status}"),
+            ([], []) => NO_ANSWER.into(),
             _ => format!("dig {arguments:?}: {statuses:?} {warnings:?}"),
         }
     }
@@ -197,12 +212,16 @@ impl Bench {
         {
             return format!("socket: {}", judged.rcode);
         }
-        let reached = at_resolver.receive_until(Duration::from_secs(2), |received| {
+        let reached = at_resolver.receive_until(Duration::from_millis(500), |received| {
             has_arrived(&received.bytes).then_some(())
         });
         match reached.unwrap() {
             Some(()) => ARRIVED.into(),
-            None => "socket: lost or changed on the way".into(),
+            // The error is not the resolver's.
+            None => match answer.map(|answer| error_of(message, answer)) {
+                Some(Ok(rcode)) => format!("socket: {rcode}"),
+                _ => NOTHING.into(),
+            },
         }
     }
 }
@@ -230,13 +249,49 @@ fn seen(frame: &[u8], query: &[u8], verdict: &Verdict) -> String {
     let name = verdict.reason.name();
     match verdict.reason.action() {
         Action::Pass if verdict.frame == frame => format!("unchanged, `{name}`"),
-        Action::Pass | Action::Drop => format!("`{name}`, changed or dropped"),
+        Action::Drop if verdict.frame == frame => format!("dropped, `{name}`"),
+        Action::Pass | Action::Drop => format!("`{name}`, changed"),
+        Action::Transmit if matches!(verdict.reason, Reason::FormErr | Reason::BadVersion) => {
+            let answer = check_frame(&verdict.frame).map_err(|error| error.to_string());
+            match answer.and_then(|answer| error_of(query, &answer.payload)) {
+                Ok(rcode) | Err(rcode) => rcode,
+            }
+        }
         Action::Transmit => match answer_to(query, &verdict.frame) {
             Ok(judged) if judged.has_cookie => format!("{}, cookie", judged.rcode),
             Ok(judged) => judged.rcode,
             Err(why) => why,
         },
     }
+}
+
+/// The word for the error in an answer that echoes the question and has nothing else, but OPT in
+/// a BADVERS (RFC 6891 §6.1.3, §7).
+fn error_of(query: &[u8], answer: &[u8]) -> Result<String, String> {
+    let message =
+        hickory_proto::op::Message::from_vec(answer).map_err(|error| error.to_string())?;
+    let rcode = match message.metadata.response_code {
+        ResponseCode::FormErr => "FORMERR",
+        // TSIG has the same number for BADSIG.
+        ResponseCode::BADVERS | ResponseCode::BADSIG => "BADVERS",
+        other => return Err(format!("{other:?}")),
+    };
+    let sections = [
+        message.answers.len(),
+        message.authorities.len(),
+        message.additionals.len(),
+    ];
+    let end = 12
+        + query[12..]
+            .iter()
+            .position(|byte| *byte == 0)
+            .ok_or("no question")?
+        + 5;
+    let is_echo = answer[..2] == query[..2] && answer.get(12..end) == query.get(12..end);
+    if sections != [0; 3] || !is_echo || message.edns.is_some() != (rcode == "BADVERS") {
+        return Err(format!("{rcode} with {sections:?}"));
+    }
+    Ok(rcode.to_owned())
 }
 
 fn answer_to(query: &[u8], frame: &[u8]) -> Result<conformance::Judged, String> {
@@ -293,6 +348,10 @@ in a VLAN.
   program, by `BPF_PROG_TEST_RUN`.
 - *unchanged* means that not a byte of the frame differs; the name behind it is
   the counter that moved.
+- *dropped* means that nobody gets anything; the name behind it is the counter that moved.
+- *FORMERR* and *BADVERS* are answers to queries that break the rules and are blocked: the question is
+  echoed, and OPT is there with BADVERS alone. A resolver answers such queries, so that they do not pass;
+  see `odd` in [nxdp.toml.md](nxdp.toml.md).
 - *NXDOMAIN* means that the frame's lengths and checksums are right by
   etherparse, and that hickory-proto and domain both read: QR=1, RD and CD as
   asked, RA=1, AA, TC, Z and AD clear, id and question echoed byte for byte, one

@@ -13,6 +13,7 @@ use domain::base::{
 use filter_common::{
     dns,
     layout::Record,
+    odd,
     reason::Reason,
     scratch::{EDNS_DO, EDNS_PRESENT, MESSAGE_MAX_BYTES, Scratch},
 };
@@ -118,9 +119,15 @@ fn nxdp(message: &[u8], scratch: &mut Scratch) -> Result<View, Reason> {
     scratch.message_mut()[..len].copy_from_slice(&message[..len]);
     scratch.message_len = len as u32;
     scratch.query_len = message.len() as u32;
+    scratch.odd = 0;
     dns::parse_question(scratch)?;
     let nothing: &[Record] = &[];
-    dns::parse_additional(nothing, scratch)?;
+    if scratch.edns != 0 {
+        dns::parse_additional(nothing, scratch);
+    }
+    if scratch.odd != 0 {
+        return Err(odd::passing(scratch.odd));
+    }
     let end = scratch.question_end as usize - 4;
     let mut qname = Vec::new();
     for start in &scratch.label_starts[..scratch.label_count as usize] {

@@ -54,6 +54,24 @@ fn wrappings() -> impl Iterator<Item = (bool, Option<u16>, Option<(u32, u32)>)> 
     })
 }
 
+/// What the client sends next without data, when it has heard `answer`.
+fn heard(query: &Segment, answer: &Segment) -> Segment {
+    let fin = u32::from(answer.flags.contains('F'));
+    Segment {
+        seq: query.seq.wrapping_add(query.payload.len() as u32),
+        ack: answer.seq.wrapping_add(answer.payload.len() as u32 + fin),
+        ..query.then("A", &[])
+    }
+}
+
+/// The next segment of the same sender, `sent` bytes later.
+fn later(segment: &Segment, sent: usize, payload: &[u8]) -> Segment {
+    Segment {
+        seq: segment.seq.wrapping_add(sent as u32),
+        ..segment.then("AP", payload)
+    }
+}
+
 fn query(name: &str, is_ipv6: bool) -> Segment {
     Segment::query(is_ipv6, &Message::new(name).opt(0x8000, &[]).bytes())
 }
@@ -116,12 +134,11 @@ fn a_connection_that_opens_with_data_is_another_one() {
     for is_ipv6 in [false, true] {
         let mut engines = Engines::new();
         let query = query("blocked.test", is_ipv6);
-        let confirmed = query.then("A", &[]);
-        engines.becomes(&query, Reason::NxDomain);
+        let confirmed = heard(&query, &engines.becomes(&query, Reason::NxDomain));
         engines.becomes(&confirmed, Reason::TcpReset);
         engines.passes(&confirmed, Reason::TcpQuiet);
         // TCP Fast Open (RFC 7413) from the same port.
-        engines.passes(&query.then("S", &query.payload), Reason::TcpSegment);
+        engines.passes(&query.then("S", &query.payload), Reason::OddDropped);
         engines.passes(&confirmed, Reason::Tcp);
     }
 }
@@ -134,7 +151,7 @@ fn a_query_that_comes_again_is_answered_again() {
     let second = engines.becomes(&query, Reason::NxDomain);
     assert_eq!(first.payload, second.payload);
     // The server is told once, whichever answer is confirmed.
-    let confirmed = query.then("A", &[]);
+    let confirmed = heard(&query, &first);
     assert_eq!(engines.becomes(&confirmed, Reason::TcpReset).seq, query.seq);
     engines.becomes(&query, Reason::NxDomain);
     engines.passes(&confirmed, Reason::TcpQuiet);
@@ -156,9 +173,9 @@ fn a_client_that_gives_up_ends_the_server_side_too() {
 fn a_reset_for_the_server_keeps_a_sum_that_a_device_completes() {
     let mut engines = Engines::new();
     let query = query("blocked.test", false);
-    engines.becomes(&query, Reason::NxDomain);
+    let answer = engines.becomes(&query, Reason::NxDomain);
     // What a sender on the same machine leaves in the field: the sum of the pseudo-header.
-    let mut confirmed = query.then("A", &[]).build();
+    let mut confirmed = heard(&query, &answer).build();
     let words = confirmed[26..34]
         .chunks(2)
         .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
@@ -175,26 +192,245 @@ fn a_reset_for_the_server_keeps_a_sum_that_a_device_completes() {
 fn a_reset_is_not_made_of_a_segment_with_a_wrong_sum() {
     let mut engines = Engines::new();
     let query = query("blocked.test", false);
-    engines.becomes(&query, Reason::NxDomain);
-    let mut confirmed = query.then("A", &[]).build();
+    let answer = engines.becomes(&query, Reason::NxDomain);
+    let mut confirmed = heard(&query, &answer).build();
     confirmed[50] ^= 0x55;
     let (reason, frame) = engines.judge(&confirmed);
     assert_eq!((reason, frame), (Reason::Tcp, confirmed));
 }
 
 #[test]
-fn what_is_not_one_whole_query_passes() {
+fn what_has_no_query_passes() {
     let mut engines = Engines::new();
     let whole = query("blocked.test", false);
     engines.passes(&query("free.test", false), Reason::NoRule);
-    engines.passes(&whole.then("S", &[]), Reason::Tcp);
-    engines.passes(&whole.then("A", &[]), Reason::Tcp);
-    engines.passes(&whole.then("AF", &[]), Reason::Tcp);
-    for cut in [1, 2, 3, 20, whole.payload.len() - 1] {
-        engines.passes(&whole.then("AP", &whole.payload[..cut]), Reason::TcpSegment);
+    for flags in ["S", "A", "AF"] {
+        engines.passes(&whole.then(flags, &[]), Reason::Tcp);
     }
-    for flags in ["S", "R", "P"] {
-        engines.passes(&whole.then(flags, &whole.payload), Reason::TcpSegment);
+    // No server takes data of these.
+    for flags in ["R", "P", "AR"] {
+        engines.passes(&whole.then(flags, &whole.payload), Reason::Tcp);
+    }
+}
+
+/// The pieces of a query, one behind the other.
+fn pieces(whole: &Segment, cuts: &[usize]) -> Vec<Segment> {
+    let mut starts = vec![0];
+    starts.extend(cuts);
+    let ends = cuts.iter().copied().chain([whole.payload.len()]);
+    let piece = |(start, end): (usize, usize)| later(whole, start, &whole.payload[start..end]);
+    starts.iter().copied().zip(ends).map(piece).collect()
+}
+
+#[test]
+fn a_query_in_pieces_is_judged_when_its_question_is_whole() {
+    let each_byte: Vec<usize> = (1..20).collect();
+    for cuts in [&[2][..], &[1], &[1, 2, 3], &[14], &[2, 14, 20], &each_byte] {
+        for is_ipv6 in [false, true] {
+            let mut engines = Engines::new();
+            let clean = pieces(&query("free.test", is_ipv6), cuts);
+            let (last, parts) = clean.split_last().unwrap();
+            for part in parts {
+                engines.passes(part, Reason::TcpPart);
+            }
+            engines.passes(last, Reason::NoRule);
+            // Any of them may come again.
+            engines.passes(last, Reason::NoRule);
+            engines.passes(&clean[0], Reason::TcpPart);
+
+            let mut engines = Engines::new();
+            let whole = query("www.blocked.test", is_ipv6);
+            let blocked = pieces(&whole, cuts);
+            let (last, parts) = blocked.split_last().unwrap();
+            for part in parts {
+                engines.passes(part, Reason::TcpPart);
+            }
+            let answer = engines.becomes(last, Reason::NxDomain);
+            assert_eq!((answer.flags, answer.seq), ("AFP", whole.ack));
+            assert_eq!(answer.ack, later(&whole, whole.payload.len(), &[]).seq);
+            // The server has the pieces before: it waits for the last one.
+            let reset = engines.becomes(&heard(last, &answer), Reason::TcpReset);
+            assert_eq!((reset.flags, reset.seq), ("R", last.seq));
+        }
+    }
+}
+
+#[test]
+fn a_client_that_repeats_its_pieces_in_one_is_answered() {
+    let mut engines = Engines::new();
+    let whole = query("blocked.test", false);
+    engines.passes(&later(&whole, 0, &whole.payload[..2]), Reason::TcpPart);
+    let answer = engines.becomes(&whole, Reason::NxDomain);
+    assert_eq!(answer.ack, later(&whole, whole.payload.len(), &[]).seq);
+}
+
+#[test]
+fn a_blocked_question_does_not_pass_before_the_rest_of_its_message() {
+    let mut engines = Engines::new();
+    let whole = query("blocked.test", false);
+    // All but a byte of OPT.
+    let cut = whole.payload.len() - 1;
+    engines.passes(&later(&whole, 0, &whole.payload[..cut]), Reason::OddDropped);
+    engines.becomes(&whole, Reason::NxDomain);
+}
+
+#[test]
+fn the_rest_of_a_long_clean_message_passes() {
+    let mut engines = Engines::new();
+    let padding = [&[0, 12, 4, 176][..], &[0; 1200]].concat();
+    let whole = Segment::query(false, &Message::new("free.test").opt(0, &padding).bytes());
+    let first = later(&whole, 0, &whole.payload[..600]);
+    engines.passes(&first, Reason::NoRule);
+    engines.passes(
+        &later(&whole, 600, &whole.payload[600..1000]),
+        Reason::TcpPart,
+    );
+    // The end of it, and a query behind.
+    let blocked = query("blocked.test", false);
+    let end = [&whole.payload[1000..], &blocked.payload].concat();
+    let (reason, frame) = engines.judge(&later(&whole, 1000, &end).build());
+    assert_eq!(reason, Reason::TcpNotImp);
+    assert_eq!(
+        opcodes(&Segment::read(&frame).unwrap().payload[end.len() - blocked.payload.len()..]),
+        [15]
+    );
+}
+
+#[test]
+fn data_that_starts_in_the_middle_of_a_message_does_not_pass() {
+    let mut engines = Engines::new();
+    let whole = query("blocked.test", false);
+    engines.passes(&later(&whole, 2, &whole.payload[2..]), Reason::Unreadable);
+    let clean = query("free.test", false);
+    engines.passes(&later(&clean, 9, &clean.payload[9..]), Reason::Unreadable);
+    // A receiver takes the urgent byte out.
+    engines.passes(&clean.then("APU", &clean.payload), Reason::Unreadable);
+    // More queries than are looked at.
+    engines.passes(
+        &clean.then("AP", &clean.payload.repeat(9)),
+        Reason::Unreadable,
+    );
+    engines.passes(&clean.then("AP", &clean.payload.repeat(8)), Reason::NoRule);
+}
+
+#[test]
+fn a_connection_may_open_with_one_clean_query() {
+    let mut engines = Engines::new();
+    let clean = query("free.test", false);
+    engines.passes(&clean.then("S", &clean.payload), Reason::NoRule);
+    for payload in [&clean.payload[..9], &clean.payload.repeat(2)] {
+        engines.passes(&clean.then("S", payload), Reason::Unreadable);
+    }
+}
+
+/// The opcodes of the messages of a stream.
+fn opcodes(mut stream: &[u8]) -> Vec<u8> {
+    let mut opcodes = Vec::new();
+    while let [a, b, rest @ ..] = stream {
+        let (message, behind) = rest.split_at(usize::from(u16::from_be_bytes([*a, *b])));
+        opcodes.push(message[2] >> 3 & 15);
+        stream = behind;
+    }
+    opcodes
+}
+
+#[test]
+fn a_blocked_query_that_cannot_be_answered_in_its_place_gets_an_error_of_the_server() {
+    for (is_ipv6, vlan, timestamps) in wrappings() {
+        let mut engines = Engines::new();
+        let clean = Segment {
+            vlan,
+            timestamps,
+            ..query("free.test", is_ipv6)
+        };
+        engines.passes(&clean, Reason::NoRule);
+        // Nothing was heard of the first one yet.
+        let blocked = later(
+            &clean,
+            clean.payload.len(),
+            &query("blocked.test", is_ipv6).payload,
+        );
+        let passed = engines.becomes(&blocked, Reason::TcpNotImp);
+        assert_eq!(opcodes(&passed.payload), [15]);
+        assert_eq!((passed.seq, passed.ack), (blocked.seq, blocked.ack));
+        assert_eq!(passed.payload.len(), blocked.payload.len());
+        // Again, whatever was heard meanwhile: the server may have it.
+        let again = Segment {
+            ack: blocked.ack + 100,
+            ..blocked.clone()
+        };
+        assert_eq!(
+            engines.becomes(&again, Reason::TcpNotImp).payload,
+            passed.payload
+        );
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_each_answer_is_answered() {
+    let mut engines = Engines::new();
+    let clean = query("free.test", false);
+    engines.passes(&clean, Reason::NoRule);
+    let blocked = Segment {
+        ack: clean.ack + 60,
+        ..later(
+            &clean,
+            clean.payload.len(),
+            &query("blocked.test", false).payload,
+        )
+    };
+    let answer = engines.becomes(&blocked, Reason::NxDomain);
+    assert_eq!((answer.flags, answer.seq), ("AFP", blocked.ack));
+    let reset = engines.becomes(&heard(&blocked, &answer), Reason::TcpReset);
+    assert_eq!(reset.seq, blocked.seq);
+}
+
+#[test]
+fn a_blocked_query_beside_a_clean_one_in_a_segment_gets_an_error_of_the_server() {
+    let (clean, blocked) = (query("free.test", false), query("blocked.test", false));
+    for (order, expected) in [([&clean, &blocked], [0, 15]), ([&blocked, &clean], [15, 0])] {
+        let mut engines = Engines::new();
+        let payload = order.map(|query| query.payload.clone()).concat();
+        let passed = engines.becomes(&clean.then("AP", &payload), Reason::TcpNotImp);
+        assert_eq!(opcodes(&passed.payload), expected);
+    }
+    // So that an odd place is tried too.
+    let mut engines = Engines::new();
+    let odd = Segment::query(false, &Message::new("a.free.test").bytes());
+    assert_eq!(odd.payload.len() % 2, 1);
+    let payload = [odd.payload, blocked.payload].concat();
+    let passed = engines.becomes(&clean.then("AP", &payload), Reason::TcpNotImp);
+    assert_eq!(opcodes(&passed.payload), [0, 15]);
+}
+
+#[test]
+fn a_forged_query_takes_nothing_from_the_connection_that_it_is_forged_for() {
+    for is_ipv6 in [false, true] {
+        let mut engines = Engines::new();
+        let victim = query("free.test", is_ipv6);
+        engines.passes(&victim, Reason::NoRule);
+        let forged = Segment {
+            seq: 0x1357_9bdf,
+            ack: 0x2468_ace0,
+            ..query("blocked.test", is_ipv6)
+        };
+        // Whatever comes of it.
+        engines.judge(&forged.build());
+        let sent = victim.payload.len();
+        for (flags, seq) in [("A", 0), ("A", sent), ("AF", sent), ("R", sent)] {
+            let segment = Segment {
+                flags,
+                ack: victim.ack + 60,
+                ..later(&victim, seq, &[])
+            };
+            engines.passes(&segment, Reason::Tcp);
+        }
+        // Also without a query before it.
+        let mut engines = Engines::new();
+        engines.becomes(&forged, Reason::NxDomain);
+        for flags in ["A", "AF", "R"] {
+            engines.passes(&victim.then(flags, &[]), Reason::Tcp);
+        }
     }
 }
 

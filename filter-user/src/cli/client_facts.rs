@@ -10,7 +10,7 @@ use filter_common::{
 use filter_kernel::features;
 use filter_lists::{image::Decision, rule::ClientAddress};
 use filter_user::{
-    config::Config,
+    config::{Config, Refusal},
     enforcement::{Decider, Judgement, Plan, Preview},
     overrides::{Journal, OverrideAction, OverrideSet},
     policy::{Categories, ClientFacts, Numbers, Policies},
@@ -149,9 +149,13 @@ impl ClientArguments {
             }
         }
         if !service::is_client(config, policies, client) {
+            let fate = match config.strangers {
+                Refusal::Drop => "its queries for blocked names get no answer (drop_stranger)",
+                Refusal::Pass => "its queries pass, also those for blocked names (pass_not_client)",
+            };
             notes.push(format!(
-                "{client} is no client by this configuration, on this machine: its queries pass, also those for \
-                 blocked names (pass_not_client), until its prefix is in `clients`"
+                "{client} is no client by this configuration, on this machine: {fate}, until its prefix is in \
+                 `clients`"
             ));
         }
         (facts, notes)

@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use filter_common::layout::{CONTROL_ODD_PASSES, CONTROL_STRANGERS_PASS};
 use filter_lists::{
     compile::CATEGORY_MAX,
     input,
@@ -36,7 +37,7 @@ pub use self::{
         BYPASS_CATEGORY, BypassConfig, ClientMatch, DEFAULT_POLICY, NoPrefix, PolicyConfig,
         ScheduleConfig, SelectedBy, SpanConfig, prefix,
     },
-    words::{AnswerChoice, EdeCode, ModeChoice},
+    words::{AnswerChoice, EdeCode, ModeChoice, Refusal},
 };
 
 /// Seconds for which an answer may be cached, unless the configuration says otherwise.
@@ -74,6 +75,12 @@ pub struct Config {
     pub ttl_s: Option<u32>,
     /// INFO-CODE of the extended error (RFC 8914) in an answer; Blocked by default.
     pub ede: Option<EdeCode>,
+    /// What becomes of blocked queries that are odd, and of those that hide their question.
+    #[serde(default)]
+    pub odd: Refusal,
+    /// What becomes of blocked queries of those who are no clients.
+    #[serde(default)]
+    pub strangers: Refusal,
     /// How many answers a client prefix may cause.
     #[serde(default)]
     pub limit: LimitConfig,
@@ -324,6 +331,16 @@ impl Config {
             .map(|list| &list.path)
             .chain(policies.flat_map(|policy| &policy.client_files))
             .cloned()
+    }
+
+    /// What the program lets by that it would refuse, as flags of the control record.
+    pub fn passing_flags(&self) -> u32 {
+        let flags = [
+            (self.odd, CONTROL_ODD_PASSES),
+            (self.strangers, CONTROL_STRANGERS_PASS),
+        ];
+        let passing = flags.iter().filter(|(word, _)| *word == Refusal::Pass);
+        passing.fold(0, |all, (_, flag)| all | flag)
     }
 
     /// The control socket, given or by default.

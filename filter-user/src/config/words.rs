@@ -87,6 +87,17 @@ impl<'de> Deserialize<'de> for AnswerChoice {
     }
 }
 
+/// What becomes of blocked queries that get no answer, in the configuration's words.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Refusal {
+    /// They do not pass.
+    #[default]
+    Drop,
+    /// They pass and are counted.
+    Pass,
+}
+
 /// An extended error's INFO-CODE (RFC 8914 §4): a number, or one of three words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdeCode(pub u8);

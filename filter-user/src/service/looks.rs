@@ -70,7 +70,8 @@ impl Service {
     fn watch_traffic(&mut self) -> Result<(), Error> {
         let traffic = features::traffic(&self.interfaces.live())?;
         let counters = self.kernel.maps().counters()?;
-        self.strangers.note(counters.of(Reason::NotClient));
+        let of_strangers = [Reason::NotClient, Reason::Stranger].map(|reason| counters.of(reason));
+        self.strangers.note(of_strangers.iter().sum());
         let seen_of = |index| counters.arrivals(index);
         self.unseen.note(traffic, seen_of, Instant::now());
         let unseen = self.unseen.obstacles();

@@ -44,7 +44,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use filter_common::layout::{Header, Record};
+use filter_common::layout::{CONTROL_PASSES, Header, Record};
 use filter_kernel::{
     Filter, GenerationChange, Maps, Mode,
     features::{self, Bindings},
@@ -418,6 +418,7 @@ where
     let on_link = features::on_link(&interfaces.indexes())?;
     maps.put_on_link(&clients::prefixes(&on_link))?;
     maps.set_limit(config.limit.answers_per_s, config.limit.burst);
+    maps.put_flags(CONTROL_PASSES, config.passing_flags());
     Ok(Enforcement::start(plan, links, journal, maps)?)
 }
 

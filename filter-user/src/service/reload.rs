@@ -6,6 +6,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use filter_common::layout::CONTROL_PASSES;
 use filter_lists::image::Image;
 use tokio::task::JoinHandle;
 
@@ -276,9 +277,11 @@ impl Service {
             return Err(error);
         }
         let limit = prepared.config.limit;
+        let passing = prepared.config.passing_flags();
         self.kernel.change(|maps| {
             // After the switch, so that what failed has changed nothing.
             maps.set_limit(limit.answers_per_s, limit.burst);
+            maps.put_flags(CONTROL_PASSES, passing);
             self.enforcement.commit(staged, maps)
         })?;
         let queries = prepared.config.log.queries;

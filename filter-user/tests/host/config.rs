@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use filter_common::{layout::Settings, name::Name, rule::AnswerKind, table::Records as _};
+use filter_common::{
+    layout::{CONTROL_ODD_PASSES, CONTROL_STRANGERS_PASS, Settings},
+    name::Name,
+    rule::AnswerKind,
+    table::Records as _,
+};
 use filter_lists::image::Image;
 use filter_user::{
     config::{Config, EdeCode, Error, REFRESH_DEFAULT, TTL_DEFAULT_S},
@@ -219,7 +224,7 @@ fn a_default_that_is_written_out_changes_nothing() {
 }
 
 /// Keys of the page whose default is a value.
-const DEFAULTS_WRITTEN: usize = 32;
+const DEFAULTS_WRITTEN: usize = 34;
 
 #[test]
 fn answers_are_what_the_page_says_where_nothing_is_said() {
@@ -412,4 +417,14 @@ fn of_ten_lists_only_the_changed_one_is_read_again() {
     assert_eq!(compiled.image.report().names, 11);
     compile();
     assert_eq!(sources.reads(), 11);
+}
+
+#[test]
+fn nothing_blocked_passes_unless_the_configuration_says_so() {
+    let flags = |toml: &str| toml::from_str::<Config>(toml).unwrap().passing_flags();
+    assert_eq!(flags(""), 0);
+    assert_eq!(flags("odd = 'drop'\nstrangers = 'drop'"), 0);
+    assert_eq!(flags("odd = 'pass'"), CONTROL_ODD_PASSES);
+    assert_eq!(flags("strangers = 'pass'"), CONTROL_STRANGERS_PASS);
+    assert!(toml::from_str::<Config>("odd = 'observe'").is_err());
 }

@@ -1,0 +1,109 @@
+//! Queries that come in several segments over TCP.
+//!
+//! What passes without a whole question is kept, so that the segment that completes it is judged by all of
+//! it. The places are few and chosen by the key of the connection: a connection whose part was pushed
+//! out is one that starts in the middle of a message, which does not pass.
+//!
+//! A sender that goes on where its last segment ended, or repeats from where the message started, is
+//! understood; that is what network stacks do, in order, over one link. Anything else is read as the start
+//! of a message.
+
+use crate::{
+    maps::{PART_BYTES, PART_COUNT},
+    net::{LENGTH_BYTES, Path},
+    scratch::Scratch,
+    steps::Steps,
+    tcp::{self, LENGTH_AT},
+};
+
+/// How a segment starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Bytes of a message whose question is still to be judged, which are put in front of the segment's.
+    pub kept: usize,
+    /// Bytes of the segment that end a message whose question was judged.
+    pub rest: usize,
+}
+
+/// Tells how the segment starts whose headers are in `scratch`, where what was kept is put.
+#[inline(always)]
+pub fn resume<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, path: &Path) -> Start {
+    let Some(key) = tcp::flow_key(steps, &scratch.client) else {
+        return Start::default();
+    };
+    let [seq, _] = tcp::numbers(&scratch.bytes, tcp::header_at(path));
+    let payload_len = scratch.payload_len;
+    let found = steps.with_part(key as u32 & (PART_COUNT - 1), |part| {
+        if part.key != key {
+            return Start::default();
+        }
+        let passed = seq.wrapping_sub(part.start);
+        if part.total != 0 {
+            // Somewhere behind the question, again or for the first time.
+            let is_inside = passed != 0 && passed <= part.seen && passed < part.total;
+            if !is_inside {
+                return Start::default();
+            }
+            let rest = (part.total - passed).min(payload_len);
+            part.seen = part.seen.max(passed.wrapping_add(rest));
+            return Start {
+                kept: 0,
+                rest: rest as usize,
+            };
+        }
+        if passed == 0 || passed > part.len || passed as usize > PART_BYTES {
+            return Start::default();
+        }
+        copy(&part.bytes, &mut scratch.bytes);
+        Start {
+            kept: passed as usize,
+            rest: 0,
+        }
+    });
+    found.unwrap_or_default()
+}
+
+/// Puts what was kept to where length and message belong.
+#[inline(always)]
+fn copy(from: &[u8; PART_BYTES], to: &mut crate::scratch::FrameBytes) {
+    let mut at = 0;
+    while at < PART_BYTES {
+        let mut word = [0; 8];
+        word.copy_from_slice(&from[at..at + 8]);
+        to[LENGTH_AT + at..LENGTH_AT + at + 8].copy_from_slice(&word);
+        at += 8;
+    }
+}
+
+/// Keeps the message in `scratch` that the segment's last bytes, from `at` of its data on, are a part of:
+/// `known` bytes of length and message, whose question was judged if they are `total` in the end.
+#[inline(always)]
+pub fn keep<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path, at: u32, total: u32) {
+    let Some(key) = tcp::flow_key(steps, &scratch.client) else {
+        return;
+    };
+    let [seq, _] = tcp::numbers(&scratch.bytes, tcp::header_at(path));
+    let earlier = scratch.part_len;
+    let seen = scratch.payload_len.wrapping_sub(at).wrapping_add(earlier);
+    let start = seq.wrapping_add(at).wrapping_sub(earlier);
+    steps.with_part(key as u32 & (PART_COUNT - 1), |part| {
+        let is_again = part.key == key && part.start == start && part.total == 0;
+        if is_again && total == 0 && part.len >= seen {
+            return;
+        }
+        part.key = key;
+        part.start = start;
+        part.seen = seen;
+        part.total = total;
+        part.len = seen;
+        let mut at = 0;
+        while at < PART_BYTES {
+            let mut word = [0; 8];
+            word.copy_from_slice(&scratch.bytes[LENGTH_AT + at..LENGTH_AT + at + 8]);
+            part.bytes[at..at + 8].copy_from_slice(&word);
+            at += 8;
+        }
+    });
+}
+
+const _: () = assert!(PART_BYTES.is_multiple_of(8) && PART_BYTES > LENGTH_BYTES + 271);

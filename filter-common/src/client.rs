@@ -97,7 +97,13 @@ const fn is_private_ipv6(high: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::mapped;
+    use crate::{
+        address::{Address, mapped},
+        direct::Direct,
+        layout::{ClientRecord, PolicyRecord, Record},
+        maps::Maps,
+        table::Records,
+    };
 
     #[test]
     fn private_ranges_end_where_their_rfcs_say() {
@@ -141,5 +147,68 @@ mod tests {
                 "{start:?}"
             );
         }
+    }
+    /// One client prefix with this record covers every address.
+    struct Everybody(ClientRecord);
+
+    impl Records for Everybody {
+        fn record(&self, _index: u32) -> Option<&Record> {
+            None
+        }
+    }
+
+    impl Maps for Everybody {
+        fn policy(&self, _number: u32) -> Option<&PolicyRecord> {
+            None
+        }
+
+        fn client(&self, _address: &Address) -> ClientRecord {
+            self.0
+        }
+    }
+
+    impl Direct for Everybody {}
+
+    #[test]
+    fn a_client_that_has_a_policy_is_no_client_to_be_answered_by_that() {
+        let scratch: Scratch = bytemuck::Zeroable::zeroed();
+        let far = SourceAddress::of(&mapped([8, 8, 8, 8]));
+        let admitted = |record| admit(&Everybody(ClientRecord(record)), &scratch, far);
+        assert_eq!(admitted(3), Err(Reason::NotClient));
+        // It is one, and what comes next is that there is no control record.
+        assert_eq!(admitted(3 | CLIENT_ANSWERED), Err(Reason::Inconsistent));
+        let near = SourceAddress::of(&mapped([10, 0, 0, 1]));
+        let admitted = admit(&Everybody(ClientRecord(0)), &scratch, near);
+        assert_eq!(admitted, Err(Reason::Inconsistent));
+        // Numbers of policies are in front of the flag.
+        assert!(CLIENT_ANSWERED > 0xffff && CLIENT_ANSWERED.is_power_of_two());
+    }
+    #[test]
+    fn the_source_is_read_where_the_headers_end_in_front_of_the_message() {
+        let path = |is_ipv6, ip_len: usize| Path {
+            ip_at: 14,
+            is_ipv6,
+            is_pppoe: false,
+            vlan: 0,
+            is_tcp: false,
+            transport_at: 14 + ip_len,
+            transport_len: 8,
+            payload_len: 0,
+            source_port: 0,
+            destination_port: 53,
+            is_answerable: true,
+        };
+        let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
+        for (at, byte) in scratch.bytes.iter_mut().enumerate() {
+            *byte = at as u8;
+        }
+        // Behind the address: the destination, and UDP.
+        let last = (HEADERS_MAX_BYTES - 8 - 4) as u8;
+        let v4 = mapped([last - 4, last - 3, last - 2, last - 1]);
+        let found = source(&scratch, &path(false, 20));
+        assert_eq!(found, SourceAddress::of(&v4));
+        let first = (HEADERS_MAX_BYTES - 8 - 32) as u8;
+        let v6: Address = std::array::from_fn(|i| first + i as u8);
+        assert_eq!(source(&scratch, &path(true, 40)), SourceAddress::of(&v6));
     }
 }

@@ -119,4 +119,54 @@ mod tests {
             Admission::Send
         );
     }
+    /// Buckets, and how often each was spent from.
+    #[derive(Default)]
+    struct Buckets(std::cell::RefCell<std::collections::BTreeMap<u32, u64>>);
+
+    impl Maps for Buckets {
+        fn policy(&self, _number: u32) -> Option<&crate::layout::PolicyRecord> {
+            None
+        }
+
+        fn bucket(&self, index: u32) -> u64 {
+            self.0.borrow().get(&index).copied().unwrap_or(0)
+        }
+
+        fn set_bucket(&self, index: u32, state: u64) {
+            self.0.borrow_mut().insert(index, state);
+        }
+    }
+
+    #[test]
+    fn a_prefix_has_one_bucket_of_those_there_are() {
+        let control = Control {
+            answers_per_s: 10,
+            answers_burst: 10,
+            key: hash::HashKey::from_words([1, 2, 3]),
+            ..Control::default()
+        };
+        let used = |sources: &[SourceAddress]| {
+            let buckets = Buckets::default();
+            for source in sources {
+                assert_eq!(spend(&buckets, &control, *source), Admission::Send);
+            }
+            let used: Vec<u32> = buckets.0.into_inner().into_keys().collect();
+            assert!(used.iter().all(|index| *index < BUCKET_COUNT), "{used:?}");
+            used.len()
+        };
+        let v4 = |a| SourceAddress::of(&crate::address::mapped(a));
+        assert_eq!(used(&[v4([192, 0, 2, 1]), v4([192, 0, 2, 254])]), 1);
+        assert_eq!(used(&[v4([192, 0, 2, 1]), v4([192, 0, 3, 1])]), 2);
+        let v6 = |high, low| SourceAddress { high, low };
+        assert_eq!(
+            used(&[v6(0x2001_0db8_0000_0001, 1), v6(0x2001_0db8_0000_00ff, 2)]),
+            1
+        );
+        assert_eq!(
+            used(&[v6(0x2001_0db8_0000_0100, 1), v6(0x2001_0db8_0000_0200, 1)]),
+            2
+        );
+        let many: Vec<SourceAddress> = (0..64).map(|i| v4([10, i, 0, 1])).collect();
+        assert!(used(&many) > 60);
+    }
 }

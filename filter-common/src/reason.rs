@@ -258,4 +258,16 @@ mod tests {
             assert!(reason.name().starts_with(prefix), "{reason:?}");
         }
     }
+    #[test]
+    fn counters_of_interfaces_follow_those_of_reasons_and_lie_within_all() {
+        assert!(EVENTS_LOST < COUNTER_COUNT);
+        let slots: Vec<usize> = (0..600).map(arrival_slot).collect();
+        assert!(
+            slots
+                .iter()
+                .all(|slot| (COUNTER_COUNT..SLOT_COUNT).contains(slot))
+        );
+        assert_eq!((slots[1], slots[255]), (COUNTER_COUNT + 1, SLOT_COUNT - 1));
+        assert_eq!(slots[1], slots[1 + ARRIVAL_COUNT]);
+    }
 }

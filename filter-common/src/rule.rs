@@ -181,3 +181,38 @@ impl Best {
         self.0 & !Self::DESCENDANTS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_types_holds_what_it_names_or_what_it_does_not() {
+        let only = QtypeSet::only(&[28, 1]).unwrap();
+        let except = QtypeSet::except(&[28, 1]).unwrap();
+        for (qtype, named) in [(1, true), (28, true), (0, false), (65, false)] {
+            assert_eq!(only.contains(qtype), named, "{qtype}");
+            assert_eq!(except.contains(qtype), !named, "{qtype}");
+            assert!(QtypeSet::ALL.contains(qtype), "{qtype}");
+        }
+        assert_eq!(only.parts(), (QtypeSet::ONLY, 2, [1, 28, 0, 0]));
+        assert_eq!(except.parts(), (QtypeSet::EXCEPT, 2, [1, 28, 0, 0]));
+        assert_eq!(only, QtypeSet::only(&[1, 28]).unwrap(), "one form");
+        assert_eq!(QtypeSet::only(&[1; QTYPES_PER_RULE + 1]), None);
+        assert_eq!(QtypeSet::except(&[1; QTYPES_PER_RULE + 1]), None);
+    }
+
+    #[test]
+    fn a_word_holds_the_best_rule_and_whether_it_leads_on_apart() {
+        let rule = 5 << Best::PRIORITY_SHIFT | 0xffff;
+        let best = Best(rule | Best::DESCENDANTS);
+        assert_eq!((best.class(), best.priority()), (0xffff, 5));
+        assert_eq!(best.rule(), rule);
+    }
+    #[test]
+    fn of_all_answers_one_needs_an_address() {
+        let needy = |kind: &AnswerKind| kind.needs_address();
+        let needy: Vec<_> = AnswerKind::ALL.into_iter().filter(needy).collect();
+        assert_eq!(needy, [AnswerKind::Address]);
+    }
+}

@@ -112,3 +112,59 @@ macro_rules! view_of_record {
     )*};
 }
 view_of_record!(Control, Header, Settings, RuleRecord, TextRecord);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hash whose first bucket of `count` is `bucket`, and whose low half is `low`.
+    fn hash(bucket: u64, count: u64, low: u64) -> u64 {
+        // Rounded up: a bucket is as wide as its share of the high halves.
+        ((bucket << 32).div_ceil(count)) << 32 | low
+    }
+
+    #[test]
+    fn a_name_is_found_in_its_first_bucket_and_no_other_name_is() {
+        let (name, bucket_count) = (hash(2, 4, 0x1234_5678), 4);
+        assert_eq!(first_bucket(name, bucket_count), 2);
+        let mut records = vec![Record::default(); 6];
+        records[1 + 2].0[5] = entry(name, 7);
+        let records = records.as_slice();
+        assert_eq!(find(records, 1, bucket_count, name), 7);
+        for other in [name ^ 1, name ^ 1 << 20, name ^ 1 << 46] {
+            assert_eq!(find(records, 1, bucket_count, other), 0, "{other:#x}");
+        }
+        assert_eq!(find(records, 9, bucket_count, name), 0, "beyond the end");
+    }
+
+    #[test]
+    fn the_second_bucket_is_looked_at_only_where_the_first_says_so() {
+        let bucket_count = 8;
+        let names = (1..).map(|low| hash(0, 8, low));
+        let name = names
+            .into_iter()
+            .find(|name| second_bucket(*name, bucket_count) == 5)
+            .unwrap();
+        let mut records = vec![Record::default(); 8];
+        records[5].0[0] = entry(name, 9);
+        assert_eq!(find(records.as_slice(), 0, bucket_count, name), 0);
+        mark_overflow(&mut records[0], name);
+        assert_eq!(find(records.as_slice(), 0, bucket_count, name), 9);
+        // The bit is that of the remainder: seven of eight other names do not look.
+        let mut marked = Record::default();
+        mark_overflow(&mut marked, name + 1);
+        records[0] = marked;
+        assert_eq!(find(records.as_slice(), 0, bucket_count, name), 0);
+    }
+
+    #[test]
+    fn an_overflow_bit_is_no_part_of_the_entry_that_it_lies_in() {
+        let name = hash(0, 1, 0xabcd_ef01);
+        let mut records = vec![Record::default(); 1];
+        records[0].0[1] = entry(name, CLASS_MAX);
+        mark_overflow(&mut records[0], 1);
+        assert_eq!(find(records.as_slice(), 0, 1, name), CLASS_MAX);
+        // An empty entry has no class, whatever its tag.
+        assert_eq!(find([Record::default()].as_slice(), 0, 1, 0), 0);
+    }
+}

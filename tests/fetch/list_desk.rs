@@ -67,7 +67,7 @@ impl Desk {
 
     pub fn configure_list(&self, url: &str, fetch: &str, list: &str) {
         let mut text = format!(
-            "[[list]]\nurl = \"{url}\"\nname = \"ads\"\n{list}\n[fetch]\ncache = \"cache\"\n"
+            "overrides = \"overrides\"\n[[list]]\nurl = \"{url}\"\nname = \"ads\"\n{list}\n[fetch]\ncache = \"cache\"\n"
         );
         for (key, value) in [
             ("ca_file", "\"ca.pem\""),

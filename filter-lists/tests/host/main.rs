@@ -5,6 +5,7 @@ mod formats;
 mod guard;
 mod image;
 mod lists;
+mod programs;
 mod real_images;
 mod real_lists;
 mod room;

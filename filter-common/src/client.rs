@@ -174,7 +174,7 @@ mod tests {
         let scratch: Scratch = bytemuck::Zeroable::zeroed();
         let far = SourceAddress::of(&mapped([8, 8, 8, 8]));
         let admitted = |record| admit(&Everybody(ClientRecord(record)), &scratch, far);
-        assert_eq!(admitted(3), Err(Reason::NotClient));
+        assert_eq!(admitted(3), Err(Reason::Stranger));
         // It is one, and what comes next is that there is no control record.
         assert_eq!(admitted(3 | CLIENT_ANSWERED), Err(Reason::Inconsistent));
         let near = SourceAddress::of(&mapped([10, 0, 0, 1]));
@@ -197,6 +197,7 @@ mod tests {
             source_port: 0,
             destination_port: 53,
             is_answerable: true,
+            odd: 0,
         };
         let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
         for (at, byte) in scratch.bytes.iter_mut().enumerate() {

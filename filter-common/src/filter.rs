@@ -3,54 +3,16 @@
 use crate::{
     answer, bypass, client, dns, emit, event,
     frame::Frame,
-    layout::{CONTROL_OVERRIDES, CONTROL_UNTAGGED, Control},
+    layout::Control,
     net, odd,
     parts::{self, Start},
     reason::Reason,
     rule::AnswerKind,
     scratch::{Found, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, Scratch},
+    stages::{MESSAGES_MAX, Stages, decide_parsed, judge_headers, parse},
     steps::Steps,
     stream, tcp, verdict,
 };
-
-/// The stages between reading a frame and writing it. The kernel program runs
-/// each as a function of its own; what they find goes through the scratch.
-pub trait Stages {
-    /// The working memory of this packet.
-    fn scratch(&mut self) -> &mut Scratch;
-    /// What is worth looking at: the flags of the control record.
-    fn flags(&self) -> u32;
-    /// [`dns::parse_question`].
-    fn parse_question(&mut self) -> Result<(), Reason>;
-    /// [`dns::parse_additional`].
-    fn parse_additional(&mut self);
-    /// [`verdict::decide`].
-    fn decide(&mut self) -> Result<AnswerKind, Reason>;
-    /// [`client::admit`] and [`answer::sum_question`].
-    fn admit(&mut self, path: &net::Path) -> Result<(), Reason>;
-    /// [`answer::compose`].
-    fn compose(&mut self, kind: AnswerKind) -> Result<Reason, Reason>;
-    /// [`emit::rewrite`].
-    fn rewrite(&mut self, path: &net::Path);
-    /// [`tcp::rewrite`].
-    fn rewrite_tcp(&mut self, path: &net::Path);
-    /// [`tcp::follow`].
-    fn follow(&mut self, path: &net::Path) -> Reason;
-    /// [`parts::resume`].
-    fn resume(&mut self, path: &net::Path) -> Start;
-    /// [`parts::keep`].
-    fn keep(&mut self, path: &net::Path, at: usize, total: u32);
-    /// [`tcp::pass`].
-    fn pass(&mut self, path: &net::Path, count: u32);
-    /// [`tcp::is_waiting`].
-    fn is_waiting(&mut self, path: &net::Path) -> bool;
-    /// [`tcp::disarmed`].
-    fn disarm(&mut self, path: &net::Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]);
-    /// [`bypass::judge`].
-    fn judge_bypass(&mut self, path: &net::Path) -> Reason;
-    /// [`event::tell`].
-    fn tell(&mut self, reason: Reason);
-}
 
 /// Judges one frame and, if its answer is to be sent, replaces it with the answer.
 ///
@@ -202,9 +164,6 @@ fn decide_rest<F: Frame, S: Stages>(
     }
 }
 
-/// Messages of one packet that are looked at; more are refused.
-pub(crate) const MESSAGES_MAX: usize = 8;
-
 /// Decides one message of several; it was not understood if it does not end where it should.
 #[inline(always)]
 fn decide_message<F: Frame, S: Stages>(
@@ -226,36 +185,6 @@ fn decide_message<F: Frame, S: Stages>(
     stages.decide()
 }
 
-/// A segment without a query, which may belong to a connection that was answered here, or a packet
-/// to a port by which DNS goes past the filter. Both in one place: the verifier follows it once.
-#[inline(always)]
-pub(crate) fn judge_headers<F: Frame, S: Stages>(
-    frame: &mut F,
-    stages: &mut S,
-    path: &net::Path,
-) -> Result<Reason, Reason> {
-    let is_bypass = path.destination_port != net::DNS_PORT;
-    if is_bypass {
-        let flags = stages.flags();
-        stages.scratch().flags = flags;
-    } else if !path.is_answerable {
-        return Err(Reason::Tcp);
-    }
-    load_headers(frame, path, stages.scratch()).ok_or(Reason::BadFrame)?;
-    let reason = if is_bypass {
-        stages.judge_bypass(path)
-    } else {
-        stages.follow(path)
-    };
-    if matches!(
-        reason,
-        Reason::BypassReset | Reason::TcpReset | Reason::TcpClosed
-    ) {
-        emit::replace(frame, path, stages.scratch(), path.payload_at()).ok_or(Reason::NoRoom)?;
-    }
-    Ok(reason)
-}
-
 /// Loads a datagram's message and decides; the answer, if one is to be sent.
 #[inline(always)]
 fn decide<F: Frame, S: Stages>(
@@ -266,48 +195,6 @@ fn decide<F: Frame, S: Stages>(
 ) -> Result<AnswerKind, Reason> {
     load_query(frame, path, query_len, stages.scratch()).ok_or(Reason::BadFrame)?;
     decide_parsed(frame, stages, path)
-}
-
-/// Reads the message in the scratch and decides; the answer, if one is to be sent.
-#[inline(always)]
-pub(crate) fn decide_parsed<F: Frame, S: Stages>(
-    frame: &F,
-    stages: &mut S,
-    path: &net::Path,
-) -> Result<AnswerKind, Reason> {
-    parse(stages)?;
-    // Once: what comes into force meanwhile would look at a client that was not read.
-    let flags = stages.flags();
-    stages.scratch().flags = flags;
-    if flags & (event::TOLD | CONTROL_OVERRIDES | CONTROL_UNTAGGED) != 0 {
-        stages
-            .scratch()
-            .client
-            .read(frame, path)
-            .ok_or(Reason::BadFrame)?;
-    }
-    let kind = stages.decide()?;
-    if matches!(kind, AnswerKind::Drop) {
-        return Err(Reason::Dropped);
-    }
-    let odd = stages.scratch().odd;
-    if odd != 0 {
-        odd::refuse(odd, flags, path.is_answerable)?;
-    }
-    if !path.is_answerable {
-        return Err(Reason::Unanswerable);
-    }
-    Ok(kind)
-}
-
-/// Reads the message in the scratch.
-#[inline(always)]
-fn parse<S: Stages>(stages: &mut S) -> Result<(), Reason> {
-    stages.parse_question()?;
-    if stages.scratch().edns != 0 {
-        stages.parse_additional();
-    }
-    Ok(())
 }
 
 /// Copies the message into the scratch, and in front of it the headers that an answer would need.
@@ -331,22 +218,6 @@ fn load_query<F: Frame>(
     }
     let (from, to) = (path.dns_at() - headers, HEADERS_MAX_BYTES - headers);
     frame.load(from, headers + len, &mut scratch.bytes, to)
-}
-
-/// Reads who sends the packet, and copies the headers alone to where they would be in front of a
-/// message. Those that do not fit are not answerable, and nobody looks at them.
-#[inline(always)]
-pub(crate) fn load_headers<F: Frame>(
-    frame: &F,
-    path: &net::Path,
-    scratch: &mut Scratch,
-) -> Option<()> {
-    scratch.payload_len = path.payload_len as u32;
-    scratch.client.read(frame, path)?;
-    let Some(to) = HEADERS_MAX_BYTES.checked_sub(path.dns_at()) else {
-        return Some(());
-    };
-    frame.load(0, path.payload_at(), &mut scratch.bytes, to)
 }
 
 /// The host's body of the stages: the functions themselves, over whatever holds the maps.

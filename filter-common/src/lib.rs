@@ -42,6 +42,7 @@ pub mod reason;
 pub mod rule;
 pub mod scratch;
 pub mod selector;
+pub mod stages;
 pub mod steps;
 pub mod stream;
 pub mod suffix;

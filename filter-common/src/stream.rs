@@ -5,7 +5,6 @@
 
 use crate::{
     emit,
-    filter::{MESSAGES_MAX, Stages, decide_parsed, judge_headers, load_headers},
     frame::{BEHIND_MAX_BYTES, Frame},
     maps::PART_BYTES,
     net::{self, LENGTH_BYTES, Path},
@@ -14,6 +13,7 @@ use crate::{
     reason::{Action, Reason},
     rule::AnswerKind,
     scratch::{Found, HEADERS_MAX_BYTES, Scratch, header_bytes},
+    stages::{MESSAGES_MAX, Stages, decide_parsed, judge_headers, load_headers},
     tcp::{self, LENGTH_AT},
 };
 

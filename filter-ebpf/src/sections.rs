@@ -7,13 +7,14 @@ use core::hint::black_box;
 
 use aya_ebpf::programs::XdpContext;
 use filter_common::{
-    filter::{self, Stages},
+    filter,
     frame::Frame,
     net::Path,
     parts::Start,
     reason::Reason,
     rule::AnswerKind,
     scratch::{FrameBytes, Scratch},
+    stages::Stages,
 };
 
 use crate::{conclude, packet::Packet, stages::Kernel};

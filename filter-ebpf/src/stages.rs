@@ -7,7 +7,6 @@
 
 use filter_common::{
     answer, bypass, client, dns, emit, event,
-    filter::Stages,
     layout::{Control, Header},
     net::{ENCRYPTED_DNS_PORT, HTTPS_PORT, Path},
     overrides,
@@ -16,6 +15,7 @@ use filter_common::{
     reason::Reason,
     rule::{AnswerKind, Best},
     scratch::Scratch,
+    stages::Stages,
     steps::{Asked, OptionStep},
     table::Records as _,
     tcp, verdict,

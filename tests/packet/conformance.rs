@@ -349,9 +349,9 @@ in a VLAN.
 - *unchanged* means that not a byte of the frame differs; the name behind it is
   the counter that moved.
 - *dropped* means that nobody gets anything; the name behind it is the counter that moved.
-- *FORMERR* and *BADVERS* are answers to queries that break the rules and are blocked: the question is
-  echoed, and OPT is there with BADVERS alone. A resolver answers such queries, so that they do not pass;
-  see `odd` in [nxdp.toml.md](nxdp.toml.md).
+- *FORMERR* and *BADVERS* are answers to queries that break the rules and are blocked: the question
+  is echoed, and OPT is there with BADVERS alone. A resolver answers such queries, so that they do
+  not pass; see `odd` in [nxdp.toml.md](nxdp.toml.md).
 - *NXDOMAIN* means that the frame's lengths and checksums are right by
   etherparse, and that hickory-proto and domain both read: QR=1, RD and CD as
   asked, RA=1, AA, TC, Z and AD clear, id and question echoed byte for byte, one

@@ -81,8 +81,10 @@ pub fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
 
 /// Whether nothing is blocked for the client in `scratch`, where that decision is left.
 ///
-/// It comes before every [`visit`]: all of them see the batch that is in force now.
-#[inline(always)]
+/// It comes before every [`visit`]: all of them see the batch that is in force now. It is no part of
+/// its caller, whose stack stays small: that of `visit` lies on top of it, and Linux 6.1 allows nested
+/// calls 512 bytes together.
+#[inline(never)]
 pub fn is_client_paused<M: Maps + ?Sized>(
     maps: &M,
     scratch: &mut Scratch,

@@ -1,5 +1,7 @@
 //! Raw packet memory behind the [`Frame`] of `filter-common`.
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::xdp_md,
@@ -72,7 +74,7 @@ impl Frame for Packet<'_> {
     #[inline(always)]
     fn load(&self, from: usize, len: usize, bytes: &mut FrameBytes, to: usize) -> Option<()> {
         let last = len.checked_sub(1)?;
-        let status = nxdp_load(
+        let status = load_bytes(
             self.ctx.as_ptr().cast(),
             bytes,
             from as u64,
@@ -118,26 +120,29 @@ impl Frame for Packet<'_> {
     #[inline(always)]
     fn replace(&mut self, bytes: &FrameBytes, from: usize, len: usize) -> Option<()> {
         let last = len.checked_sub(1)?;
-        let status = nxdp_replace(self.ctx.as_ptr().cast(), bytes, from as u64, last as u64);
+        let status = replace_frame(self.ctx.as_ptr().cast(), bytes, from as u64, last as u64);
         (status == 0).then_some(())
     }
 }
 
 /// Copies `last + 1` bytes of the frame from `from` to position `to` of `bytes`; 0 if it did.
 ///
-/// A global function, as those in [`stages`](crate::stages): with the registers to itself, it
-/// uses each bound where it compared it. Linux 6.1 forgets the bound of what was put aside in between.
+/// A function of its own: with the registers to itself, it uses each bound where it compared it.
+/// Linux 6.1 forgets the bound of what was put aside in between. No global one, as those in
+/// [`stages`](crate::stages): the verifier knows the context of a global function by the kernel's own
+/// BTF, which kernels without CONFIG_DEBUG_INFO_BTF do not have.
 /// A length is told by its last byte, so that the verifier knows it is never 0.
-#[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn nxdp_load(
+extern "C" fn load_bytes(
     ctx: *mut xdp_md,
     bytes: *mut FrameBytes,
     from: u64,
     to: u64,
     last: u64,
 ) -> i64 {
-    if bytes.is_null() || !is_within(to, last) {
+    // Opaque, or the compiler finds both bounds kept by the caller, where the verifier does not.
+    let (to, last) = (black_box(to), black_box(last));
+    if !is_within(to, last) {
         return REFUSED;
     }
     // SAFETY: `is_within` keeps `to` inside `bytes`.
@@ -147,9 +152,7 @@ pub extern "C" fn nxdp_load(
     unsafe { bpf_xdp_load_bytes(ctx, from as u32, place.cast(), last as u32 + 1) }
 }
 
-/// As [`nxdp_load`], but to behind a kept part of a query, and with bounds for that.
-///
-/// No global function: the kernel knows the context of one only by its type information.
+/// As [`load_bytes`], but to behind a kept part of a query, and with bounds for that.
 #[inline(never)]
 extern "C" fn load_behind(
     ctx: *mut xdp_md,
@@ -174,16 +177,17 @@ const _: () = assert!(BEHIND_AT_MOST as usize + BEHIND_MAX_BYTES <= size_of::<Fr
 
 /// Makes the frame the `last + 1` bytes from position `from` of `bytes`; 0 if it did.
 ///
-/// A global function for the reason of [`nxdp_load`].
-#[unsafe(no_mangle)]
+/// A function of its own, and no global one, for the reasons of [`load_bytes`].
 #[inline(never)]
-pub extern "C" fn nxdp_replace(
+extern "C" fn replace_frame(
     ctx: *mut xdp_md,
     bytes: *const FrameBytes,
     from: u64,
     last: u64,
 ) -> i64 {
-    if bytes.is_null() || !is_within(from, last) {
+    // As in `load_bytes`.
+    let (from, last) = (black_box(from), black_box(last));
+    if !is_within(from, last) {
         return REFUSED;
     }
     // SAFETY: the context of a running program.
@@ -191,7 +195,7 @@ pub extern "C" fn nxdp_replace(
     let (start, end) = (context.data, context.data_end);
     // Opaque, or the difference of two packet pointers is taken in 32 bits, which the
     // verifier prohibits.
-    let now = core::hint::black_box(end as usize - start as usize);
+    let now = black_box(end as usize - start as usize);
     // SAFETY: the helper checks the room; no pointer into the packet is kept across it.
     if unsafe { bpf_xdp_adjust_head(ctx, now as i32 - (last as i32 + 1)) } != 0 {
         return REFUSED;

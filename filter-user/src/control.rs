@@ -105,6 +105,10 @@ impl Verb {
 /// An answer: what was asked for, or why not.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, for as long as it is written"
+)]
 pub enum Response {
     /// To [`Verb::Status`] and [`Verb::Reload`].
     Status(Status),

@@ -339,7 +339,8 @@ fn messages(cases: &mut Vec<Case>) {
 
 /// Queries that break the rules and that a resolver answers all the same: the question decides.
 fn odd_messages(cases: &mut Vec<Case>) {
-    let table: [(&str, fn(&mut Message), Reason); 20] = [
+    type Oddity = (&'static str, fn(&mut Message), Reason);
+    let table: [Oddity; 20] = [
         ("an answer", |m| m.counts[1] = 1, Reason::FormErr),
         ("an authority", |m| m.counts[2] = 1, Reason::FormErr),
         (

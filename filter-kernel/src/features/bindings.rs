@@ -109,7 +109,10 @@ mod tests {
     fn another_name_of_an_interface_means_it_unless_one_is_called_so() {
         let mut bindings = Bindings::default();
         let enp = hook(3, "enp1s0", &["eth1", "lan0"]);
-        assert_eq!(bindings.resolve("lan0", &[enp.clone()]), Some(3));
+        assert_eq!(
+            bindings.resolve("lan0", std::slice::from_ref(&enp)),
+            Some(3)
+        );
         let hooks = [enp, hook(5, "eth1", &[])];
         assert_eq!(bindings.resolve("eth1", &hooks), Some(5));
     }

@@ -89,6 +89,10 @@ listed! {
 }
 serde_by_word!(ScopePolicy);
 
+#[allow(
+    clippy::derivable_impls,
+    reason = "the list of values has no place for the attribute"
+)]
 impl Default for ScopePolicy {
     fn default() -> Self {
         Self::AsFormat

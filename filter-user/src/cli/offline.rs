@@ -28,6 +28,7 @@ pub(super) struct OfflineArguments {
 }
 
 /// Who answers.
+#[allow(clippy::large_enum_variant, reason = "one lives, until it is printed")]
 pub(super) enum Answer {
     /// The running nxdp did.
     Running(Response),

@@ -186,9 +186,12 @@ upgrades() {
     check "does so, too" within 5 is_new_program "$before"
     check "and takes no daemon with it" [ "$(main_pid)" = "$old" ]
     before=$(program)
+    sleep 1
+    upgraded=$(date +%s)
     check "an upgrade over it" dpkg -i /nxdp-next.deb
     check "whose version is another" sh -c 'dpkg -s nxdp | grep -q "^Version: .*+next"'
-    check "whose load does not fail" not sh -c 'journalctl -u nxdp-load.service | grep -q "Reload failed\|Failed with result"'
+    check "whose load does not fail" not sh -c "journalctl -u nxdp-load.service --since=@$upgraded | grep -i fail"
+    check "and is told in the journal" sh -c "journalctl -u nxdp-load.service --since=@$upgraded | grep -q 'loaded over the maps'"
     check "whose program is the one in force" within 5 is_new_program "$before"
     check "keeps filtering" filters
     check "with a new daemon" is_another "$old"
@@ -201,7 +204,7 @@ without_daemon() {
     check "status tells what is in force" sh -c 'nxdp status | grep -q "^process  *none" && nxdp status | grep -q "lan0 (skb)"'
     check "an override works without a daemon" nxdp allow www.blocked.example --reason trial
     check "at once" passes www.blocked.example
-    check "the journal is the daemon's" mode_is "640 nxdp nxdp" /var/lib/nxdp/overrides
+    check "the journal is the daemon's" mode_is "600 nxdp nxdp" /var/lib/nxdp/overrides
     check "a pause does" sh -c 'nxdp pause --for 1h && nxdp resume'
     check "root fetches nothing into the daemon's way" sh -c 'nxdp update; [ -z "$(find /var/lib/nxdp ! -user nxdp)" ]'
     check "the daemon starts" systemctl start nxdp.service
@@ -213,7 +216,7 @@ without_daemon() {
 
 # An interface that another program has.
 refused() {
-    ip link add broken0 type dummy && ip link set broken0 up
+    ip link add broken0 type veth peer name broken1 && ip link set broken0 up
     check "another filter has an interface" nxdp load -i broken0 --pins /sys/fs/bpf/other --state /tmp/other
     sed -i 's/^interfaces.*/interfaces = ["broken0", "lan0"]/' /etc/nxdp/nxdp.toml
     systemctl stop nxdp-attach.service nxdp.service nxdp-load.service
@@ -243,14 +246,18 @@ grows() {
     ip link add up0 type veth peer name list0 netns lists
     ip address add 10.78.0.1/24 dev up0 && ip link set up0 up
     ip -n lists address add 10.78.0.2/24 dev list0 && ip -n lists link set list0 up
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=lists \
-        -addext subjectAltName=IP:10.78.0.2 -keyout /served.key -out /etc/nxdp/ca.pem 2>/dev/null
+    key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    openssl req -x509 $key -days 30 -subj /CN=ours -keyout /ca.key -out /etc/nxdp/ca.pem 2>/dev/null
+    printf 'subjectAltName=IP:10.78.0.2\nbasicConstraints=CA:FALSE\n' >/served.ext
+    openssl req $key -subj /CN=lists -keyout /served.key -out /served.csr 2>/dev/null
+    openssl x509 -req -in /served.csr -CA /etc/nxdp/ca.pem -CAkey /ca.key -CAcreateserial -days 30 \
+        -extfile /served.ext -out /served.pem 2>/dev/null
     cat >/serve.py <<'END'
 import functools, http.server, ssl
 handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory="/served")
 server = http.server.ThreadingHTTPServer(("10.78.0.2", 8443), handler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain("/etc/nxdp/ca.pem", "/served.key")
+context.load_cert_chain("/served.pem", "/served.key")
 server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 END
@@ -284,6 +291,7 @@ END
     check "and go on with it" systemctl start nxdp.service nxdp-attach.service
     kill $server
     sed -i 's/^path = "none.txt"/path = "blocked.txt"/' /etc/nxdp/nxdp.toml
+    rm -f /etc/nxdp/none.txt /etc/nxdp/ca.pem /etc/nxdp/ca.srl
 }
 
 "$1"

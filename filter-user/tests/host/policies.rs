@@ -294,7 +294,7 @@ fn what_makes_no_sense_is_refused_with_a_way_out() {
         ),
         ("[policy.x]\nclients = [\"eth1\"]", &["interface:eth1"]),
         (
-            "[policy.x]\nclients = [\"10.0.0.0/8\"]\n[policy.y]\nclients = [\"10.0.0.1/8\"]",
+            "[policy.x]\nclients = [\"10.0.0.0/8\"]\n[policy.y]\nclients = [\"10.0.0.0/8\"]",
             &["10.0.0.0/8", "'x'", "'y'"],
         ),
         (

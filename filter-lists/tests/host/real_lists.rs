@@ -33,7 +33,8 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.expect("read folder").path();
         if path.is_dir() {
             files_below(&path, files);
-        } else {
+        // An archive is many lists in one file, and no format of a list.
+        } else if !path.to_string_lossy().ends_with(".tar.gz") {
             files.push(path);
         }
     }

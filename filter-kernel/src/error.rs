@@ -8,7 +8,7 @@ use std::{
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use rustix::thread::CapabilitySet;
 
-use crate::Mode;
+use crate::{Mode, features::Kernel};
 
 /// An error of the kernel side.
 #[derive(Debug, thiserror::Error)]
@@ -34,11 +34,16 @@ pub enum Error {
         "load or attach the program: permission denied, though no capability is missing; a user namespace, lockdown or a security module forbids BPF here"
     )]
     Forbidden,
+    /// The kernel has not what the filter needs.
+    #[error("load the program: {0}")]
+    Kernel(String),
     /// The verifier refused the program.
-    #[error("load the program: needs Linux 6.1 or newer; the verifier refused it: {0}")]
+    #[error(
+        "load the program: the verifier refused it, though this kernel has what the filter asks for: {0}"
+    )]
     Verifier(String),
     /// The kernel refused the object.
-    #[error("load the program: needs Linux 6.1 or newer with BPF enabled")]
+    #[error("load the program: the kernel refused it, though it has what the filter asks for")]
     Load(#[source] EbpfError),
     /// The table could not be mapped.
     #[error("map the table into memory")]
@@ -170,11 +175,15 @@ impl Error {
     pub(crate) fn load(error: EbpfError) -> Self {
         let is_denied = matches!(os_error(&error), Some(libc::EPERM | libc::EACCES));
         let missing = missing(capabilities());
+        let shortcoming = || Kernel::running().ok()?.shortcoming();
         match verifier_log(&error) {
             verifier if is_denied && !missing.is_empty() => Self::Permission { missing, verifier },
-            Some(log) => Self::Verifier(log),
-            None if is_denied => Self::Forbidden,
-            None => Self::Load(error),
+            log => match (shortcoming(), log) {
+                (Some(shortcoming), _) => Self::Kernel(shortcoming),
+                (None, Some(log)) => Self::Verifier(log),
+                (None, None) if is_denied => Self::Forbidden,
+                (None, None) => Self::Load(error),
+            },
         }
     }
 

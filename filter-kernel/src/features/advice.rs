@@ -38,12 +38,8 @@ pub(super) fn advise(features: &Features) -> Vec<String> {
 
 fn kernel_advice(kernel: &Kernel) -> Vec<String> {
     let mut advice = Vec::new();
-    if !kernel.is_supported {
-        advice.push(format!(
-            "upgrade the kernel: {} is older than {}",
-            kernel.release,
-            Kernel::oldest()
-        ));
+    if let Some(shortcoming) = kernel.shortcoming() {
+        advice.push(format!("take another kernel: {shortcoming}"));
     }
     if kernel.has_jit == Some(false) {
         advice.push("switch the BPF translator on, or every packet costs many times more: sysctl net.core.bpf_jit_enable=1".to_owned());
@@ -194,7 +190,7 @@ mod tests {
     fn native(driver: &str) -> Features {
         Features {
             version: FEATURES_VERSION,
-            kernel: Kernel::of("6.12.0", true, Some(true)),
+            kernel: Kernel::of_version("6.12.0", Some(true)),
             interface: Interface {
                 name: "eth7".to_owned(),
                 driver: Some(driver.to_owned()),
@@ -262,7 +258,7 @@ mod tests {
     fn large_packets_old_kernels_and_a_missing_translator_are_told() {
         let mut features = native("igc");
         features.interface.mtu_bytes = 9000;
-        features.kernel = Kernel::of("5.10.0", true, Some(false));
+        features.kernel = Kernel::of_version("5.10.0", Some(false));
         let text = text(&features);
         assert!(
             text.contains("mtu 1500")

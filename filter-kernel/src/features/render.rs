@@ -42,10 +42,10 @@ fn row(formatter: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::R
 }
 
 fn write_kernel(formatter: &mut Formatter<'_>, kernel: &Kernel) -> fmt::Result {
-    let supported = if kernel.is_supported {
-        "supported"
-    } else {
-        "too old"
+    let supported = match (kernel.is_supported, kernel.needs.as_slice()) {
+        (true, _) => "supported",
+        (false, []) => "too old",
+        (false, _) => "not supported: it lacks what the filter needs",
     };
     row(
         formatter,
@@ -61,7 +61,11 @@ fn write_kernel(formatter: &mut Formatter<'_>, kernel: &Kernel) -> fmt::Result {
         Some(false) => "OFF",
         None => "unknown",
     };
-    let btf = if kernel.has_btf { "yes" } else { "no" };
+    let btf = if kernel.has_btf {
+        "yes"
+    } else {
+        "no (not needed)"
+    };
     row(
         formatter,
         "  BPF",

@@ -4,6 +4,7 @@
 mod clocks;
 mod installed;
 mod interfaces;
+mod names;
 mod near;
 mod obstacles;
 mod ownership;

@@ -184,3 +184,78 @@ fn load_leaves_out_what_it_refuses_and_attaches_the_rest() {
         assert!(text.contains(part), "{text} lacks {part}");
     }
 }
+
+#[test]
+fn check_prints_what_is_in_the_way_and_the_command_that_ends_it() {
+    let namespace = Namespace::new("check").unwrap();
+    namespace
+        .ip_batch(
+            "link add br0 type bridge\nlink add lan1 type veth peer name far1\n\
+             link set lan1 master br0\nlink set lan1 up\nlink set far1 up\nlink set br0 up\n",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("list.txt"), "||blocked.example^\n").unwrap();
+    let config = "interfaces = ['br0']\nmode = 'skb'\n[[list]]\npath = 'list.txt'\n";
+    std::fs::write(folder.path().join("nxdp.toml"), config).unwrap();
+    let file = folder.path().join("nxdp.toml");
+    let binary = binary().unwrap();
+    let check = |more: &[&str]| {
+        let arguments = [&["check", "--config", file.to_str().unwrap()], more].concat();
+        namespace
+            .output(binary.to_str().unwrap(), &arguments)
+            .unwrap()
+    };
+    let obstacles = || {
+        let account: Value = serde_json::from_str(&check(&["--json"])).unwrap();
+        account["interfaces"][0]["obstacles"].clone()
+    };
+    assert_eq!(obstacles(), json!([]));
+    assert!(!check(&[]).contains("ethtool"));
+    namespace
+        .output("ethtool", &["-K", "lan1", "gro", "on", "rx-gro-list", "on"])
+        .unwrap();
+    let text = check(&[]);
+    let line = "interface br0: lan1 puts several queries into one frame";
+    let remedy = "some would be lost: ethtool -K lan1 rx-gro-list off\n";
+    assert!(text.contains(line) && text.contains(remedy), "{text}");
+    assert_eq!(obstacles()[0]["kind"], json!("merging"));
+}
+
+#[test]
+fn queries_between_macvlans_of_one_card_pass_by_and_that_is_told() {
+    let namespace = Namespace::new("siblings").unwrap();
+    namespace
+        .ip_batch(
+            "link add lan1 type veth peer name far1\nlink set lan1 up\nlink set far1 up\n\
+             link add link lan1 name mv0 type macvlan mode bridge\nlink set mv0 up\n",
+        )
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = start(&namespace, folder.path(), &["-i", "lan1", "--mode", "skb"]);
+    run.wait_for_line(0, "queries between mv0 and others of its kind", SOON)
+        .unwrap();
+}
+
+#[test]
+fn a_program_that_no_attachment_runs_is_found_and_unload_tells_of_it() {
+    let lab = Lab::new().unwrap();
+    let mut filter = filter_kernel::Filter::load(64).unwrap();
+    let id = filter.hold().unwrap().program_id().unwrap();
+    let is_found = || filter_kernel::unattached_programs().contains(&id);
+    assert!(is_found());
+    let roles = Roles::new(&lab, "").unwrap();
+    roles.write_list("||blocked.example^\n").unwrap();
+    roles.load(&[]).unwrap();
+    let said = format!("program {id} is called nxdp, too, and no attachment runs it");
+    let (code, text) = roles.run("unload", &[]).unwrap();
+    assert!(code == 0 && text.contains(&said), "{text}");
+    lab.router()
+        .run(|| filter.attach(LAN_INTERFACE, filter_kernel::Mode::Skb))
+        .unwrap()
+        .unwrap();
+    assert!(!is_found());
+    roles.load(&["-i", "later0", "--absent-ok"]).unwrap();
+    let (code, text) = roles.run("unload", &[]).unwrap();
+    assert!(code == 0 && !text.contains(&said), "{text}");
+}

@@ -105,6 +105,9 @@ struct DevicesArguments {
     /// Rows by a part of their names; all when none is named
     #[arg(long = "row", value_name = "NAME")]
     rows: Vec<String>,
+    /// The widest rows: those about the driver, its offloads as well, or the kernel's devices above, too
+    #[arg(long, value_enum, default_value = "kernel")]
+    breadth: devices::Breadth,
     /// The binary nxdp [default: the one beside this program]
     #[arg(long, value_name = "PATH")]
     nxdp: Option<PathBuf>,
@@ -151,6 +154,7 @@ fn try_devices(arguments: DevicesArguments) -> Result<()> {
         },
         cards: arguments.cards,
         rows: arguments.rows,
+        breadth: arguments.breadth,
     };
     ensure!(
         devices::run(&options, &mut stdout().lock())?,

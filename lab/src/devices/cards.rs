@@ -4,7 +4,9 @@
 //! same cable 52:54:00:00:02:0N.
 
 use std::{
-    fs, io, thread,
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,6 +24,49 @@ pub(super) enum End {
     Router = 2,
 }
 
+/// A card as the bus knows it.
+#[derive(Debug)]
+pub(super) struct Card {
+    /// Its folder below /sys/bus/pci/devices.
+    bus: PathBuf,
+    driver: PathBuf,
+}
+
+impl Card {
+    /// Of the interface with this name in this process' namespace.
+    fn of(name: &str) -> io::Result<Self> {
+        let device = fs::canonicalize(format!("/sys/class/net/{name}/device"))?;
+        // What virtio puts between the bus and the interface is not on the bus.
+        let is_on_bus = |path: &&Path| {
+            let subsystem = fs::canonicalize(path.join("subsystem")).unwrap_or_default();
+            subsystem.ends_with("bus/pci") && path.join("driver").exists()
+        };
+        let bus = device.ancestors().find(is_on_bus);
+        let bus = bus.ok_or_else(|| io::Error::other(format!("{name} is on no PCI bus")))?;
+        Ok(Self {
+            bus: bus.to_owned(),
+            driver: fs::canonicalize(bus.join("driver"))?,
+        })
+    }
+
+    /// Has its driver let go of it: its interface goes.
+    pub(super) fn unbind(&self) -> Result<()> {
+        self.tell("unbind")
+    }
+
+    /// Has its driver take it again: its interface comes back, in the namespace of the machine.
+    pub(super) fn bind(&self) -> Result<()> {
+        self.tell("bind")
+    }
+
+    fn tell(&self, what: &str) -> Result<()> {
+        let address = self.bus.file_name().context("a card has an address")?;
+        let file = self.driver.join(what);
+        fs::write(&file, address.as_encoded_bytes())
+            .with_context(|| format!("write to {}", file.display()))
+    }
+}
+
 /// The hardware address of a card.
 pub(super) fn mac_bytes(end: End, cable: usize) -> [u8; 6] {
     [0x52, 0x54, 0, 0, end as u8, cable as u8]
@@ -35,8 +80,9 @@ fn mac(end: End, cable: usize) -> String {
 }
 
 /// Moves a card into a namespace, gives it a name there and brings it up.
-pub(super) fn take(end: End, cable: usize, into: &Namespace, name: &str) -> Result<()> {
+pub(super) fn take(end: End, cable: usize, into: &Namespace, name: &str) -> Result<Card> {
     let now = wait_for(&mac(end, cable))?;
+    let card = Card::of(&now).context("find the card on its bus")?;
     let path = into.path();
     let path = path.display();
     ip(&["link", "set", &now, "down"])?;
@@ -49,13 +95,16 @@ pub(super) fn take(end: End, cable: usize, into: &Namespace, name: &str) -> Resu
         "name",
         name,
     ])?;
-    into.ip_batch(&format!("link set {name} up\n"))
+    into.ip_batch(&format!("link set {name} up\n"))?;
+    Ok(card)
 }
 
 /// Moves a card back to the namespace of the machine's first process.
 pub(super) fn give_back(from: &Namespace, name: &str) {
     // What fails is looked for again by its address, and missed there.
-    drop(from.ip_batch(&format!("link set {name} down\nlink set {name} netns 1\n")));
+    drop(from.ip_batch(&format!(
+        "link set {name} down\nlink set {name} mtu 1500\nlink set {name} netns 1\n"
+    )));
 }
 
 /// The name of the card with this hardware address, once it is in this process' namespace.

@@ -6,7 +6,10 @@
 //! filtered and clean ones resolve, or nxdp refuses to attach and says why. Attached and silent is
 //! a fault.
 
+mod ask;
 mod cards;
+mod changes;
+mod filter;
 mod outcome;
 mod pppoe;
 mod rows;
@@ -16,9 +19,15 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, Result};
 
+use filter::{Attached, Loaded};
 use outcome::{Attempt, Outcome};
-use rows::{ROWS, Row};
+use rows::{Change, ROWS, Row};
+
+pub use self::rows::Breadth;
 use stage::Stage;
+
+/// The largest packets that the kernel lets cards have which do not say otherwise.
+const LARGE_MTU: u32 = 9000;
 
 /// What to try.
 #[derive(Debug, Clone)]
@@ -29,6 +38,8 @@ pub struct Options {
     pub cards: String,
     /// Rows by a part of their names; all when empty.
     pub rows: Vec<String>,
+    /// The widest rows that these cards are tried with.
+    pub breadth: Breadth,
 }
 
 /// Prints a line for every row, attachment and mode; whether there was no fault.
@@ -36,9 +47,10 @@ pub struct Options {
 /// # Errors
 /// Fails when the machine has no cards for it.
 pub fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
+    let loaded = Loaded::new(&options.nxdp)?;
     let mut is_good = true;
-    for row in ROWS.iter().filter(|row| options.takes(row)) {
-        for attempt in try_row(options, row) {
+    for row in all_rows().filter(|row| options.takes(row)) {
+        for attempt in try_row(&loaded, row) {
             is_good &= !attempt.outcome.is_fault();
             writeln!(out, "device\t{}\t{attempt}", options.cards)?;
         }
@@ -46,51 +58,134 @@ pub fn run(options: &Options, out: &mut impl Write) -> Result<bool> {
     Ok(is_good)
 }
 
+fn all_rows() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().chain(changes::ROWS)
+}
+
 impl Options {
     fn takes(&self, row: &Row) -> bool {
-        self.rows.is_empty()
-            || self
-                .rows
-                .iter()
-                .any(|part| row.name.contains(part.as_str()))
+        let is_named = |part: &String| row.name.contains(part.as_str());
+        let is_wanted = self.rows.is_empty() || self.rows.iter().any(is_named);
+        is_wanted && row.breadth <= self.breadth
     }
 }
 
-/// Every attachment of a row in both modes, each in namespaces made anew.
-fn try_row(options: &Options, row: &'static Row) -> Vec<Attempt> {
+/// Every attachment of a row in both modes, over the same interfaces if nothing happens to them.
+fn try_row(loaded: &Loaded, row: &'static Row) -> Vec<Attempt> {
     let mut attempts = Vec::new();
+    let mut stage = Fresh::default();
     for interfaces in row.attach {
         for mode in ["native", "skb"] {
-            let outcome = try_attachment(options, row, interfaces, mode)
-                .unwrap_or_else(|error| Outcome::Broken(format!("{error:#}")));
+            let tried = stage
+                .of(row)
+                .and_then(|stage| try_attachment(loaded, (row, stage), interfaces, mode));
+            if row.change.is_some() || tried.is_err() {
+                stage = Fresh::default();
+            }
             attempts.push(Attempt {
                 row: row.name,
                 interfaces,
                 mode,
-                outcome,
+                outcome: tried.unwrap_or_else(|error| Outcome::Broken(format!("{error:#}"))),
             });
         }
     }
     attempts
 }
 
+/// A stage that is built when it is first needed.
+#[derive(Default)]
+struct Fresh(Option<Option<Stage>>);
+
+impl Fresh {
+    /// None where the kernel lacks a module.
+    fn of(&mut self, row: &Row) -> Result<Option<&Stage>> {
+        if self.0.is_none() {
+            self.0 = Some(Stage::build(row)?);
+        }
+        Ok(self.0.as_ref().and_then(Option::as_ref))
+    }
+}
+
 fn try_attachment(
-    options: &Options,
-    row: &Row,
+    loaded: &Loaded,
+    (row, stage): (&Row, Option<&Stage>),
     interfaces: &[&str],
     mode: &str,
 ) -> Result<Outcome> {
-    let Some(stage) = Stage::build(row)? else {
+    let Some(stage) = stage else {
         return Ok(Outcome::Impossible);
     };
     stage
         .wait_until_clean_names_resolve()
         .context("nothing resolves without the filter")?;
-    let filter = match stage.attach(&options.nxdp, interfaces, mode)? {
+    let filter = match loaded.attach(stage, row, interfaces, mode)? {
         Ok(filter) => filter,
         Err(refusal) => return Ok(Outcome::Refused(refusal)),
     };
-    let told = stage.ask_all(&filter)?;
-    drop(filter);
-    Ok(told)
+    let before = stage.ask_all(&filter)?;
+    match &row.change {
+        Some(change) if !before.is_fault() => {
+            after(change, loaded, (row, stage), &filter, (interfaces, mode))
+        }
+        _ => Ok(before),
+    }
+}
+
+/// What clients see when something has happened to the router.
+fn after(
+    change: &Change,
+    loaded: &Loaded,
+    (row, stage): (&Row, &Stage),
+    filter: &Attached<'_>,
+    (interfaces, mode): (&[&str], &str),
+) -> Result<Outcome> {
+    if matches!(change, Change::LargePackets) {
+        return large_packets(loaded, stage, filter);
+    }
+    let is_replugged = matches!(change, Change::Replug);
+    let keeper = is_replugged
+        .then(|| loaded.keeper(stage, row, interfaces, mode))
+        .transpose()?;
+    stage.change(row, change)?;
+    filter.wait_until_attached()?;
+    if let Err(error) = stage.wait_until_clean_names_resolve() {
+        return Ok(Outcome::Lost(format!("after the change: {error:#}")));
+    }
+    let outcome = stage.ask_all(filter);
+    drop(keeper);
+    outcome
+}
+
+/// Packets may get larger than what a native program can be handed.
+fn large_packets(loaded: &Loaded, stage: &Stage, filter: &Attached<'_>) -> Result<Outcome> {
+    if let Err(refusal) = stage.set_mtu(LARGE_MTU)? {
+        let refusal = refusal.lines().next().unwrap_or_default().to_owned();
+        return Ok(Outcome::Warned(format!(
+            "the kernel refuses the MTU: {refusal}"
+        )));
+    }
+    let arrives = stage.large_packet_arrives()?;
+    let words = filter.words(&["large_packets"], || {})?;
+    let outcome = match (arrives, words) {
+        (true, None) => stage.ask_all(filter)?,
+        (false, None) => Outcome::Silent("large packets are lost".to_owned()),
+        (arrives, Some(words)) => {
+            let (is_unloaded, said) = loaded.unload(stage)?;
+            let what = if arrives { "arrive" } else { "are lost" };
+            match (is_unloaded, stage.still_filters()) {
+                (true, true) => Outcome::Silent(format!("unloaded, and it answers: {said}")),
+                (true, false) => {
+                    loaded.load()?;
+                    Outcome::Warned(format!("large packets {what}, told: {words}; unloaded"))
+                }
+                (false, _) => Outcome::Warned(format!(
+                    "large packets {what}, told: {words}; unload refused: {}",
+                    said.lines().next().unwrap_or_default()
+                )),
+            }
+        }
+    };
+    stage.set_mtu(1500)?.ok();
+    Ok(outcome)
 }

@@ -23,6 +23,8 @@ pub(super) enum Outcome {
     /// It attached, said in its status or its lines that it filters nothing there, and blocked
     /// names resolved.
     Told(String),
+    /// It filters, and told of what goes wrong beside that.
+    Warned(String),
     /// It attached, and a blocked name resolved.
     Silent(String),
     /// It attached, and a clean name did not resolve.
@@ -63,6 +65,7 @@ impl fmt::Display for Outcome {
             }
             Self::Refused(said) => write!(f, "refused: {said}"),
             Self::Told(said) => write!(f, "not filtered, and told: {said}"),
+            Self::Warned(what) => write!(f, "filtered; {what}"),
             Self::Silent(what) => write!(f, "SILENT: {what}"),
             Self::Lost(what) => write!(f, "LOST: {what}"),
             Self::Impossible => write!(f, "not in this kernel"),

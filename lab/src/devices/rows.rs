@@ -23,9 +23,49 @@ pub(super) struct Row {
     pub(super) client_l3: &'static str,
     /// Each set of interfaces that an operator may attach the filter to.
     pub(super) attach: &'static [&'static [&'static str]],
+    /// The client that a policy is for which alone blocks; without one everybody's does.
+    pub(super) policy: Option<&'static str>,
+    /// Whether it attaches in spite of what is known to be in the way.
+    pub(super) is_forced: bool,
+    /// What happens while the filter is attached.
+    pub(super) change: Option<Change>,
+    /// On which cards it says something new.
+    pub(super) breadth: Breadth,
 }
 
-const PLAIN: Row = Row {
+/// On which cards a row says something new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Breadth {
+    /// On every one: it is about the driver.
+    Driver,
+    /// On those that take tags off or put packets together.
+    Offloads,
+    /// On any one: it is about the kernel's devices above.
+    Kernel,
+}
+
+/// Something that happens to a router while the filter is attached.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Change {
+    /// Commands are run; the addresses move to other interfaces.
+    Commands {
+        /// In the router.
+        router: &'static str,
+        /// The router's interface that has the addresses then.
+        router_l3: &'static str,
+        /// In the client.
+        client: &'static str,
+        /// The client's interface that has the addresses then.
+        client_l3: &'static str,
+    },
+    /// The driver lets go of the router's first card and takes it again.
+    Replug,
+    /// Packets get as large as the card can have them.
+    LargePackets,
+}
+
+/// One card, with the addresses on it.
+pub(super) const PLAIN: Row = Row {
     name: "plain",
     cables: 1,
     has_session: false,
@@ -36,14 +76,31 @@ const PLAIN: Row = Row {
     client: "",
     client_l3: "eth1",
     attach: &[&["lan1"]],
+    policy: None,
+    is_forced: false,
+    change: None,
+    breadth: Breadth::Driver,
 };
 
-const BOND: Row = Row {
+const TAGGED: Row = Row {
+    modules: &["8021q"],
+    breadth: Breadth::Offloads,
+    ..PLAIN
+};
+
+const STACKED: Row = Row {
+    breadth: Breadth::Kernel,
+    ..PLAIN
+};
+
+/// Two cards as one.
+pub(super) const BOND: Row = Row {
     cables: 2,
     modules: &["bonding"],
     router_l3: "bond0",
     client_l3: "bond0",
     attach: &[&["bond0"], &["lan1", "lan2"]],
+    breadth: Breadth::Kernel,
     ..PLAIN
 };
 
@@ -61,6 +118,7 @@ macro_rules! bond {
         )
     };
 }
+pub(super) use bond;
 
 /// All of them.
 pub(super) const ROWS: &[Row] = &[
@@ -77,18 +135,16 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "vlan, rxvlan off",
-        modules: &["8021q"],
         router: "ethtool -K lan1 rxvlan off || true\n\
             ip link add link lan1 name lan1.10 type vlan id 10\nip link set lan1.10 up",
         router_l3: "lan1.10",
         client: "ip link add link eth1 name eth1.10 type vlan id 10\nip link set eth1.10 up",
         client_l3: "eth1.10",
         attach: &[&["lan1"]],
-        ..PLAIN
+        ..TAGGED
     },
     Row {
         name: "vlan in another namespace",
-        modules: &["8021q"],
         router: "ip netns add guests\nip -n guests link set lo up\n\
             ip link add link lan1 name lan1.10 type vlan id 10\n\
             ip link set lan1.10 netns guests\nip -n guests link set lan1.10 up",
@@ -97,11 +153,10 @@ pub(super) const ROWS: &[Row] = &[
         client: "ip link add link eth1 name eth1.10 type vlan id 10\nip link set eth1.10 up",
         client_l3: "eth1.10",
         attach: &[&["lan1"]],
-        ..PLAIN
+        ..TAGGED
     },
     Row {
         name: "QinQ",
-        modules: &["8021q"],
         router: "ip link add link lan1 name lan1.100 type vlan proto 802.1ad id 100\n\
             ip link set lan1.100 up\n\
             ip link add link lan1.100 name qinq type vlan id 10\nip link set qinq up",
@@ -111,7 +166,7 @@ pub(super) const ROWS: &[Row] = &[
             ip link add link eth1.100 name qinq type vlan id 10\nip link set qinq up",
         client_l3: "qinq",
         attach: &[&["lan1"], &["qinq"]],
-        ..PLAIN
+        ..TAGGED
     },
     Row {
         name: "bridge",
@@ -120,7 +175,7 @@ pub(super) const ROWS: &[Row] = &[
             ip link set br-lan up",
         router_l3: "br-lan",
         attach: &[&["lan1"], &["br-lan"]],
-        ..PLAIN
+        ..STACKED
     },
     Row {
         name: "bridge, vlan_filtering",
@@ -133,10 +188,11 @@ pub(super) const ROWS: &[Row] = &[
         client: "ip link add link eth1 name eth1.10 type vlan id 10\nip link set eth1.10 up",
         client_l3: "eth1.10",
         attach: &[&["lan1"], &["br-lan"], &["br-lan.10"]],
-        ..PLAIN
+        ..TAGGED
     },
     Row {
         name: "bond, active-backup",
+        breadth: Breadth::Offloads,
         router: bond!("active-backup", "lan1 lan2"),
         client: bond!("active-backup", "eth1 eth2"),
         ..BOND
@@ -149,8 +205,15 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "bond, 802.3ad",
-        router: bond!("802.3ad lacp_rate fast", "lan1 lan2"),
-        client: bond!("802.3ad lacp_rate fast", "eth1 eth2"),
+        // Without a known speed a port joins no aggregate, and virtio cards have none.
+        router: concat!(
+            "for card in lan1 lan2; do ethtool -s $card speed 1000 duplex full || true; done\n",
+            bond!("802.3ad lacp_rate fast", "lan1 lan2")
+        ),
+        client: concat!(
+            "for card in eth1 eth2; do ethtool -s $card speed 1000 duplex full || true; done\n",
+            bond!("802.3ad lacp_rate fast", "eth1 eth2")
+        ),
         ..BOND
     },
     Row {
@@ -159,7 +222,7 @@ pub(super) const ROWS: &[Row] = &[
         router: "ip link add link lan1 name mv0 type macvlan mode bridge\nip link set mv0 up",
         router_l3: "mv0",
         attach: &[&["lan1"], &["mv0"]],
-        ..PLAIN
+        ..STACKED
     },
     Row {
         name: "ipvlan",
@@ -167,17 +230,20 @@ pub(super) const ROWS: &[Row] = &[
         router: "ip link add link lan1 name iv0 type ipvlan mode l2\nip link set iv0 up",
         router_l3: "iv0",
         attach: &[&["lan1"], &["iv0"]],
-        ..PLAIN
+        ..STACKED
     },
     Row {
         name: "vrf",
         modules: &["vrf"],
+        // The routes lead the answers of a resolver outside of the vrf back into it.
         router: "ip link add vrf0 type vrf table 10\nip link set vrf0 up\n\
             ip link set lan1 master vrf0\n\
             for key in ipv4/udp_l3mdev_accept ipv4/tcp_l3mdev_accept ipv4/ip_nonlocal_bind \
-            ipv6/ip_nonlocal_bind; do echo 1 > /proc/sys/net/$key; done",
+            ipv6/ip_nonlocal_bind; do echo 1 > /proc/sys/net/$key; done\n\
+            for to in 192.168.77.0/24 203.0.114.0/24 fd77::/64 2001:db8:77::/64; \
+            do ip route add $to dev lan1; done",
         attach: &[&["lan1"], &["vrf0"]],
-        ..PLAIN
+        ..STACKED
     },
     Row {
         name: "WireGuard",
@@ -194,7 +260,7 @@ pub(super) const ROWS: &[Row] = &[
             ip link set wg0 up",
         client_l3: "wg0",
         attach: &[&["wg0"]],
-        ..PLAIN
+        ..STACKED
     },
     Row {
         name: "PPPoE session",
@@ -203,6 +269,6 @@ pub(super) const ROWS: &[Row] = &[
         router_l3: "ppp0",
         client_l3: "ppp0",
         attach: &[&["lan1"], &["ppp0"]],
-        ..PLAIN
+        ..STACKED
     },
 ];

@@ -1,59 +1,45 @@
-//! A client and a router of one row, and a filter on the router.
+//! A client and a router of one row, before and after something happens to them.
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr},
-    path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
-use tempfile::TempDir;
 
 use super::{
-    cards::{self, End},
-    outcome::Outcome,
+    ask::servers,
+    cards::{self, Card, End},
     pppoe::Session,
-    rows::Row,
+    rows::{Change, Row},
 };
-use crate::{
-    namespace::Namespace,
-    process::{Process, Stream},
-    query::{Query, QueryError, Transport},
-};
+use crate::{namespace::Namespace, process::Process, query::Transport};
 
 /// What is blocked; the responder knows every name.
-const BLOCKED: &str = "ads.blocked.test";
-const CLEAN: &str = "www.clean.test";
+pub(super) const BLOCKED: &str = "ads.blocked.test";
+/// As long as the blocked one.
+pub(super) const CLEAN: &str = "www.cleaned.test";
 
 /// The router's addresses, private and public of both families; the client's end in 2.
-const PREFIXES: [&str; 4] = ["192.168.77.", "203.0.114.", "fd77::", "2001:db8:77::"];
+pub(super) const PREFIXES: [&str; 4] = ["192.168.77.", "203.0.114.", "fd77::", "2001:db8:77::"];
 
 /// Number of the PPPoE session.
 const SESSION: u16 = 7;
 
 const SETTLE: Duration = Duration::from_secs(30);
 const ATTACH: Duration = Duration::from_secs(60);
-const ANSWER: Duration = Duration::from_millis(1500);
-/// Rounds of all questions, so that one lost frame is not the verdict.
-const ROUNDS: usize = 3;
 
 /// What a row looks like before the filter is attached.
 pub(super) struct Stage {
-    client: Namespace,
-    router: Namespace,
-    folder: TempDir,
+    pub(super) client: Namespace,
+    pub(super) router: Namespace,
+    router_cards: Vec<Card>,
     _resolver: Process,
     _sessions: Vec<Session>,
     cables: usize,
     left: Vec<&'static str>,
-}
-
-/// nxdp at work.
-pub(super) struct Running {
-    process: Process,
 }
 
 impl Stage {
@@ -66,9 +52,11 @@ impl Stage {
             }
         }
         let (client, router) = (Namespace::new("client")?, Namespace::new("router")?);
+        let mut router_cards = Vec::new();
         for cable in 1..=row.cables {
             cards::take(End::Client, cable, &client, &format!("eth{cable}"))?;
-            cards::take(End::Router, cable, &router, &format!("lan{cable}"))?;
+            let card = cards::take(End::Router, cable, &router, &format!("lan{cable}"))?;
+            router_cards.push(card);
         }
         write_keys()?;
         let sessions = match row.has_session {
@@ -86,7 +74,7 @@ impl Stage {
         Ok(Some(Self {
             client,
             router,
-            folder: TempDir::new()?,
+            router_cards,
             _resolver: resolver,
             _sessions: sessions,
             cables: row.cables,
@@ -98,7 +86,7 @@ impl Stage {
     pub(super) fn wait_until_clean_names_resolve(&self) -> Result<()> {
         let end = Instant::now() + SETTLE;
         for server in servers() {
-            while let Err(error) = self.ask(CLEAN, server, Transport::Udp) {
+            while let Err(error) = self.ask(CLEAN, (server, Transport::Udp)) {
                 if Instant::now() > end {
                     bail!("{server}: {error}");
                 }
@@ -108,99 +96,52 @@ impl Stage {
         Ok(())
     }
 
-    /// Starts nxdp; what it said if it ended instead of attaching.
-    pub(super) fn attach(
-        &self,
-        nxdp: &Path,
-        interfaces: &[&str],
-        mode: &str,
-    ) -> Result<Result<Running, String>> {
-        let list = self.folder.path().join("list.txt");
-        fs::write(&list, format!("||blocked.test^\n{BLOCKED}\n"))?;
-        let mut command = Command::new(nxdp);
-        command.arg("run");
-        for interface in interfaces {
-            command.args(["--interface", interface]);
-        }
-        command.args(["--mode", mode, "--answers-per-s", "0"]);
-        command.arg("--list").arg(&list);
-        command.arg("--socket").arg(self.socket());
-        let process = self.router.spawn(command)?;
-        match process.wait_for_line(0, "attached to", ATTACH) {
-            Ok(_) => Ok(Ok(Running { process })),
-            Err(_) if !process.is_writing() => Ok(Err(last_words(&process))),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Asks for blocked and clean names in every way and says what came.
-    pub(super) fn ask_all(&self, filter: &Running) -> Result<Outcome> {
-        let (mut asked, mut unanswered) = (0, 0);
-        for round in 0..ROUNDS {
-            for server in servers() {
-                for transport in [Transport::Udp, Transport::Tcp] {
-                    asked += 1;
-                    match self.ask(BLOCKED, server, transport) {
-                        Ok(true) => {
-                            return Ok(self.leak(filter, &format!("{transport:?} {server}")));
-                        }
-                        Ok(false) => {}
-                        Err(_) => unanswered += 1,
-                    }
-                    if !self.resolves(server, transport) {
-                        let what = format!("{transport:?} {server}, round {round}");
-                        return Ok(Outcome::Lost(what));
-                    }
-                }
+    /// Lets something happen to the router.
+    pub(super) fn change(&self, row: &Row, change: &Change) -> Result<()> {
+        match *change {
+            Change::Commands {
+                router,
+                router_l3,
+                client,
+                client_l3,
+            } => {
+                shell(&self.router, router).context("change the router")?;
+                shell(&self.client, client).context("change the client")?;
+                move_addresses(&self.router, row.router_l3, router_l3, 1)?;
+                move_addresses(&self.client, row.client_l3, client_l3, 2)
             }
-        }
-        if unanswered > 0 {
-            return Ok(Outcome::Dropped(unanswered, asked));
-        }
-        Ok(Outcome::Filtered)
-    }
-
-    /// A clean name, asked again when one frame is lost, as clients do.
-    fn resolves(&self, server: SocketAddr, transport: Transport) -> bool {
-        (0..3).any(|_| matches!(self.ask(CLEAN, server, transport), Ok(true)))
-    }
-
-    /// A blocked name resolved: told, if nxdp says by now that it filters nothing.
-    fn leak(&self, filter: &Running, how: &str) -> Outcome {
-        // Proof that frames pass unseen takes traffic and some seconds.
-        for _ in 0..60 {
-            let _more_traffic = self.ask(CLEAN, servers()[0], Transport::Udp);
-            let words = filter.process.text(Stream::Err);
-            if let Some(line) = words.lines().find(|line| line.contains("filters nothing")) {
-                return Outcome::Told(line.to_owned());
+            Change::Replug => {
+                self.router_cards[0].unbind()?;
+                self.router_cards[0].bind()?;
+                cards::take(End::Router, 1, &self.router, "lan1")?;
+                address(&self.router, None, row.router_l3, 1)
             }
-            thread::sleep(Duration::from_millis(100));
+            Change::LargePackets => Ok(()),
         }
-        Outcome::Silent(how.to_owned())
     }
 
-    /// Whether the answer has a record.
-    fn ask(
-        &self,
-        name: &str,
-        server: SocketAddr,
-        transport: Transport,
-    ) -> Result<bool, QueryError> {
-        let query = Query::new(name, hickory_proto::rr::RecordType::A)?
-            .timeout(ANSWER)
-            .over(transport);
-        let reply = query.ask_from(&self.client, server)?;
-        Ok(!reply.answers().is_empty())
-    }
-
-    fn socket(&self) -> std::path::PathBuf {
-        self.folder.path().join("control.sock")
+    /// Lets packets of the first cable be this large; what the router's driver said if it refused.
+    pub(super) fn set_mtu(&self, bytes: u32) -> Result<Result<(), String>> {
+        let set = |namespace: &Namespace, card: &str| {
+            namespace.ip_batch(&format!("link set {card} mtu {bytes}\n"))
+        };
+        if let Err(error) = set(&self.router, "lan1") {
+            return Ok(Err(format!("{error:#}")));
+        }
+        set(&self.client, "eth1")?;
+        Ok(Ok(()))
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // A namespace that ends gives its cards back too, but some minutes later on a slow machine.
+        // A namespace that ends gives its cards back too, but some minutes later on a slow machine, and
+        // until then a VLAN on a card keeps its number.
+        let namespaces = [("", &self.client), ("", &self.router)];
+        let named = self.left.iter().map(|name| (*name, &self.router));
+        for (within, namespace) in named.chain(namespaces) {
+            drop(shell(namespace, &remove_devices(within)));
+        }
         for cable in 1..=self.cables {
             cards::give_back(&self.client, &format!("eth{cable}"));
             cards::give_back(&self.router, &format!("lan{cable}"));
@@ -209,15 +150,6 @@ impl Drop for Stage {
             let _gone = Command::new("ip").args(["netns", "del", name]).status();
         }
     }
-}
-
-fn servers() -> [SocketAddr; 4] {
-    PREFIXES.map(|prefix| {
-        let address: IpAddr = format!("{prefix}1")
-            .parse()
-            .expect("an address of the table");
-        SocketAddr::new(address, 53)
-    })
 }
 
 /// Runs commands inside a namespace, up to the first that fails.
@@ -248,9 +180,29 @@ fn address(namespace: &Namespace, within: Option<&str>, interface: &str, host: u
         } else {
             (24, "")
         };
-        commands += &format!("{ip} addr add {prefix}{host}/{len} dev {interface} {flag}\n");
+        commands += &format!("{ip} addr replace {prefix}{host}/{len} dev {interface} {flag}\n");
     }
     shell(namespace, &commands).with_context(|| format!("give {interface} addresses"))
+}
+
+/// Takes the addresses from one interface to another; a down interface has lost some already.
+fn move_addresses(namespace: &Namespace, from: &str, to: &str, host: u8) -> Result<()> {
+    if from != to {
+        shell(namespace, &format!("ip addr flush dev {from} || true"))?;
+    }
+    address(namespace, None, to, host)
+}
+
+/// Removes every device that can be removed: the cards cannot.
+fn remove_devices(within: &str) -> String {
+    let ip = match within {
+        "" => "ip".to_owned(),
+        name => format!("ip -n {name}"),
+    };
+    format!(
+        "for device in $({ip} -o link | sed 's/^[0-9]*: //; s/[:@].*//'); \
+         do {ip} link del $device 2>/dev/null || true; done"
+    )
 }
 
 /// Starts the responder where the addresses are.
@@ -271,17 +223,6 @@ fn resolver(router: &Namespace, within: Option<&str>) -> Result<Process> {
     let process = router.spawn(command)?;
     process.wait_for_line(0, "responder listens", ATTACH)?;
     Ok(process)
-}
-
-/// The line that says why.
-fn last_words(process: &Process) -> String {
-    let said = process.text(Stream::Err);
-    let lines: Vec<&str> = said
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    let error = lines.iter().rev().find(|line| line.contains("error"));
-    (*error.or(lines.last()).unwrap_or(&"nothing")).to_owned()
 }
 
 /// Keys of the tunnel, for the two sides of this machine.

@@ -19,6 +19,7 @@ use super::{
     initramfs::Initramfs,
     kernels::{Archive, WholeKernel, decompress},
     machine,
+    table::{Cell, Table},
 };
 use crate::{
     build::{self, Profile},
@@ -31,7 +32,7 @@ use crate::{
 const KERNELS: [&str; 2] = ["6.1", "6.18"];
 
 /// How long one machine may take.
-const LIMIT: Duration = Duration::from_secs(1500);
+const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Programs that the rows call.
 const TOOLS: [(&str, &str); 5] = [
@@ -68,39 +69,47 @@ struct Cards {
     module: &'static str,
     /// Whether the cable hands over merged frames, as a host's network does.
     offloads: bool,
+    /// The widest rows that they are tried with, as `nxdp-lab devices --breadth` calls them.
+    breadth: &'static str,
 }
 
 const CARDS: [Cards; 5] = [
-    cards("virtio_net", "virtio-net-pci", "virtio_net", false),
-    cards(
-        "virtio_net with offloads",
-        "virtio-net-pci",
-        "virtio_net",
-        true,
-    ),
-    cards(
-        "virtio_net with offloads, mrg_rxbuf=off",
-        "virtio-net-pci,mrg_rxbuf=off",
-        "virtio_net",
-        true,
-    ),
-    cards("vmxnet3", "vmxnet3", "vmxnet3", false),
-    cards("e1000e", "e1000e", "e1000e", false),
-];
-
-const fn cards(
-    name: &'static str,
-    device: &'static str,
-    module: &'static str,
-    offloads: bool,
-) -> Cards {
     Cards {
-        name,
-        device,
-        module,
-        offloads,
-    }
-}
+        name: "virtio_net",
+        device: "virtio-net-pci",
+        module: "virtio_net",
+        offloads: false,
+        breadth: "driver",
+    },
+    Cards {
+        name: "virtio_net with offloads",
+        device: "virtio-net-pci",
+        module: "virtio_net",
+        offloads: true,
+        breadth: "kernel",
+    },
+    Cards {
+        name: "virtio_net with offloads, mrg_rxbuf=off",
+        device: "virtio-net-pci,mrg_rxbuf=off",
+        module: "virtio_net",
+        offloads: true,
+        breadth: "driver",
+    },
+    Cards {
+        name: "vmxnet3",
+        device: "vmxnet3",
+        module: "vmxnet3",
+        offloads: false,
+        breadth: "offloads",
+    },
+    Cards {
+        name: "e1000e",
+        device: "e1000e",
+        module: "e1000e",
+        offloads: false,
+        breadth: "offloads",
+    },
+];
 
 /// Boots every kernel with cards of every model, prints the table, and fails if a row is at fault.
 pub(super) fn run(workspace: &Workspace, args: &VmArgs) -> Result<()> {
@@ -112,6 +121,7 @@ pub(super) fn run(workspace: &Workspace, args: &VmArgs) -> Result<()> {
         named => named.to_vec(),
     };
     let mut faults = 0;
+    let mut table = Table::read(workspace)?;
     println!("kernel\tcards\tinterface\tattached to\tmode\toutcome");
     for name in &kernels {
         let kernel = archive.whole_kernel(name)?;
@@ -119,8 +129,12 @@ pub(super) fn run(workspace: &Workspace, args: &VmArgs) -> Result<()> {
             .iter()
             .filter(|cards| is_named(&args.cards, cards.name))
         {
-            faults += try_cards(&kernel, cards, &programs, &args.row)
+            let lines = try_cards(&kernel, cards, &programs, &args.row)
                 .with_context(|| format!("{name} with {}", cards.name))?;
+            let found: Vec<Cell> = lines.iter().filter_map(|line| Cell::read(line)).collect();
+            faults += found.iter().filter(|cell| cell.is_fault()).count();
+            table.take(name, found);
+            table.write(workspace)?;
         }
     }
     if faults > 0 {
@@ -166,21 +180,22 @@ fn programs(workspace: &Workspace) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// Boots one machine; prints its lines and hands back how many are at fault.
+/// Boots one machine; prints its lines and hands them back.
 fn try_cards(
     kernel: &WholeKernel,
     cards: &Cards,
     programs: &Path,
     rows: &[String],
-) -> Result<usize> {
+) -> Result<Vec<String>> {
     let initramfs = initramfs(kernel, cards, programs, rows)?;
-    let log = kernel.folder.join(format!("{}.log", cards.device));
+    let log = kernel.folder.join(format!("{}.log", cards.name));
     let cables = Cables::lay(cards.device, cards.offloads)?;
     let outcome = machine::boot(&kernel.image, &initramfs, &cables, LIMIT, &log)?;
-    let lines: Vec<&str> = outcome
+    let lines: Vec<String> = outcome
         .console
         .lines()
         .filter_map(|line| line.trim_end().strip_prefix("device\t"))
+        .map(str::to_owned)
         .collect();
     for line in &lines {
         println!("{}\t{line}", kernel.release);
@@ -191,12 +206,7 @@ fn try_cards(
             log.display()
         );
     }
-    let is_fault = |line: &&&str| {
-        ["\tSILENT", "\tLOST", "\tBROKEN"]
-            .iter()
-            .any(|word| line.contains(word))
-    };
-    Ok(lines.iter().filter(is_fault).count())
+    Ok(lines)
 }
 
 fn initramfs(
@@ -208,6 +218,10 @@ fn initramfs(
     let mut own = Initramfs::default();
     add_modules(&mut own, kernel, cards.module)?;
     own.file(Path::new("/init"), script(cards, rows).as_bytes());
+    own.file(
+        Path::new("/etc/passwd"),
+        b"root:x:0:0:root:/tmp:/applets/sh\n",
+    );
     let mut bytes = fs::read(programs).context("read the packed programs")?;
     bytes.extend(own.finish());
     let path = kernel.folder.join("initramfs.cpio");
@@ -294,11 +308,12 @@ fn script(cards: &Cards, rows: &[String]) -> String {
          ip link set lo up\n\
          modprobe virtio_pci\n\
          modprobe {}\n\
-         nxdp-lab devices --nxdp /bin/nxdp --cards '{}' {}\n\
+         nxdp-lab devices --nxdp /bin/nxdp --cards '{}' --breadth {} {}\n\
          echo \"@@ end $?\"\n\
          poweroff -f\n",
         cards.module,
         cards.name,
+        cards.breadth,
         rows.join(" ")
     )
 }

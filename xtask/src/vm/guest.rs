@@ -61,7 +61,9 @@ impl Programs {
     /// The file system of one kernel: the programs, and its module.
     pub(super) fn initramfs(&self, kernel: &Kernel) -> Result<PathBuf> {
         let mut own = Initramfs::default();
-        own.copy(&kernel.veth, Path::new("/veth.ko"))?;
+        if let Some(veth) = &kernel.veth {
+            own.copy(veth, Path::new("/veth.ko"))?;
+        }
         let mut bytes = fs::read(&self.archive).context("read the packed programs")?;
         bytes.extend(own.finish());
         let path = kernel.folder.join("initramfs.cpio");
@@ -192,7 +194,7 @@ with() {{
     /bin/setpriv --reuid 65534 --regid 65534 --clear-groups \
         --inh-caps=-all,$caps --ambient-caps=-all,$caps --bounding-set=-all,$caps "$@"
 }}
-insmod /veth.ko
+[ ! -e /veth.ko ] || insmod /veth.ko
 /bin/ip link set lo up
 echo "unprivileged_bpf_disabled $(cat /proc/sys/kernel/unprivileged_bpf_disabled)"
 step verify nxdp-probe verify /nxdp.bpf.o
@@ -204,6 +206,7 @@ step demo nxdp-lab demo --nxdp /bin/nxdp
 /bin/ip link add vm0 type veth peer name vm1
 /bin/ip link set vm0 up
 /bin/ip link set vm1 up
+step features nxdp features vm0
 step caps with +bpf,+net_admin,+perfmon nxdp-probe attach vm0
 step no-perfmon with +bpf,+net_admin nxdp-probe attach vm0
 poweroff -f

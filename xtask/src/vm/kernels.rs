@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::without_btf;
 use crate::{process, workspace::Workspace};
 
 /// Suites of Debian that have the kernels of the matrix, on the machine's own mirror. The lists of an unreleased suite expire early.
@@ -43,8 +44,8 @@ pub(super) struct Kernel {
     pub(super) release: String,
     /// The compressed image.
     pub(super) image: PathBuf,
-    /// The module of veth pairs, not compressed.
-    pub(super) veth: PathBuf,
+    /// The module of veth pairs, not compressed, if they are not built in.
+    pub(super) veth: Option<PathBuf>,
     /// Where all of this lies.
     pub(super) folder: PathBuf,
 }
@@ -95,14 +96,14 @@ impl Flavour {
 }
 
 impl Kernel {
-    fn in_folder(folder: &Path) -> Option<Self> {
+    pub(super) fn in_folder(folder: &Path) -> Option<Self> {
         let kernel = Self {
             release: fs::read_to_string(folder.join("release")).ok()?,
             image: folder.join("vmlinuz"),
-            veth: folder.join("veth.ko"),
+            veth: Some(folder.join("veth.ko")).filter(|module| module.is_file()),
             folder: folder.to_path_buf(),
         };
-        (kernel.image.is_file() && kernel.veth.is_file()).then_some(kernel)
+        kernel.image.is_file().then_some(kernel)
     }
 }
 
@@ -128,6 +129,9 @@ impl Archive {
     /// The kernel of this major and minor number: the one fetched before, or Debian's newest.
     pub(super) fn kernel(&self, name: &str) -> Result<Kernel> {
         let folder = self.folder.join(name);
+        if name == without_btf::NAME {
+            return without_btf::kernel(self, &folder);
+        }
         if let Some(kernel) = Kernel::in_folder(&folder) {
             return Ok(kernel);
         }
@@ -164,11 +168,7 @@ impl Archive {
 
     /// Release and packages of the newest kernel of this number.
     fn newest(&self, name: &str, flavour: Flavour) -> Result<(String, Vec<String>)> {
-        if !self.folder.join("apt/fetched").exists() {
-            eprintln!("vm: fetching Debian's package lists");
-            process::output(self.apt("apt-get").args(["update", "-q"]))?;
-            fs::write(self.folder.join("apt/fetched"), b"")?;
-        }
+        self.update()?;
         let pattern = "^linux-(image|binary|modules)-[0-9].*-amd64$";
         let found = process::output(self.apt("apt-cache").args(["search", "-n", pattern]))?;
         let names: Vec<&str> = found
@@ -184,7 +184,20 @@ impl Archive {
         })
     }
 
-    fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
+    /// Fetches the lists of packages, once.
+    fn update(&self) -> Result<()> {
+        let mark = self.folder.join("apt/fetched");
+        if mark.exists() {
+            return Ok(());
+        }
+        eprintln!("vm: fetching Debian's package lists");
+        process::output(self.apt("apt-get").args(["update", "-q"]))?;
+        Ok(fs::write(mark, b"")?)
+    }
+
+    /// Fetches packages and unpacks them.
+    pub(super) fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
+        self.update()?;
         let mut download = self.apt("apt-get");
         download.current_dir(into).args(["download", "-q"]);
         process::output(download.args(packages))?;

@@ -11,8 +11,10 @@ mod initramfs;
 mod kernels;
 mod machine;
 mod report;
+mod table;
+mod without_btf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use self::{
@@ -34,7 +36,8 @@ const KERNELS: [&str; 7] = ["6.1", "6.12", "6.16", "6.17", "6.18", "7.2", "7.3"]
 /// Which kernels.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct VmArgs {
-    /// Kernels by major and minor number; all of docs/kernels.md when none is named
+    /// Kernels by major and minor number; all of docs/kernels.md when none is named. Only when it
+    /// is named: `6.1-without-btf`, which is built, in some ten minutes, and kept
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Attach the filter to every kind of interface instead, over emulated cards of several models
@@ -136,6 +139,11 @@ fn try_kernel(archive: &Archive, programs: &Programs, name: &str) -> Result<Repo
     if report.has_no_step() {
         bail!("did not boot to the tests; see {}", log.display());
     }
+    ensure!(
+        name != without_btf::NAME || report.is_without_btf(),
+        "the kernel has type information, or `nxdp features` does not tell; see {}",
+        log.display()
+    );
     Ok(report)
 }
 

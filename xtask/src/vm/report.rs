@@ -28,7 +28,15 @@ impl Report {
         "kernel\trelease\tloads\tinstructions\tstack\tload ms\tcases\tframes\tveth\tdemo\tcaps";
 
     /// The steps that must succeed on every kernel.
-    const REQUIRED: [&'static str; 6] = ["verify", "cases", "differential", "veth", "demo", "caps"];
+    const REQUIRED: [&'static str; 7] = [
+        "verify",
+        "cases",
+        "differential",
+        "veth",
+        "demo",
+        "features",
+        "caps",
+    ];
 
     /// Reads a console.
     pub(super) fn read(kernel: &str, release: &str, console: &str) -> Self {
@@ -74,6 +82,18 @@ impl Report {
             None => faults.push(tell(NO_PERFMON)),
         }
         faults
+    }
+
+    /// Whether `nxdp features` says that the kernel has no type information, and is supported.
+    pub(super) fn is_without_btf(&self) -> bool {
+        let says = |part: &str| {
+            let mut lines = self
+                .step("features")
+                .into_iter()
+                .flat_map(|step| &step.lines);
+            lines.any(|line| line.contains(part))
+        };
+        says("type information no (not needed)") && says("(supported)")
     }
 
     fn step(&self, name: &str) -> Option<&Step> {
@@ -216,10 +236,25 @@ nxdp-probe: permission denied without CAP_PERFMON; run as root\r
         let faults = Report::read("6.1", "6.1.0-50", CONSOLE).faults();
         assert_eq!(
             faults.len(),
-            5,
-            "differential, veth, demo, caps, no-perfmon: {faults:?}"
+            6,
+            "differential, veth, demo, features, caps, no-perfmon: {faults:?}"
         );
         assert!(faults[0].ends_with("thread panicked"), "{faults:?}");
+    }
+
+    #[test]
+    fn that_a_kernel_has_no_type_information_is_read_from_what_features_says() {
+        let without = |features: &str| {
+            let console = format!("@@ begin features\r\n{features}\r\n@@ end features 0\r\n");
+            Report::read("6.1", "6.1.0-50", &console).is_without_btf()
+        };
+        let none = "  BPF  translator on, type information no (not needed)";
+        assert!(without(&format!("kernel 6.1 (supported)\r\n{none}")));
+        assert!(!without(&format!("kernel 6.1 (too old)\r\n{none}")));
+        assert!(!without(
+            "kernel 6.1 (supported)\r\n  BPF  type information yes"
+        ));
+        assert!(!without(""));
     }
 
     #[test]

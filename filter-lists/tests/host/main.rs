@@ -10,3 +10,14 @@ mod real_images;
 mod real_lists;
 mod room;
 mod semantics;
+
+use proptest::prelude::ProptestConfig;
+
+/// So many cases of a property where long tests are wanted (`NXDP_LONG`). Else as many as proptest
+/// tries by itself, which `PROPTEST_CASES` changes.
+fn cases(in_a_long_run: u32) -> ProptestConfig {
+    match std::env::var_os("NXDP_LONG") {
+        Some(_) => ProptestConfig::with_cases(in_a_long_run),
+        None => ProptestConfig::default(),
+    }
+}

@@ -336,7 +336,7 @@ fn queried(lists: &[List]) -> Vec<Name> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases(3000))]
 
     #[test]
     fn the_table_says_what_walking_all_rules_says(lists in lists(), seed: u64) {

@@ -15,6 +15,8 @@ pub(super) struct Tool {
     version: &'static str,
     /// Others that do, by their start.
     series: &'static str,
+    /// What it tells its version for: some only do as cargo would start them.
+    asked: &'static [&'static str],
     purpose: &'static str,
 }
 
@@ -23,6 +25,7 @@ pub(super) const DEB: Tool = Tool {
     name: "cargo-deb",
     version: "3.8.0",
     series: "3.",
+    asked: &["--version"],
     purpose: "it makes the Debian package",
 };
 /// Changes code to see whether a test notices.
@@ -30,6 +33,7 @@ pub(super) const MUTANTS: Tool = Tool {
     name: "cargo-mutants",
     version: "27.1.0",
     series: "27.",
+    asked: &["mutants", "--version"],
     purpose: "it tries how good the tests are",
 };
 
@@ -63,7 +67,7 @@ impl Tool {
 
     fn fits(&self, binary: &PathBuf) -> bool {
         process::is_executable(binary)
-            && process::output(process::hermetic(binary).arg("--version"))
+            && process::output(process::hermetic(binary).args(self.asked))
                 .is_ok_and(|told| self.is_of_series(&told))
     }
 

@@ -3,12 +3,15 @@
 
 use std::{process::Command, time::Duration};
 
+use hickory_proto::rr::RecordType;
 use nxdp_lab::{
     filter::binary,
     lab::{LAN_INTERFACE, Lab},
     namespace::Namespace,
     process::Process,
+    query::Query,
     raw_socket::RawSocket,
+    responder::Responder,
     roles::{Roles, wait_for},
 };
 use serde_json::{Value, json};
@@ -235,6 +238,59 @@ fn queries_between_macvlans_of_one_card_pass_by_and_that_is_told() {
     let run = start(&namespace, folder.path(), &["-i", "lan1", "--mode", "skb"]);
     run.wait_for_line(0, "queries between mv0 and others of its kind", SOON)
         .unwrap();
+}
+
+#[test]
+fn queries_that_a_macvlan_does_not_get_because_its_card_answers_for_it_are_told() {
+    let (client, router) = (
+        Namespace::new("client").unwrap(),
+        Namespace::new("router").unwrap(),
+    );
+    router
+        .ip_batch("link add lan1 type veth peer name eth1\nlink set lan1 up\n")
+        .unwrap();
+    let path = client.path();
+    router
+        .ip_batch(&format!(
+            "link set eth1 netns {}\nlink add link lan1 name mv0 type macvlan mode bridge\n\
+             link set mv0 up\naddress add 10.9.0.1/24 dev mv0\n",
+            path.display()
+        ))
+        .unwrap();
+    client
+        .ip_batch("link set eth1 up\naddress add 10.9.0.2/24 dev eth1\n")
+        .unwrap();
+    for key in ["all", "default", "lan1", "mv0"] {
+        let key = format!("net/ipv4/conf/{key}/rp_filter");
+        router.write_sysctl(&key, "0").unwrap();
+    }
+    let server = "10.9.0.1:53".parse().unwrap();
+    let responder = router.run(|| Responder::start(&[server], 1)).unwrap();
+    let _responder = responder.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["-i", "mv0", "--mode", "skb", "--answers-per-s", "0"];
+    let run = start(&router, folder.path(), &arguments);
+    run.wait_for_line(0, "attached to", SOON).unwrap();
+    let said = "mv0: lan1 on the same card answers ARP for the addresses of mv0, too";
+    run.wait_for_line(0, said, SOON).unwrap();
+    let obstacles = || status(folder.path())["interfaces"][0]["obstacles"].clone();
+    assert_eq!(obstacles()[0]["kind"], json!("arp"));
+    // What the words are about: the same query, by either hardware address.
+    let is_blocked = |device: &str| {
+        let line = router.output("ip", &["-brief", "link", "show", "dev", device]);
+        let line = line.unwrap();
+        let address = line.split_whitespace().nth(2).unwrap();
+        let neighbour = format!("neighbour replace 10.9.0.1 dev eth1 lladdr {address}\n");
+        client.ip_batch(&neighbour).unwrap();
+        let query = Query::new("www.blocked.example", RecordType::A).unwrap();
+        let reply = query.ask_from(&client, server);
+        reply.unwrap().answers().is_empty()
+    };
+    assert!(is_blocked("mv0") && !is_blocked("lan1"));
+    router
+        .write_sysctl("net/ipv4/conf/lan1/arp_ignore", "1")
+        .unwrap();
+    wait_for("the obstacle to go", || Ok(obstacles().is_null())).unwrap();
 }
 
 #[test]

@@ -15,6 +15,7 @@ const IFINFOMSG_BYTES: usize = 16;
 
 /// From the kernel's `linux/if_link.h` and `linux/if_arp.h`.
 mod uapi {
+    pub(super) const IFLA_ADDRESS: u16 = 1;
     pub(super) const IFLA_IFNAME: u16 = 3;
     pub(super) const IFLA_MTU: u16 = 4;
     pub(super) const IFLA_LINK: u16 = 5;
@@ -56,6 +57,7 @@ pub(super) struct Link {
     /// Other names of it, which udev sets.
     pub(super) altnames: Vec<String>,
     pub(super) hardware_type: u16,
+    pub(super) hardware_address: Vec<u8>,
     pub(super) is_up: bool,
     pub(super) mtu_bytes: u32,
     /// `veth`, `vlan`, `bridge`, …; physical devices have none.
@@ -105,6 +107,10 @@ impl Link {
                 .nest(uapi::IFLA_PROP_LIST)
                 .texts(uapi::IFLA_ALT_IFNAME),
             hardware_type: u16::from_ne_bytes(header[2..4].try_into().ok()?),
+            hardware_address: attributes
+                .bytes(uapi::IFLA_ADDRESS)
+                .unwrap_or_default()
+                .to_vec(),
             is_up: flags & uapi::IFF_UP != 0,
             mtu_bytes: attributes.u32(uapi::IFLA_MTU).unwrap_or_default(),
             kind,

@@ -22,7 +22,7 @@ const BURST: u16 = 16;
 /// Bytes of a packet that fits no page, and needs packets of 9,000 bytes.
 const LARGE: usize = 8000;
 /// Obstacles by which nothing is filtered, or not everything.
-const UNFILTERED: [&str; 4] = ["unseen", "tags", "tag_policies", "merging"];
+const UNFILTERED: [&str; 5] = ["unseen", "tags", "tag_policies", "merging", "arp"];
 
 /// How something is asked.
 type Way = (SocketAddr, Transport);

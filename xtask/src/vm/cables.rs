@@ -13,6 +13,9 @@ use crate::{privilege, process};
 /// Cables of one machine.
 pub(super) const CABLES: usize = 2;
 
+/// What a cable with offloads carries at most, in bytes: more than any card of the table sends.
+const MTU: u32 = 9216;
+
 /// The emulator's arguments, and what must be there as long as it runs.
 pub(super) struct Cables {
     arguments: Vec<String>,
@@ -97,6 +100,7 @@ fn tap(namespace: &str, bridge: &str, id: &str) -> Result<String> {
     let words = format!("netns exec {namespace} ip tuntap add dev {name} mode tap vnet_hdr");
     ip(&words)?;
     ip(&format!("-n {namespace} link set {name} master {bridge}"))?;
+    ip(&format!("-n {namespace} link set {name} mtu {MTU}"))?;
     ip(&format!("-n {namespace} link set {name} up"))?;
     Ok(format!(
         "tap,id={id},ifname={name},script=no,downscript=no,vhost=off"

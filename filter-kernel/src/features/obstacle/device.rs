@@ -106,6 +106,57 @@ pub(super) fn large_packets(link: &Link) -> Option<Obstacle> {
     })
 }
 
+/// The devices of other hardware addresses by which queries for a macvlan's addresses may come, where it
+/// is beside them: the card below it and its other macvlans.
+pub(super) fn beside<'a>(link: &'a Link, links: &'a [Link]) -> impl Iterator<Item = &'a Link> {
+    let below = link
+        .lower
+        .filter(|lower| link.is_of(&["macvlan"]) && stack::is_stacked_on(link, *lower));
+    let is_beside = move |other: &&Link| {
+        let on_the_same = other.is_of(&["macvlan"]) && stack::is_stacked_on(other, below?);
+        let is_there = other.is_up && other.attached.is_empty();
+        let is_other = other.hardware_address != link.hardware_address;
+        Some(is_there && is_other && (Some(other.index) == below || on_the_same))
+    };
+    links
+        .iter()
+        .filter(move |other| is_beside(other) == Some(true))
+}
+
+/// Whether the kernel answers ARP on a device for the addresses of others (arp_ignore, arp_filter and
+/// rp_filter of Documentation/networking/ip-sysctl.rst).
+pub(super) fn answers_for_others(name: &str) -> bool {
+    let setting = |key: &str| {
+        let of = |device: &str| {
+            let path = format!("/proc/sys/net/ipv4/conf/{device}/{key}");
+            fs::read_to_string(path).ok()?.trim().parse::<u8>().ok()
+        };
+        Some(of("all")?.max(of(name)?))
+    };
+    let [ignore, filter, reverse] = ["arp_ignore", "arp_filter", "rp_filter"].map(setting);
+    ignore == Some(0) && filter == Some(0) && reverse != Some(1)
+}
+
+/// Queries that are sent to the hardware address of another device.
+pub(super) fn passed_by(
+    link: &Link,
+    links: &[Link],
+    answers_for_others: impl Fn(&str) -> bool,
+) -> Option<Obstacle> {
+    let name = &link.name;
+    let other = &beside(link, links)
+        .find(|other| answers_for_others(&other.name))?
+        .name;
+    Some(Obstacle {
+        says: format!(
+            "{other} on the same card answers ARP for the addresses of {name}, too: queries that clients then send to \
+             {other} do not pass {name}; attach to {other} as well, or leave the answers to {name}"
+        ),
+        remedy: Some(format!("sysctl -w net.ipv4.conf.{other}.arp_ignore=1")),
+        ..obstacle(link, ObstacleKind::Arp)
+    })
+}
+
 /// The largest packet that fits one page in native mode.
 pub(in crate::features) fn largest_native_mtu_bytes() -> u32 {
     let page = fs::read("/proc/self/auxv")
@@ -141,6 +192,40 @@ mod tests {
         assert!(notes(&far, &links, Mode::Native)[0].contains("another namespace"));
         assert!(notes(&far, &links, Mode::Skb).is_empty());
         assert!(notes(&links[1], &links, Mode::Skb)[0].contains("between if4 and others"));
+    }
+
+    #[test]
+    fn who_else_answers_for_a_macvlan_is_told_unless_it_is_filtered_too() {
+        let up = |link: Link| Link {
+            is_up: true,
+            hardware_address: vec![2, 0, 0, 0, 0, link.index as u8],
+            ..link
+        };
+        let links = [
+            up(link(2, "")),
+            up(stacked(3, "macvlan", 2)),
+            up(link(4, "")),
+        ];
+        let found = passed_by(&links[1], &links, |name| name == "if2").unwrap();
+        assert_eq!(
+            found.remedy.as_deref(),
+            Some("sysctl -w net.ipv4.conf.if2.arp_ignore=1")
+        );
+        assert_eq!(passed_by(&links[1], &links, |name| name == "if4"), None);
+        assert_eq!(passed_by(&links[0], &links, |_| true), None);
+        let with_sibling = [&links[1..], &[up(stacked(5, "macvlan", 2))]].concat();
+        assert!(passed_by(&links[1], &with_sibling, |name| name == "if5").is_some());
+        let mut filtered = links.clone();
+        filtered[0].attached = vec![crate::features::AttachedProgram {
+            id: 7,
+            mode: Mode::Skb,
+            name: None,
+        }];
+        assert_eq!(passed_by(&links[1], &filtered, |_| true), None);
+        // In passthru mode both have one hardware address, and the macvlan gets all.
+        let mut passthru = links.clone();
+        passthru[1].hardware_address = passthru[0].hardware_address.clone();
+        assert_eq!(passed_by(&passthru[1], &passthru, |_| true), None);
     }
 
     #[test]

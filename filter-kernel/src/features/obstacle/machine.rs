@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Obstacle, ObstacleKind, Purpose,
-    device::{blind, has_vlans, ignored, large_packets, receivers},
+    device::{answers_for_others, blind, has_vlans, ignored, large_packets, passed_by, receivers},
     obstacle,
 };
 use crate::features::{
@@ -65,6 +65,7 @@ impl Machine {
         } else {
             found.extend(self.merging(&link)?);
         }
+        found.extend(passed_by(&link, &self.links, answers_for_others));
         if purpose.has_vlan_policies {
             found.extend(self.tag_policies(&link, purpose.mode)?);
         }

@@ -51,13 +51,15 @@ pub enum ObstacleKind {
     Peer,
     /// Large packets are dropped.
     LargePackets,
+    /// Clients are told the hardware address of another device, too.
+    Arp,
     /// Frames come, and the program does not see them.
     Unseen,
 }
 
 impl ObstacleKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoEthernet,
         Self::Loopback,
         Self::Blind,
@@ -67,12 +69,16 @@ impl ObstacleKind {
         Self::Merging,
         Self::Peer,
         Self::LargePackets,
+        Self::Arp,
         Self::Unseen,
     ];
 
     /// Whether an interface is not attached to for it, unless that is forced.
     pub const fn refuses(self) -> bool {
-        !matches!(self, Self::Peer | Self::LargePackets | Self::Unseen)
+        !matches!(
+            self,
+            Self::Peer | Self::LargePackets | Self::Arp | Self::Unseen
+        )
     }
 
     /// Its name in metrics.
@@ -87,6 +93,7 @@ impl ObstacleKind {
             Self::Merging => "merging",
             Self::Peer => "peer",
             Self::LargePackets => "large_packets",
+            Self::Arp => "arp",
             Self::Unseen => "unseen",
         }
     }

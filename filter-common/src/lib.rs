@@ -39,6 +39,8 @@ pub mod overrides;
 pub mod parts;
 pub mod policy;
 pub mod reason;
+#[cfg(test)]
+mod recorded;
 pub mod rule;
 pub mod scratch;
 pub mod selector;

@@ -1,7 +1,7 @@
 //! One frame through both bodies of the core: on the host, and in the kernel
 //! through BPF_PROG_TEST_RUN.
 
-use crate::host_tables::HostTables;
+use crate::{host_tables::HostTables, recorder::Recorder};
 use anyhow::{Context as _, Result, ensure};
 use filter_common::{
     filter::{Host, filter},
@@ -75,6 +75,7 @@ pub struct HostEngine {
     scratch: Box<Scratch>,
     /// Some policy refuses encrypted transports.
     watches_bypasses: bool,
+    recorder: Option<Recorder>,
 }
 
 impl HostEngine {
@@ -94,6 +95,7 @@ impl HostEngine {
         let mut policies = tables.policies.values();
         Self {
             watches_bypasses: policies.any(|policy| policy.flags & POLICY_REFUSE_BYPASS != 0),
+            recorder: Recorder::start(&tables),
             tables,
             scratch: bytemuck::allocation::zeroed_box(),
         }
@@ -106,6 +108,7 @@ impl HostEngine {
 
     /// Judges one frame.
     pub fn judge(&mut self, frame: &[u8]) -> Verdict {
+        let before = frame;
         let mut buffer = frame.to_vec();
         buffer.resize(FRAME_ROOM_BYTES.max(frame.len()), 0);
         let mut frame = BufferFrame::new(&mut buffer, frame.len()).from_interface(LOOPBACK);
@@ -115,6 +118,9 @@ impl HostEngine {
         let reason = filter(&mut frame, || {
             Some(Host::new(&self.tables, &mut self.scratch))
         });
+        if let Some(recorder) = &mut self.recorder {
+            recorder.frame(self.tables.now_ns.get(), before, (reason, frame.bytes()));
+        }
         Verdict {
             reason,
             frame: frame.bytes().to_vec(),

@@ -32,6 +32,7 @@ pub mod policy_cases;
 pub mod process;
 pub mod query;
 pub mod raw_socket;
+mod recorder;
 pub mod reference;
 pub mod responder;
 pub mod roles;

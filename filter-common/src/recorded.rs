@@ -1,0 +1,248 @@
+//! Frames that were recorded with what became of them, through the whole core once more.
+//!
+//! The black-box tests hold kernel and host to each other and to parsers that know nothing of nxdp;
+//! they need root and half a minute. What the host made of their frames lies in `recorded/`, a file
+//! a test, so that a change of the core is judged here in a second. A change that is meant is
+//! recorded anew, as root, by the tests that are named like the files:
+//! `NXDP_RECORD=$PWD/filter-common/recorded cargo test -p filter-user --test packet tcp::`.
+//! The difference is read like code.
+//!
+//! A file is lines of words. `world N` empties all tables and makes a table of N records; `record`,
+//! `policy`, `client`, `selected`, `interface`, `resolver`, `link` and `override` are an entry each:
+//! key and value, in hex, without the zeros at its end. `now` sets the clock. `in` is a frame, `out`
+//! the reason and the frame that leaves, or `same`.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fs,
+    path::Path,
+};
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{
+    address::{Address, QueryClient},
+    direct::Direct,
+    filter::{Host, filter},
+    frame::BufferFrame,
+    layout::{
+        ClientRecord, InterfaceRecord, OverrideRecord, POLICY_REFUSE_BYPASS, PolicyRecord, Record,
+    },
+    maps::{Flow, Maps, Part},
+    scratch::Scratch,
+    selector::{Key, Selector},
+    table::Records,
+};
+
+/// Room that a recorded frame had, and the interface by which it came.
+const FRAME_ROOM_BYTES: usize = 4096 - 256 - 320;
+const LOOPBACK: u32 = 1;
+
+/// Prefixes: address, length, value.
+type Prefixes = Vec<(Address, u32, u32)>;
+
+/// The tables of one world.
+#[derive(Default)]
+struct World {
+    records: Vec<Record>,
+    policies: HashMap<u32, PolicyRecord>,
+    prefixes: HashMap<String, Prefixes>,
+    selected: HashMap<(Selector, Key), u32>,
+    interfaces: HashMap<u32, u32>,
+    overrides: HashMap<u64, OverrideRecord>,
+    flows: RefCell<HashMap<u64, Flow>>,
+    parts: RefCell<HashMap<u32, Part>>,
+    buckets: RefCell<HashMap<u32, u64>>,
+    now_ns: Cell<u64>,
+}
+
+impl World {
+    /// Adds what a line says.
+    fn add(&mut self, what: &str, key: &str, value: &str) {
+        match what {
+            "record" => self.records[key.parse::<usize>().unwrap()] = pod(value),
+            "policy" => drop(self.policies.insert(key.parse().unwrap(), pod(value))),
+            "override" => drop(self.overrides.insert(key.parse().unwrap(), pod(value))),
+            "interface" => {
+                self.interfaces
+                    .insert(key.parse().unwrap(), value.parse().unwrap());
+            }
+            "now" => self.now_ns.set(key.parse().unwrap()),
+            "selected" => {
+                let (selector, key) = key.split_once('/').unwrap();
+                let selector = Selector::from_word(selector).unwrap();
+                self.selected
+                    .insert((selector, pod(key)), value.parse().unwrap());
+            }
+            "client" | "resolver" | "link" => {
+                let (address, len) = key.split_once('/').unwrap();
+                let entry = (pod(address), len.parse().unwrap(), value.parse().unwrap());
+                self.prefixes
+                    .entry(what.to_owned())
+                    .or_default()
+                    .push(entry);
+            }
+            _ => panic!("unknown word {what}"),
+        }
+    }
+
+    /// Why a frame leaves, and how.
+    fn judge(&self, frame: &[u8], scratch: &mut Scratch) -> (&'static str, Vec<u8>) {
+        let mut buffer = frame.to_vec();
+        buffer.resize(FRAME_ROOM_BYTES.max(frame.len()), 0);
+        let mut frame = BufferFrame::new(&mut buffer, frame.len()).from_interface(LOOPBACK);
+        let refuses = |policy: &PolicyRecord| policy.flags & POLICY_REFUSE_BYPASS != 0;
+        if self.policies.values().any(refuses) {
+            frame = frame.watching_bypasses();
+        }
+        let reason = filter(&mut frame, || Some(Host::new(self, scratch)));
+        (reason.name(), frame.bytes().to_vec())
+    }
+
+    /// The value of the longest prefix that covers an address.
+    fn longest(&self, what: &str, address: &Address) -> Option<u32> {
+        let number = u128::from_be_bytes(*address);
+        let entries = self.prefixes.get(what)?.iter();
+        let covering = entries.filter(|(prefix, len, _)| {
+            (u128::from_be_bytes(*prefix) ^ number).leading_zeros() >= *len
+        });
+        covering.max_by_key(|entry| entry.1).map(|entry| entry.2)
+    }
+}
+
+impl Records for World {
+    fn record(&self, index: u32) -> Option<&Record> {
+        self.records.get(index as usize)
+    }
+}
+
+impl Maps for World {
+    fn policy(&self, number: u32) -> Option<&PolicyRecord> {
+        self.policies.get(&number)
+    }
+
+    fn client(&self, address: &Address) -> ClientRecord {
+        ClientRecord(self.longest("client", address).unwrap_or(0))
+    }
+
+    fn is_on_link(&self, address: &Address) -> bool {
+        self.longest("link", address).is_some()
+    }
+
+    fn policy_of(&self, selector: Selector, client: &QueryClient) -> u32 {
+        let key = (selector, selector.key(client));
+        self.selected.get(&key).copied().unwrap_or(0)
+    }
+
+    fn interface(&self, interface: u32) -> InterfaceRecord {
+        InterfaceRecord(self.interfaces.get(&interface).copied().unwrap_or(0))
+    }
+
+    fn is_resolver(&self, address: &Address) -> bool {
+        self.longest("resolver", address).is_some()
+    }
+
+    fn override_record(&self, key: u64) -> Option<&OverrideRecord> {
+        self.overrides.get(&key)
+    }
+
+    fn bucket(&self, index: u32) -> u64 {
+        self.buckets.borrow().get(&index).copied().unwrap_or(0)
+    }
+
+    fn set_bucket(&self, index: u32, state: u64) {
+        self.buckets.borrow_mut().insert(index, state);
+    }
+
+    fn flow(&self, key: u64) -> Option<Flow> {
+        self.flows.borrow().get(&key).copied()
+    }
+
+    fn set_flow(&self, key: u64, flow: Flow) {
+        self.flows.borrow_mut().insert(key, flow);
+    }
+
+    fn remove_flow(&self, key: u64) {
+        self.flows.borrow_mut().remove(&key);
+    }
+
+    fn with_part<T>(&self, index: u32, look: impl FnOnce(&mut Part) -> T) -> Option<T> {
+        let mut parts = self.parts.borrow_mut();
+        Some(look(parts.entry(index).or_insert_with(Part::zeroed)))
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
+    fn ticks(&self) -> u32 {
+        (self.now_ns.get() >> 20) as u32
+    }
+}
+
+impl Direct for World {}
+
+/// A record of its first bytes in hex.
+fn pod<T: Pod>(text: &str) -> T {
+    let mut record = T::zeroed();
+    let bytes = bytes(text);
+    bytemuck::bytes_of_mut(&mut record)[..bytes.len()].copy_from_slice(&bytes);
+    record
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits = (0..hex.len()).step_by(2);
+    digits
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+/// Judges the frames of a file again; how many there are, and which leave otherwise.
+fn replay(text: &str, wrong: &mut Vec<String>) -> usize {
+    let mut world = World::default();
+    let mut scratch = Box::new(Scratch::zeroed());
+    let (mut frame, mut count) = (Vec::new(), 0);
+    for (number, line) in (1..).zip(text.lines()) {
+        let mut words = line.split(' ');
+        let mut next = || words.next().unwrap_or_default();
+        let (what, key, value) = (next(), next(), next());
+        match what {
+            "world" => {
+                world = World::default();
+                world.records = vec![Record::zeroed(); key.parse().unwrap()];
+                *scratch = Scratch::zeroed();
+            }
+            "in" => frame = bytes(key),
+            "out" => {
+                count += 1;
+                let after = match value {
+                    "same" => frame.clone(),
+                    hex => bytes(hex),
+                };
+                let (reason, left) = world.judge(&frame, &mut scratch);
+                if reason != key {
+                    wrong.push(format!("line {number}: {reason} instead of {key}"));
+                } else if left != after {
+                    wrong.push(format!("line {number}: other bytes"));
+                }
+            }
+            _ => world.add(what, key, value),
+        }
+    }
+    count
+}
+
+#[test]
+fn every_recorded_frame_leaves_as_it_left() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recorded");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path();
+        let mut wrong = Vec::new();
+        count += replay(&fs::read_to_string(&file).unwrap(), &mut wrong);
+        let first = &wrong[..wrong.len().min(10)];
+        assert!(wrong.is_empty(), "{}: {first:#?}", file.display());
+    }
+    assert!(count > 1000, "{count} frames are few");
+}

@@ -255,6 +255,47 @@ fn names_that_must_and_must_not_be_blocked_are_held_to_their_files() {
 }
 
 #[test]
+fn an_order_is_held_against_what_policies_select_beside_its_category() {
+    let config = "[[list]]\npath = \"orders.txt\"\ncategory = \"orders\"\n\
+                  [[list]]\npath = \"malware.txt\"\ncategory = \"malware\"\n\
+                  [category.mine]\nnames = [\"mine.txt\"]\n\
+                  [policy.default]\nblock = [\"orders\"]\n\
+                  [policy.secure]\nclients = [\"192.0.2.0/24\"]\nblock = [\"orders\", \"malware\", \"mine\"]\n\
+                  [guard]\nmust_block = [{ category = \"orders\", file = \"must.txt\" }]\n";
+    let folder = Folder::with(&[
+        ("orders.txt", "||bad.order.example^\n"),
+        ("malware.txt", "||mal.example^\n"),
+        ("mine.txt", ""),
+        ("must.txt", "bad.order.example\n"),
+        ("nxdp.toml", config),
+    ]);
+    folder.run("check --config nxdp.toml").ended(0);
+    for (file, line) in [
+        ("malware.txt", "@@||bad.order.example^"),
+        ("malware.txt", "@@||example^$important"),
+        ("malware.txt", "@@||bad.order.example^$dnstype=AAAA"),
+        ("malware.txt", "@@||www.bad.order.example^"),
+        ("malware.txt", "||bad.order.example^$dnsrewrite=192.0.2.99"),
+        ("mine.txt", "@@||bad.order.example^"),
+        ("mine.txt", "@@||www.bad.order.example^"),
+    ] {
+        let before = std::fs::read(folder.0.path().join(file)).unwrap();
+        folder.write(file, format!("||mal.example^\n{line}\n").as_bytes());
+        folder.run("check --config nxdp.toml").ended(2).says(&[
+            "bad.order.example: is ",
+            "must.txt:1 says that",
+            &format!("{file}:2"),
+        ]);
+        folder.write(file, &before);
+    }
+    // Where no policy selects both, nothing is lifted.
+    folder.write("malware.txt", b"@@||bad.order.example^\n||mal.example^\n");
+    let apart = config.replace("\"orders\", \"malware\", \"mine\"", "\"malware\"");
+    folder.write("nxdp.toml", apart.as_bytes());
+    folder.run("check --config nxdp.toml").ended(0);
+}
+
+#[test]
 fn a_list_that_shrank_is_refused_against_the_image_before() {
     let names = |count: u32| {
         (0..count)

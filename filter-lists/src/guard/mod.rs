@@ -6,6 +6,7 @@
 
 mod names;
 mod refusal;
+mod required;
 mod sizes;
 mod suffixes;
 
@@ -165,7 +166,7 @@ pub struct GuardedName {
 pub struct RequiredName {
     /// The name.
     pub name: Name,
-    /// Categories whose lists must block it.
+    /// Categories whose lists must block it: one, or all where every list counts.
     pub category_mask: u64,
     /// Who says so: a file and line, for the message.
     pub source: String,
@@ -203,6 +204,8 @@ pub struct Guards {
     pub must_block: Vec<RequiredName>,
     /// Names that another image must block, and that this one must not let through.
     pub must_not_allow: Vec<RequiredName>,
+    /// Categories that a pause does not lift: policies select them without the others then.
+    pub kept_categories: u64,
     /// How much a list may change at once.
     pub sizes: SizeLimits,
     /// Findings that are accepted.
@@ -216,6 +219,7 @@ impl Default for Guards {
             must_not_block: Vec::new(),
             must_block: Vec::new(),
             must_not_allow: Vec::new(),
+            kept_categories: 0,
             sizes: SizeLimits::default(),
             overrides: Vec::new(),
         }
@@ -232,6 +236,7 @@ impl Guards {
     ) -> Vec<Finding> {
         let mut findings = suffixes::check(self, lists, image);
         findings.extend(names::check(self, image));
+        findings.extend(required::check(self, lists, image));
         findings.extend(
             previous
                 .into_iter()

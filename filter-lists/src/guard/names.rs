@@ -1,17 +1,14 @@
-//! Names that must not be blocked, and names that must be.
+//! Names that must not be blocked.
 
 use filter_common::name::Name;
 
-use super::{Finding, GuardKind, GuardedName, Guards, RequiredName, Severity, USUAL_QTYPES};
+use super::{Finding, GuardKind, GuardedName, Guards, Severity, USUAL_QTYPES};
 use crate::{
     image::{Decision, Image},
     rule::qtype_text,
 };
 
 const BUILT_IN: &str = include_str!("protected.txt");
-
-/// A name that must be blocked is asked as an application asks first.
-const QTYPE_A: u16 = 1;
 
 /// The built-in names with what depends on them.
 pub(super) fn built_in() -> impl Iterator<Item = (Name, &'static str)> {
@@ -41,18 +38,6 @@ pub(super) fn check(guards: &Guards, image: &Image) -> Vec<Finding> {
             findings.extend(blocked(image, GuardKind::MustNotBlock, name, mask, &what));
         }
     }
-    findings.extend(
-        guards
-            .must_block
-            .iter()
-            .filter_map(|required| passed(image, required, |decision| decision != Decision::Block)),
-    );
-    findings.extend(
-        guards
-            .must_not_allow
-            .iter()
-            .filter_map(|required| passed(image, required, |decision| decision == Decision::Allow)),
-    );
     findings.dedup();
     findings
 }
@@ -69,35 +54,6 @@ fn blocked(image: &Image, kind: GuardKind, name: &Name, mask: u64, what: &str) -
         subject: name.to_string(),
         rule_name: winner.as_ref().map(|w| w.name.to_string()),
         what,
-        rule: winner.as_ref().map(|w| w.rule.clone()),
-        list: winner.as_ref().map(|w| w.list_name.to_owned()),
-        path: winner.as_ref().map(|w| w.path.to_owned()),
-        line: winner.as_ref().map(|w| w.line),
-        version: None,
-    })
-}
-
-fn passed(
-    image: &Image,
-    required: &RequiredName,
-    is_wrong: impl Fn(Decision) -> bool,
-) -> Option<Finding> {
-    let RequiredName {
-        name,
-        category_mask,
-        source,
-    } = required;
-    let verdict = image.query(name, QTYPE_A, *category_mask);
-    if !is_wrong(verdict.decision) {
-        return None;
-    }
-    let winner = verdict.winner;
-    Some(Finding {
-        kind: GuardKind::MustBlock,
-        severity: Severity::Refuse,
-        subject: name.to_string(),
-        rule_name: winner.as_ref().map(|w| w.name.to_string()),
-        what: format!("is not blocked, but {source} says that it must be"),
         rule: winner.as_ref().map(|w| w.rule.clone()),
         list: winner.as_ref().map(|w| w.list_name.to_owned()),
         path: winner.as_ref().map(|w| w.path.to_owned()),

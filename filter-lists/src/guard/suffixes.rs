@@ -103,7 +103,7 @@ fn suffix_of(labels: &mut dyn Iterator<Item = &[u8]>) -> Info {
 /// A label in wire form, to ask whether names below a suffix are blocked.
 ///
 /// It is drawn for each check: a list whose author knew it could except it and block the rest.
-fn probe() -> Vec<u8> {
+pub(super) fn probe() -> Vec<u8> {
     // Without randomness the clock has to do: nobody knows its nanoseconds beforehand.
     let number = getrandom::u64().unwrap_or_else(|_| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);

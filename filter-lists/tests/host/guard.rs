@@ -1,5 +1,7 @@
 //! What keeps an image from going live.
 
+mod orders;
+
 use filter_common::{
     name::Name,
     rule::{QtypeSet, Scope},

@@ -57,6 +57,7 @@ pub(super) fn guards(
         let mask = category.and_then(|category| categories.mask(category));
         let is_custom = category.is_some_and(|category| config.is_only_custom(category));
         let category_mask = mask.unwrap_or(u64::MAX);
+        guards.kept_categories |= mask.unwrap_or(0);
         let names = names(file, |name, source| RequiredName {
             name,
             category_mask,

@@ -3,7 +3,7 @@
 use filter_common::layout::CATEGORY_BYPASS;
 use filter_lists::image::ListInfo;
 
-use super::set::{change_of, mask_of};
+use super::set::{changes_of, mask_of};
 use crate::config::{BYPASS_CATEGORY, Config, DEFAULT_POLICY, ListConfig, PolicyConfig};
 
 /// The categories of a configuration and their bits.
@@ -117,9 +117,9 @@ impl Categories {
         for policy in policies.filter(|policy| !policy.unfiltered) {
             let usual = mask_of(policy, self);
             masks.push(usual);
-            for span in policy.schedule.iter().flat_map(|schedule| &schedule.spans) {
-                masks.push(change_of(span, self).applied_to(usual));
-            }
+            let schedule = policy.schedule.iter();
+            let changes = schedule.flat_map(|schedule| changes_of(schedule, self));
+            masks.extend(changes.map(|change| change.applied_to(usual)));
         }
         masks.retain(|mask| *mask != 0);
         masks.sort_unstable();
@@ -212,6 +212,29 @@ mod tests {
         }
         assert_ne!(after.mask("malware"), after.mask("games"));
         assert_eq!(after.mask("ads"), None);
+    }
+
+    #[test]
+    fn the_categories_in_use_are_those_of_every_time_also_where_spans_overlap() {
+        let text = lists(&[("a", "ads"), ("g", "games"), ("s", "social")])
+            + "[policy.default]\nblock = ['ads']\n\
+               schedule = { time_zone = 'UTC', span = [\
+               { from = '20:00', to = '23:00', block = ['games'] },\
+               { from = '22:00', to = '06:00', block = ['social'], allow = ['ads'] }] }\n";
+        let config = config(&text);
+        let categories = Categories::of(&config);
+        let mask = |names: &[&str]| {
+            let bits = names.iter().filter_map(|name| categories.mask(name));
+            bits.sum::<u64>()
+        };
+        let mut expected = [
+            mask(&["ads"]),
+            mask(&["ads", "games"]),
+            mask(&["games", "social"]),
+            mask(&["social"]),
+        ];
+        expected.sort_unstable();
+        assert_eq!(categories.masks_in_use(&config), expected);
     }
 
     #[test]

@@ -11,9 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Categories, Clients};
 use crate::{
-    config::{
-        BYPASS_CATEGORY, Config, DEFAULT_POLICY, Error, PolicyConfig, ScheduleConfig, SpanConfig,
-    },
+    config::{BYPASS_CATEGORY, Config, DEFAULT_POLICY, Error, PolicyConfig, ScheduleConfig},
     schedule::{CategoryChange, Schedule, Span},
 };
 
@@ -174,12 +172,30 @@ pub(super) fn mask_of(policy: &PolicyConfig, categories: &Categories) -> u64 {
     named | bypass.and_then(|name| categories.mask(name)).unwrap_or(0)
 }
 
-/// What a span changes.
-pub(super) fn change_of(span: &SpanConfig, categories: &Categories) -> CategoryChange {
-    CategoryChange {
-        block: mask_of_names(&span.block, categories),
-        allow: mask_of_names(&span.allow, categories),
-    }
+/// What a schedule changes at some time of the week.
+pub(super) fn changes_of(
+    schedule: &ScheduleConfig,
+    categories: &Categories,
+) -> Vec<CategoryChange> {
+    // Which spans overlap is the same in every zone, but for the hours in which its clocks jump.
+    let schedule = Schedule {
+        zone: TimeZone::UTC,
+        spans: spans(schedule, categories),
+    };
+    schedule.changes_of_a_week()
+}
+
+fn spans(schedule: &ScheduleConfig, categories: &Categories) -> Vec<Span> {
+    let spans = schedule.spans.iter().map(|span| Span {
+        days: span.days.0,
+        from: span.from.0,
+        to: span.to.0,
+        change: CategoryChange {
+            block: mask_of_names(&span.block, categories),
+            allow: mask_of_names(&span.allow, categories),
+        },
+    });
+    spans.collect()
 }
 
 /// Names without a bit were refused when the configuration was checked.
@@ -230,15 +246,9 @@ fn resolved(
         Some(zone) => zone.0.clone(),
         None => TimeZone::try_system().map_err(|_| Error::NoTimeZone(policy.to_owned()))?,
     };
-    let spans = config.spans.iter().map(|span| Span {
-        days: span.days.0,
-        from: span.from.0,
-        to: span.to.0,
-        change: change_of(span, categories),
-    });
     Ok(Schedule {
         zone,
-        spans: spans.collect(),
+        spans: spans(config, categories),
     })
 }
 

@@ -17,6 +17,7 @@ pub use self::days::{Days, DaysError};
 /// Days ahead in which the next switch is looked for: a week, another one because clocks may jump over
 /// a span, and a day for one that is under way.
 const DAYS_AHEAD: i64 = 15;
+const DAYS_OF_A_WEEK: i64 = 7;
 
 /// Spans of local time in one zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub struct Span {
 }
 
 /// What is different for a time: two sets of categories.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CategoryChange {
     /// Blocked besides what always is.
     pub block: u64,
@@ -75,6 +76,16 @@ impl Schedule {
             }
         }
         change
+    }
+
+    /// Everything that holds at some time of a week, each once.
+    pub fn changes_of_a_week(&self) -> Vec<CategoryChange> {
+        let occurrences = self.occurrences(Timestamp::UNIX_EPOCH, DAYS_OF_A_WEEK);
+        let edges = occurrences.flat_map(|(start, end, _)| [start, end]);
+        let mut changes: Vec<_> = edges.map(|edge| self.at(edge)).collect();
+        changes.sort_unstable();
+        changes.dedup();
+        changes
     }
 
     /// The next instant at which something else holds.

@@ -87,8 +87,8 @@ impl Row {
         Fate::from_number((self.packed & ((1 << FATE_BITS) - 1)) as u8)
     }
 
-    /// The order of rows inside a partition.
-    pub(crate) fn order(&self) -> (u64, u64) {
+    /// What rows inside a partition are sorted by.
+    pub(crate) fn sort_key(&self) -> (u64, u64) {
         let place = (self.list() as u64) << 32 | u64::from(self.line);
         (self.name_hash, place)
     }

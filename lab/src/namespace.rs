@@ -24,11 +24,11 @@ use crate::{process::Process, sys};
 pub struct Namespace {
     name: String,
     file: File,
-    spawner: mpsc::Sender<Order>,
+    spawner: mpsc::Sender<Job>,
 }
 
 /// What the thread does that spawns the commands of a namespace.
-enum Order {
+enum Job {
     /// Spawns a command.
     Spawn(Command, mpsc::Sender<io::Result<Child>>),
     /// Parts with the mounts of this process, and tells where this process sees its own.
@@ -115,7 +115,7 @@ impl Namespace {
     pub fn own_mounts(&self) -> Result<PathBuf> {
         let (reply, answer) = mpsc::channel();
         self.spawner
-            .send(Order::OwnMounts(reply))
+            .send(Job::OwnMounts(reply))
             .ok()
             .context("the namespace's thread has ended")?;
         let root = answer.recv()?.context("cannot part with the mounts")?;
@@ -162,7 +162,7 @@ impl Namespace {
         let (reply, answer) = mpsc::channel();
         let gone = |_| io::Error::other("the namespace's thread has ended");
         self.spawner
-            .send(Order::Spawn(command, reply))
+            .send(Job::Spawn(command, reply))
             .map_err(|_| io::Error::other("the namespace's thread has ended"))?;
         answer.recv().map_err(gone)?
     }
@@ -177,8 +177,8 @@ fn open_new() -> io::Result<File> {
 ///
 /// A child inherits the namespace of the thread that spawns it, and hears of the
 /// death of that thread alone: so it must live as long as the namespace's value.
-fn start_spawner(name: &str, file: File) -> Result<mpsc::Sender<Order>> {
-    let (sender, orders) = mpsc::channel::<Order>();
+fn start_spawner(name: &str, file: File) -> Result<mpsc::Sender<Job>> {
+    let (sender, jobs) = mpsc::channel::<Job>();
     let (ready, entered) = mpsc::channel();
     thread::Builder::new()
         .name(name.to_owned())
@@ -188,17 +188,17 @@ fn start_spawner(name: &str, file: File) -> Result<mpsc::Sender<Order>> {
             let heard = ready.send(result).is_ok();
             drop(file);
             if usable && heard {
-                serve(&orders);
+                serve(&jobs);
             }
         })?;
     entered.recv()?.context("cannot enter the new namespace")?;
     Ok(sender)
 }
 
-fn serve(orders: &mpsc::Receiver<Order>) {
-    for order in orders {
-        match order {
-            Order::Spawn(mut command, reply) => {
+fn serve(jobs: &mpsc::Receiver<Job>) {
+    for job in jobs {
+        match job {
+            Job::Spawn(mut command, reply) => {
                 sys::end_with_parent(&mut command);
                 // Who asked may be gone; then nobody can use the child, and dropping it leaves it
                 // to its own end.
@@ -206,7 +206,7 @@ fn serve(orders: &mpsc::Receiver<Order>) {
                     let _ended = child.kill().and_then(|()| child.wait());
                 }
             }
-            Order::OwnMounts(reply) => {
+            Job::OwnMounts(reply) => {
                 let _asked = reply.send(own_mounts());
             }
         }

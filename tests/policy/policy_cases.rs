@@ -343,7 +343,7 @@ fn every_case_with_a_policy_for_the_interface() {
 }
 
 /// A random override of one of few names, so that they lie over and beside each other.
-fn random_order(random: &mut StdRng, now: Timestamp) -> OverrideSpec {
+fn random_override(random: &mut StdRng, now: Timestamp) -> OverrideSpec {
     let labels =
         (0..random.random_range(1..4)).map(|_| ["a", "b", "ads"][random.random_range(0..3)]);
     let name = labels.collect::<Vec<_>>().join(".") + ".test";
@@ -395,7 +395,7 @@ fn the_kernel_decides_as_the_host_does_whatever_overrides_come_and_go() {
     for _ in 0..6 {
         for _ in 0..10 {
             let now = Timestamp::now();
-            let specs = (0..random.random_range(1..8)).map(|_| random_order(&mut random, now));
+            let specs = (0..random.random_range(1..8)).map(|_| random_override(&mut random, now));
             let specs = specs.collect();
             world.apply(Request::Add(specs));
             let ids: Vec<u32> = world

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     partition::{Input, Partition, without_root},
-    template::{Action, Templates, conditions_cover, is_below, qtypes_overlap, reset_of},
+    template::{Templates, Treatment, conditions_cover, is_below, qtypes_overlap, reset_of},
     tree::{Collision, HAS_RESETS, NONE},
 };
 use crate::{
@@ -83,7 +83,7 @@ impl<'a> Partition<'a> {
         let mut deletes = Vec::new();
         for &number in &self.directives {
             let directive = &mut self.tree.rules[number as usize];
-            if let Action::Delete(target) = templates.binding(directive.binding).action {
+            if let Treatment::Delete(target) = templates.binding(directive.binding).treatment {
                 directive.fate = Fate::Directive;
                 deletes.push((directive.node, target));
             }
@@ -107,7 +107,7 @@ impl<'a> Partition<'a> {
         for i in 0..self.directives.len() {
             let number = self.directives[i];
             let rule = &mut self.tree.rules[number as usize];
-            let Action::Cancel(cancel) = templates.binding(rule.binding).action else {
+            let Treatment::Cancel(cancel) = templates.binding(rule.binding).treatment else {
                 continue;
             };
             if rule.fate != Fate::InTable {
@@ -209,7 +209,7 @@ impl<'a> Partition<'a> {
 
     fn relation(&self, node: u32, cancel: u32, rewrite: u32, templates: &Templates) -> Relation {
         let rule = self.tree.rules[rewrite as usize];
-        let Action::Rule(template) = templates.binding(rule.binding).action else {
+        let Treatment::Rule(template) = templates.binding(rule.binding).treatment else {
             return Relation::Apart;
         };
         let (cancel, rewrite) = (templates.template(cancel), templates.template(template));
@@ -249,7 +249,7 @@ impl<'a> Partition<'a> {
         for i in 0..self.with_except.len() {
             let rule = self.tree.rules[self.with_except[i] as usize];
             let binding = *templates.binding(rule.binding);
-            let Action::Rule(template) = binding.action else {
+            let Treatment::Rule(template) = binding.treatment else {
                 continue;
             };
             let shapes = input.lists[usize::from(binding.list)].shapes();

@@ -14,10 +14,10 @@ use super::{
     key::Keys,
     list::ListBuilder,
     partition::{Input, Partition},
-    place::{order, place},
+    place::{place, sort},
     records::Parts,
     room::Limits,
-    template::{Action, Templates, stands_for},
+    template::{Templates, Treatment, stands_for},
     tree::{Collision, HAS_DESCENDANTS, Node, ROOT},
 };
 use crate::{
@@ -246,7 +246,7 @@ impl<'a> Merge<'a> {
         let numbers: Vec<_> = partition.tree.rules_of(at).collect();
         for number in numbers {
             let rule = partition.tree.rules[number as usize];
-            let Action::Rule(template) = templates.binding(rule.binding).action else {
+            let Treatment::Rule(template) = templates.binding(rule.binding).treatment else {
                 continue;
             };
             let record = templates.record(template);
@@ -286,7 +286,7 @@ impl<'a> Merge<'a> {
                 self.provenance.rows.push(row);
             }
         }
-        self.provenance.rows[start..].sort_unstable_by_key(Row::order);
+        self.provenance.rows[start..].sort_unstable_by_key(Row::sort_key);
         self.keep_samples(partition);
     }
 
@@ -320,7 +320,7 @@ impl<'a> Merge<'a> {
 
     /// Lays out the records and looks every name up in them.
     fn build(mut self) -> Result<Image, Failure> {
-        order(&mut self.hashes, &mut self.hash_classes);
+        sort(&mut self.hashes, &mut self.hash_classes);
         let placed = place(&self.hashes, &self.hash_classes);
         let report = &mut self.report;
         report.buckets = placed.buckets.len() as u64;

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     list::ListBuilder,
-    template::{Action, Templates, is_rewrite},
+    template::{Templates, Treatment, is_rewrite},
     tree::{Collision, HAS_DESCENDANTS, ROOT, Tree},
 };
 use crate::{
@@ -171,8 +171,8 @@ impl<'a> Partition<'a> {
     /// Notes what later steps must know of a rule.
     fn register(&mut self, rule: u32, templates: &Templates) {
         let binding = templates.binding(self.tree.rules[rule as usize].binding);
-        match binding.action {
-            Action::Rule(template) => {
+        match binding.treatment {
+            Treatment::Rule(template) => {
                 if templates.template(template).has_except {
                     self.with_except.push(rule);
                 }
@@ -180,8 +180,8 @@ impl<'a> Partition<'a> {
                     self.rewrites.push(rule);
                 }
             }
-            Action::Delete(_) | Action::Cancel(_) => self.directives.push(rule),
-            Action::Unsupported(reason) => self.reject(rule, reason),
+            Treatment::Delete(_) | Treatment::Cancel(_) => self.directives.push(rule),
+            Treatment::Unsupported(reason) => self.reject(rule, reason),
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Placed {
 ///
 /// Placing them and looking them up then walks through memory instead of
 /// jumping about in it, which halves the time of both.
-pub(super) fn order(hashes: &mut Vec<u64>, classes: &mut Vec<u16>) {
+pub(super) fn sort(hashes: &mut Vec<u64>, classes: &mut Vec<u16>) {
     let group = |hash: u64| (hash >> (64 - GROUP_BITS)) as usize;
     let mut ends = vec![0; (1 << GROUP_BITS) + 1];
     for &hash in &*hashes {
@@ -225,7 +225,7 @@ mod tests {
         let mut before = hashes(5000);
         let mut classes: Vec<_> = before.iter().map(|&hash| hash as u16).collect();
         let mut after = before.clone();
-        order(&mut after, &mut classes);
+        sort(&mut after, &mut classes);
         assert!(after.is_sorted_by_key(|hash| hash >> (64 - GROUP_BITS)));
         assert!(
             after

@@ -19,7 +19,8 @@ use super::{
     partition::{Partition, without_root},
     room::{WEIGHED_MAX, shares},
     template::{
-        Action, Template, Templates, conditions_cover, is_below, is_reset, is_rewrite, same_answer,
+        Template, Templates, Treatment, conditions_cover, is_below, is_reset, is_rewrite,
+        same_answer,
     },
     tree::{HAS_RESETS, NONE},
 };
@@ -89,7 +90,7 @@ impl Partition<'_> {
             let rule = &self.tree.rules[number as usize];
             let binding = templates.binding(rule.binding);
             // `$badfilter` and lines that lift others are in the tree too, and become no rule.
-            if let (Fate::InTable, Action::Rule(template)) = (rule.fate, binding.action) {
+            if let (Fate::InTable, Treatment::Rule(template)) = (rule.fate, binding.treatment) {
                 let Template {
                     record, host_rule, ..
                 } = templates.template(template);

@@ -32,11 +32,11 @@ pub(super) struct Binding {
     pub(super) list_shape: u32,
     /// Number of the shape in the image.
     pub(super) shape: u32,
-    pub(super) action: Action,
+    pub(super) treatment: Treatment,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
+pub(super) enum Treatment {
     /// Goes into the table as this template.
     Rule(u32),
     /// Deletes the rules of this image-wide shape from its name.
@@ -176,7 +176,7 @@ impl Templates {
             list,
             list_shape,
             shape: self.shapes.intern_shape(Shape::block(shape.scope)),
-            action: Action::Unsupported(Unsupported::NoRoom),
+            treatment: Treatment::Unsupported(Unsupported::NoRoom),
         }
     }
 
@@ -189,36 +189,37 @@ impl Templates {
     ) -> Binding {
         let number = self.shapes.intern_shape(shape.clone());
         let observes = info.observes();
-        let action = if observes && !matches!(shape.effect, Effect::Block(_) | Effect::Rewrite(_)) {
-            Action::Unsupported(Unsupported::ObservingDirective)
-        } else if let Effect::Delete(deleted) = &shape.effect {
-            let mut target = shape.clone();
-            target.effect = (**deleted).clone();
-            Action::Delete(self.shapes.intern_shape(target))
-        } else if !shape.clients.is_empty() {
-            Action::Unsupported(Unsupported::Clients)
-        } else if shape.effect == Effect::CancelRewrite && !shape.except.is_empty() {
-            Action::Unsupported(Unsupported::CancelWithExceptions)
-        } else {
-            let number_in_kernel = self.first_list + u32::from(list);
-            let record = record_of(shape, info, number_in_kernel, text);
-            self.templates.push(Template {
-                record,
-                host_rule: shape.host_rule,
-                has_except: !shape.except.is_empty(),
-                shape: number,
-            });
-            let template = self.templates.len() as u32 - 1;
-            match shape.effect {
-                Effect::CancelRewrite => Action::Cancel(template),
-                _ => Action::Rule(template),
-            }
-        };
+        let treatment =
+            if observes && !matches!(shape.effect, Effect::Block(_) | Effect::Rewrite(_)) {
+                Treatment::Unsupported(Unsupported::ObservingDirective)
+            } else if let Effect::Delete(deleted) = &shape.effect {
+                let mut target = shape.clone();
+                target.effect = (**deleted).clone();
+                Treatment::Delete(self.shapes.intern_shape(target))
+            } else if !shape.clients.is_empty() {
+                Treatment::Unsupported(Unsupported::Clients)
+            } else if shape.effect == Effect::CancelRewrite && !shape.except.is_empty() {
+                Treatment::Unsupported(Unsupported::CancelWithExceptions)
+            } else {
+                let number_in_kernel = self.first_list + u32::from(list);
+                let record = record_of(shape, info, number_in_kernel, text);
+                self.templates.push(Template {
+                    record,
+                    host_rule: shape.host_rule,
+                    has_except: !shape.except.is_empty(),
+                    shape: number,
+                });
+                let template = self.templates.len() as u32 - 1;
+                match shape.effect {
+                    Effect::CancelRewrite => Treatment::Cancel(template),
+                    _ => Treatment::Rule(template),
+                }
+            };
         Binding {
             list,
             list_shape,
             shape: number,
-            action,
+            treatment,
         }
     }
 

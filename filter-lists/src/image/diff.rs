@@ -18,7 +18,7 @@ use crate::{
 
 /// Numbers of names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct NameCounts {
     /// Names with a rule in the old image.
     pub old: u64,
     /// Names with a rule in the new image.
@@ -35,7 +35,7 @@ pub struct Change {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ListDiff {
     /// Names.
-    pub names: Change,
+    pub names: NameCounts,
     /// Lines of the new list with new names, the first few.
     pub added_lines: Vec<u32>,
     /// Lines of the old list with names that are gone, the first few.
@@ -54,11 +54,11 @@ pub struct ListDiff {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diff {
     /// All lists together.
-    pub total: Change,
+    pub total: NameCounts,
     /// By name of the list.
     pub lists: BTreeMap<String, ListDiff>,
     /// By category; lists that belong to every category count under none.
-    pub categories: BTreeMap<String, Change>,
+    pub categories: BTreeMap<String, NameCounts>,
 }
 
 /// A name whose verdict changes.
@@ -232,7 +232,7 @@ impl Kind {
     }
 }
 
-impl Change {
+impl NameCounts {
     fn count(&mut self, kind: Kind) {
         self.old += u64::from(matches!(kind, Kind::Same | Kind::Changed | Kind::Removed));
         self.new += u64::from(matches!(kind, Kind::Same | Kind::Changed | Kind::Added));
@@ -256,11 +256,11 @@ struct Comparison {
     /// By bit; two images have at most twice as many as one.
     categories: Vec<String>,
     meanings: FxHashMap<String, u32>,
-    total: Change,
+    total: NameCounts,
     lists: Vec<ListDiff>,
     /// By the categories that all rules of a name share: nearly all names.
-    by_mask: FxHashMap<u128, Change>,
-    by_bit: BTreeMap<u8, Change>,
+    by_mask: FxHashMap<u128, NameCounts>,
+    by_bit: BTreeMap<u8, NameCounts>,
 }
 
 impl Comparison {

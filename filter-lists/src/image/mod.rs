@@ -20,7 +20,7 @@ use filter_common::{
 };
 
 pub use answered::Answered;
-pub use diff::{Change, Diff, ListDiff, VerdictChange};
+pub use diff::{Diff, ListDiff, NameCounts, VerdictChange};
 pub use error::ImageError;
 pub use file::FORMAT_VERSION;
 pub use kind::Kind;

@@ -396,7 +396,8 @@ fn a_diff_counts_names_per_list_and_category() {
     same.set_info(info);
     let (old, new) = (image_of(&[&before, &same]), image_of(&[&after, &same]));
     let diff = Diff::between(&old, &new);
-    let counts = |c: &filter_lists::image::Change| (c.old, c.new, c.added, c.removed, c.changed);
+    let counts =
+        |c: &filter_lists::image::NameCounts| (c.old, c.new, c.added, c.removed, c.changed);
     assert_eq!(counts(&diff.total), (3, 4, 2, 1, 1));
     assert_eq!(counts(&diff.lists["l"].names), (3, 4, 2, 1, 1));
     assert_eq!(counts(&diff.lists["same"].names), (1, 1, 0, 0, 0));

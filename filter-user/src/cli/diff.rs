@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use filter_lists::{
-    image::{Change, Diff, Image, VerdictChange},
+    image::{Diff, Image, NameCounts, VerdictChange},
     input::Input,
     list,
     provenance::origin_hash,
@@ -87,8 +87,8 @@ fn print(diff: &Diff, old: &Image, new: &Image, out: &mut dyn Write) -> io::Resu
     Ok(())
 }
 
-fn print_row(what: &str, change: &Change, out: &mut dyn Write) -> io::Result<()> {
-    let Change {
+fn print_row(what: &str, change: &NameCounts, out: &mut dyn Write) -> io::Result<()> {
+    let NameCounts {
         old,
         new,
         added,

@@ -37,7 +37,7 @@ impl Clients {
                 },
             )?;
         }
-        clients.order(numbers)?;
+        clients.sort(numbers)?;
         clients.check_counts()?;
         Ok(clients)
     }
@@ -133,7 +133,7 @@ impl Clients {
     }
 
     /// Puts the prefixes in order; there may be a million of them.
-    fn order(&mut self, numbers: &Numbers) -> Result<(), Error> {
+    fn sort(&mut self, numbers: &Numbers) -> Result<(), Error> {
         self.prefixes.sort_unstable();
         self.prefixes.dedup();
         self.prefixes.shrink_to_fit();

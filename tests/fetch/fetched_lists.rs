@@ -389,6 +389,51 @@ fn a_list_that_the_configuration_gains_is_fetched_and_one_that_it_loses_is_gone(
 }
 
 #[test]
+fn a_list_whose_address_changes_keeps_its_names_until_it_comes_from_the_new_one() {
+    let router = Router::new("name = \"b\"");
+    let server = router.serve("");
+    server.say(|request| match request.path.as_str() {
+        "/ads.txt" => Reply::ok("||old.example^\n"),
+        _ => Reply::raw("404 Not Found", &[], ""),
+    });
+    let filter = router.start();
+    router.assert_blocked("old.example", "new.example");
+    let config = fs::read_to_string(router.path("nxdp.toml")).unwrap();
+    let moved = config.replace("/ads.txt", "/moved.txt");
+    fs::write(router.path("nxdp.toml"), moved).unwrap();
+    assert_ends(&nxdp(&filter, &["reload"]), 0, "is in force: 1 names");
+    router.assert_blocked("old.example", "new.example");
+    // Also for a process that never saw the address before.
+    drop(filter);
+    let filter = router.start();
+    router.assert_blocked("old.example", "new.example");
+    server.say(|_| Reply::ok("||new.example^\n"));
+    assert_ends(&nxdp(&filter, &["update"]), 0, "");
+    router.wait_until_blocked("new.example");
+    router.assert_blocked("new.example", "old.example");
+    let copies = fs::read_dir(router.path("cache")).unwrap();
+    let names = copies.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names: Vec<_> = names.filter(|name| name.ends_with(".zst")).collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}
+
+#[test]
+fn a_list_that_never_came_from_anywhere_is_told_by_the_reload() {
+    let router = Router::new("");
+    let server = router.serve("");
+    server.say(|request| match request.path.as_str() {
+        "/ads.txt" => Reply::ok("||one.example^\n"),
+        _ => Reply::raw("404 Not Found", &[], ""),
+    });
+    let filter = router.start();
+    router.add_to_config(&format!(
+        "[[list]]\nurl = \"https://127.0.0.1:{URL_PORT}/more.txt\"\n"
+    ));
+    assert_ends(&nxdp(&filter, &["reload"]), 0, "list 'more' has no rule");
+    router.assert_blocked("one.example", "two.example");
+}
+
+#[test]
 fn the_end_does_not_wait_for_a_server() {
     let router = Router::new("");
     let server = router.serve("||one.example^\n");

@@ -111,6 +111,10 @@ impl ReloadArguments {
                 "generation {} is in force: {} names",
                 status.generation, status.names
             );
+            for list in status.lists.iter().filter(|list| list.rules == 0) {
+                let text = format!("list '{}' has no rule; `nxdp lists` tells why", list.name);
+                eprintln!("{}", printable::lines(&text));
+            }
         }
         Ok(())
     }

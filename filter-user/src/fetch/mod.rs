@@ -9,6 +9,7 @@
 mod account;
 mod address;
 mod client;
+mod copies;
 mod error;
 mod gate;
 mod receive;
@@ -30,6 +31,7 @@ use tempfile::TempPath;
 
 pub use self::{
     account::{Accounts, LastTry, ListAccount, Outcome, told_span},
+    copies::former as former_copy,
     error::Error,
     subscription::Subscription,
 };

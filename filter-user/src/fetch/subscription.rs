@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Candidate, Error, FetchRequest, Fetched, LastTry, ListAccount, Outcome, retry,
+    Candidate, Error, FetchRequest, Fetched, LastTry, ListAccount, Outcome, copies, retry,
     state::{State, now_s, sync_folder},
 };
 use crate::{
@@ -148,6 +148,14 @@ impl Subscription {
         self.state.copy = Some(copy);
         self.succeed(Outcome::New);
         Ok(())
+    }
+
+    /// Removes the copies by former addresses, once there is one by this address; `is_other` says
+    /// what is the copy of another list.
+    pub fn forget_former(&self, is_other: impl Fn(&Path) -> bool) {
+        if self.has_copy() {
+            copies::forget_former(&self.list.path, is_other);
+        }
     }
 
     /// Forgets the candidate; the copy stays, and the server is asked again when it is due.

@@ -6,6 +6,7 @@
 
 mod account;
 mod bypass;
+mod choose;
 mod custom;
 mod error;
 mod guards;
@@ -232,10 +233,10 @@ impl Sources {
         let lists: Vec<Arc<ReadList>> = config
             .lists
             .par_iter()
-            .map(|list| self.list(&categories, request, list, &meter))
+            .map(|list| self.list(config, &categories, request, list, &meter))
             .collect::<Result<_, _>>()?;
         self.known().retain(|path, _| {
-            config.lists.iter().any(|list| list.path == *path)
+            lists.iter().any(|list| list.config.path == *path)
                 || config.custom_files().any(|own| own == *path)
         });
         let left_out: Vec<_> = lists.iter().filter_map(|list| list.rejected()).collect();
@@ -304,38 +305,6 @@ impl Sources {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// The list as it is now, or an empty one where that is wanted of a damaged one.
-    fn list<P: Fn(Progress) + Sync>(
-        &self,
-        categories: &Categories,
-        request: &Request<'_>,
-        config: &ListConfig,
-        meter: &Meter<'_, P>,
-    ) -> Result<Arc<ReadList>, Error> {
-        let mut replacements = request.replacements.iter();
-        let instead = replacements.find(|other| other.path == config.path);
-        let path = instead.map_or(&config.path, |other| &other.file);
-        match self.file(categories, config, path, meter, refuse_empty) {
-            Err(
-                error @ (Error::NoCopy { .. }
-                | Error::List { .. }
-                | Error::Empty { .. }
-                | Error::Excess { .. }),
-            ) if config.url.is_some() && request.damaged == Damaged::LeaveOut => {
-                let info = info(categories, config);
-                let before = request.previous.and_then(|image| image.rules_of(&info));
-                if before.is_some_and(|rules| rules > 0) {
-                    return Err(Error::Lost {
-                        path: config.path.clone(),
-                        why: with_cause(&error),
-                    });
-                }
-                Ok(Arc::new(ReadList::left_out(config, info, &error)))
-            }
-            other => other,
-        }
-    }
-
     /// The list that is in a file, read again only if the file or the settings changed.
     fn file<P: Fn(Progress) + Sync>(
         &self,
@@ -346,6 +315,17 @@ impl Sources {
         accept: fn(&ListConfig, &list::Report) -> Result<(), Error>,
     ) -> Result<Arc<ReadList>, Error> {
         let info = info(categories, config);
+        self.file_as(info, config, path, meter, accept)
+    }
+
+    fn file_as<P: Fn(Progress) + Sync>(
+        &self,
+        info: ListInfo,
+        config: &ListConfig,
+        path: &Path,
+        meter: &Meter<'_, P>,
+        accept: fn(&ListConfig, &list::Report) -> Result<(), Error>,
+    ) -> Result<Arc<ReadList>, Error> {
         let open = |error: io::Error| match &config.url {
             Some(url) if error.kind() == io::ErrorKind::NotFound => Error::NoCopy {
                 name: config.name(),

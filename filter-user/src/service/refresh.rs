@@ -261,7 +261,7 @@ impl Refresh {
     /// Puts the candidates that are in an image in the place of their copies, and hands back
     /// what did not come so far.
     pub(super) fn admit(&mut self, judged: &Judged) -> Vec<ListAccount> {
-        let mut rejected = Vec::new();
+        let (mut rejected, mut placed) = (Vec::new(), Vec::new());
         for list in &mut self.subscriptions {
             let why =
                 |of: &[Rejected]| Some(of.iter().find(|one| one.path == list.path())?.why.clone());
@@ -271,11 +271,24 @@ impl Refresh {
             } else if let Some(why) = why(&judged.refused) {
                 list.refuse(&why);
                 rejected.push(list.account(true));
-            } else if list.accept().is_err() {
-                rejected.push(list.account(true));
+            } else if list.candidate().is_some() {
+                match list.accept() {
+                    Ok(()) => placed.push(list.path().to_owned()),
+                    Err(_) => rejected.push(list.account(true)),
+                }
             }
         }
+        self.forget_former(&placed);
         rejected
+    }
+
+    /// Removes what stood in for copies that are there now.
+    fn forget_former(&self, placed: &[PathBuf]) {
+        let is_copy = |path: &Path| self.subscriptions.iter().any(|list| list.path() == path);
+        let is_placed = |list: &&Subscription| placed.iter().any(|path| path == list.path());
+        for list in self.subscriptions.iter().filter(is_placed) {
+            list.forget_former(is_copy);
+        }
     }
 
     /// Gives the candidates up, because of what they are or because of something else.

@@ -70,7 +70,7 @@ impl<'a> Partition<'a> {
         input: &Input<'a>,
         templates: &mut Templates,
     ) -> Result<(), Collision> {
-        self.apply_deletes(templates);
+        self.apply_deletes(input, templates);
         self.apply_cancels(templates);
         self.apply_exceptions(number, input, templates)?;
         self.resets.sort_unstable();
@@ -79,22 +79,30 @@ impl<'a> Partition<'a> {
     }
 
     /// Deletes all that the names of directives have of what these delete, name by name.
-    fn apply_deletes(&mut self, templates: &Templates) {
+    ///
+    /// A policy that does not select the list of a directive must not feel it. A rule in the table
+    /// is there for all policies of its list, so only a list that all of them select deletes it.
+    fn apply_deletes(&mut self, input: &Input<'a>, templates: &Templates) {
+        let categories = |list: u16| input.lists[usize::from(list)].info().categories;
         let mut deletes = Vec::new();
         for &number in &self.directives {
             let directive = &mut self.tree.rules[number as usize];
-            if let Treatment::Delete(target) = templates.binding(directive.binding).treatment {
+            let binding = templates.binding(directive.binding);
+            if let Treatment::Delete(target) = binding.treatment {
                 directive.fate = Fate::Directive;
-                deletes.push((directive.node, target));
+                deletes.push(((directive.node, target), categories(binding.list)));
             }
         }
         deletes.sort_unstable();
         deletes.dedup();
-        for of_node in deletes.chunk_by(|a, b| a.0 == b.0) {
-            let mut at = self.tree.nodes[of_node[0].0 as usize].first_rule;
+        for of_node in deletes.chunk_by(|a, b| a.0.0 == b.0.0) {
+            let mut at = self.tree.nodes[of_node[0].0.0 as usize].first_rule;
             while let Some(rule) = self.tree.rules.get_mut(at as usize) {
-                let target = (rule.node, templates.binding(rule.binding).shape);
-                if of_node.binary_search(&target).is_ok() {
+                let binding = templates.binding(rule.binding);
+                let target = (rule.node, binding.shape);
+                let from = of_node.partition_point(|(of, _)| *of < target);
+                let mut of_rule = of_node[from..].iter().take_while(|(of, _)| *of == target);
+                if of_rule.any(|(_, by)| categories(binding.list) & !by == 0) {
                     rule.fate = Fate::Deleted;
                 }
                 at = rule.next;
@@ -235,6 +243,9 @@ impl<'a> Partition<'a> {
         };
         if names_covered && conditions_cover(by, of) {
             Relation::Covered
+        } else if of.categories & !by.categories != 0 {
+            // It must not be felt by policies that do not select the exception's list.
+            Relation::Apart
         } else {
             Relation::Partial
         }

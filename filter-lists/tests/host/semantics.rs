@@ -87,12 +87,12 @@ fn reference(lists: &[List], name: &Name, qtype: u16, mask: u64) -> Seen {
             rule.shape.effect == Effect::CancelRewrite
                 && (rule.shape.important || !rewrite.shape.important)
                 && !is_observing(list)
-                && !is_deleted(lists, rule)
+                && !is_deleted(lists, list, rule)
                 && applies(list, rule)
         })
     };
     let candidates = all()
-        .filter(|(list, rule)| !is_deleted(lists, rule) && applies(list, rule))
+        .filter(|(list, rule)| !is_deleted(lists, list, rule) && applies(list, rule))
         .filter_map(|(list, rule)| Some((rank(list, rule)?, list, rule)))
         .filter(|(rank, _, rule)| !rank.0.is_rewrite() || !is_lifted(rule));
     let mut best: Option<((Priority, usize, bool), Seen)> = None;
@@ -160,8 +160,10 @@ fn rank(list: &List, rule: &Rule) -> Option<(Priority, usize, bool)> {
     Some((priority, rule.name.label_count(), !is_weak))
 }
 
-fn is_deleted(lists: &[List], rule: &Rule) -> bool {
+/// Whether a list that every policy of the rule's list selects deletes it.
+fn is_deleted(lists: &[List], of: &List, rule: &Rule) -> bool {
     let acting = lists.iter().filter(|list| !is_observing(list));
+    let acting = acting.filter(|list| of.categories & !list.categories == 0);
     acting.flat_map(|list| &list.rules).any(|by| {
         let Effect::Delete(effect) = &by.shape.effect else {
             return false;
@@ -351,7 +353,8 @@ proptest! {
                 let rule = winner.map(|w| (w.list, lists[w.list].rules[w.line as usize - 1].clone()));
                 prop_assert_eq!(rule.is_some(), hit.is_some());
                 if let Some((list, rule)) = rule {
-                    prop_assert!(matches(&rule, &name) && !is_deleted(&lists, &rule));
+                    let is_gone = is_deleted(&lists, &lists[list], &rule);
+                    prop_assert!(matches(&rule, &name) && !is_gone);
                     prop_assert_eq!(rank(&lists[list], &rule).map(|r| r.0 as u8), hit.map(|hit| hit.rule.priority));
                 }
             }
@@ -502,6 +505,47 @@ fn a_rewrite_that_is_lifted_for_some_types_only_is_reported_and_answers_nothing(
     assert_eq!(image.report().samples[0].line, 1);
     for qtype in [1, 28] {
         assert_eq!(walk(image.records(), &name("b.c"), qtype, 1), None);
+    }
+}
+
+/// Lists of these categories with a rule each.
+fn of_categories(rules: [(u64, Rule); 2]) -> Image {
+    let lists = rules.map(|(categories, rule)| List {
+        categories,
+        answer: None,
+        rules: vec![rule],
+    });
+    compiled(&lists, 7)
+}
+
+#[test]
+fn a_directive_is_not_felt_by_policies_that_do_not_select_its_list() {
+    let (ads, malware, every) = (1, 2, u64::MAX);
+    let block = Rule::block(name("b.c"), Scope::Suffix);
+    let badfilter = Shape {
+        effect: Effect::Delete(Box::new(Effect::Block(None))),
+        ..Shape::block(Scope::Suffix)
+    };
+    let lift = Shape {
+        effect: Effect::CancelRewrite,
+        ..Shape::block(Scope::Suffix)
+    };
+    let nowhere = rewrite("b.c", Answer::of(AnswerKind::Null));
+    for (rule, directive) in [(block, badfilter), (nowhere, lift)] {
+        let holds = |of: u64, by: u64, policy: u64| {
+            let by = (by, directive.clone().of(name("b.c")));
+            let image = of_categories([(of, rule.clone()), by]);
+            assert_eq!(image.report().total.unsupported, 0);
+            walk(image.records(), &name("b.c"), 1, policy).is_some()
+        };
+        // Another category, or a list of every category: some policies would lose the rule by a
+        // list that they do not select.
+        assert!(holds(ads, malware, ads), "{directive:?}");
+        assert!(holds(ads, malware, ads | malware), "{directive:?}");
+        assert!(holds(every, malware, ads), "{directive:?}");
+        // The same category, and a list that every policy selects.
+        assert!(!holds(ads, ads, ads), "{directive:?}");
+        assert!(!holds(ads, every, ads), "{directive:?}");
     }
 }
 

@@ -142,4 +142,13 @@ mod tests {
             assert_eq!(mac_from_text(text), None, "{text}");
         }
     }
+
+    #[test]
+    fn only_a_mapped_address_is_one_of_ipv4() {
+        let ipv4 = |high, low| SourceAddress { high, low }.ipv4();
+        assert_eq!(ipv4(0, MAPPED << 32 | 7), Some(7));
+        assert_eq!(ipv4(0, 7), None);
+        assert_eq!(ipv4(1, MAPPED << 32 | 7), None);
+        assert_eq!(ipv4(0, 1 << 63 | MAPPED << 32 | 7), None);
+    }
 }

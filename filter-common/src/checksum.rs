@@ -65,4 +65,21 @@ mod tests {
         assert_eq!(folded(u64::MAX), 0xffff);
         assert_eq!(folded(0), 0);
     }
+
+    #[test]
+    fn every_carry_is_added_again() {
+        // One that only the third or the fourth step sees.
+        for sum in [
+            0xffff_ffff,
+            0xffff_fffe,
+            0x1_fffe_ffff,
+            0xfffe_0002,
+            0xffff_0001,
+            1 << 63,
+        ] {
+            // What is folded keeps its remainder, and only 0 becomes 0.
+            let expected = (u128::from(sum) - 1) % 0xffff + 1;
+            assert_eq!(u128::from(folded(sum)), expected, "{sum:x}");
+        }
+    }
 }

@@ -212,4 +212,39 @@ mod tests {
         let v6: Address = std::array::from_fn(|i| first + i as u8);
         assert_eq!(source(&scratch, &path(true, 40)), SourceAddress::of(&v6));
     }
+
+    #[test]
+    fn where_tags_are_taken_off_nobody_is_answered_if_the_flags_say_that_it_happens() {
+        let near = SourceAddress::of(&mapped([10, 0, 0, 1]));
+        for (flags, interface, admitted) in [
+            (0, INTERFACE_UNTAGGED, Ok(())),
+            (CONTROL_UNTAGGED, 0, Ok(())),
+            (CONTROL_UNTAGGED, !INTERFACE_UNTAGGED, Ok(())),
+            (CONTROL_UNTAGGED, INTERFACE_UNTAGGED, Err(Reason::Untagged)),
+        ] {
+            let mut world = crate::world::World {
+                records: vec![Record::default()],
+                ..Default::default()
+            };
+            world.interfaces.insert(2, interface);
+            let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
+            (scratch.flags, scratch.client.interface) = (flags, 2);
+            assert_eq!(admit(&world, &scratch, near), admitted, "{flags}");
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_told_apart_as_the_flags_say() {
+        let far = SourceAddress::of(&mapped([8, 8, 8, 8]));
+        let world = crate::world::World::default();
+        for (flags, reason) in [
+            (0, Reason::Stranger),
+            (CONTROL_UNTAGGED, Reason::Stranger),
+            (CONTROL_STRANGERS_PASS, Reason::NotClient),
+        ] {
+            let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
+            scratch.flags = flags;
+            assert_eq!(admit(&world, &scratch, far), Err(reason), "{flags}");
+        }
+    }
 }

@@ -241,3 +241,94 @@ fn byte_at(message: &Message, at: usize) -> u8 {
 fn u16_at(message: &Message, at: usize) -> u16 {
     u16::from_be_bytes([byte_at(message, at), byte_at(message, at + 1)])
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    /// A message with these options from byte 40 on, as much of it loaded.
+    fn scratch(options: &[u8], loaded: usize) -> Scratch {
+        let mut scratch = Scratch::zeroed();
+        scratch.message_mut()[40..40 + options.len()].copy_from_slice(options);
+        scratch.option_at = 40;
+        scratch.option_end = 40 + options.len() as u32;
+        scratch.message_len = loaded as u32;
+        scratch
+    }
+
+    #[test]
+    fn records_in_any_section_are_odd() {
+        let mut scratch = Scratch::zeroed();
+        let message = scratch.message_mut();
+        message[5] = 1;
+        assert_eq!(header(message), Ok(0));
+        // The same number in both, too.
+        for (answers, authorities) in [(1, 0), (0, 1), (1, 1), (1, 2)] {
+            (message[7], message[9]) = (answers, authorities);
+            assert_eq!(header(message), Ok(odd::RECORDS));
+        }
+    }
+
+    #[test]
+    fn an_option_ends_where_its_length_says_or_is_bad() {
+        let one = [0, 3, 0, 2, 1, 2];
+        for (options, loaded, step) in [
+            (&one[..], 46, OptionStep::Next),
+            (&one[..0], 46, OptionStep::End),
+            // Less than an option, all of it there.
+            (&one[..3], 43, OptionStep::Bad),
+            // Less than it says.
+            (&one[..5], 46, OptionStep::Bad),
+            // The rest was not loaded.
+            (&one[..], 43, OptionStep::End),
+            (&one[..], 44, OptionStep::Next),
+        ] {
+            let mut scratch = scratch(options, loaded);
+            assert_eq!(option(&mut scratch), step, "{options:?} of {loaded}");
+        }
+    }
+
+    #[test]
+    fn of_several_cookies_the_first_counts() {
+        let mut scratch = scratch(&[0, 3, 0, 0, 0, 10, 0, 0, 0, 10, 0, 0], 60);
+        let seen = [0; 3].map(|_: u32| {
+            assert_eq!(option(&mut scratch), OptionStep::Next);
+            scratch.cookie_at
+        });
+        assert_eq!(seen, [0, 44, 44]);
+        assert_eq!(option(&mut scratch), OptionStep::End);
+    }
+
+    #[test]
+    fn as_many_options_are_read_as_fit_what_is_loaded() {
+        let room = MESSAGE_MAX_BYTES - QUERY_MIN_BYTES - OPT_BYTES;
+        let used = OPTIONS_MAX * OPTION_HEADER_BYTES;
+        assert!((room - OPTION_HEADER_BYTES..=room).contains(&used));
+    }
+
+    #[test]
+    fn a_cookie_is_kept_if_it_has_a_servers_part_and_is_whole() {
+        // RFC 7873 §4: 16 to 40 bytes, behind a header of four.
+        for (size, loaded, kept) in [
+            (8, 512, 0),
+            (15, 512, 0),
+            (16, 512, 20),
+            (40, 512, 44),
+            (41, 512, 0),
+            (16, 60, 20),
+            (16, 59, 0),
+        ] {
+            let mut cookie = vec![0xcc; 60];
+            cookie[..4].copy_from_slice(&[0, 10, 0, size]);
+            let mut scratch = scratch(&cookie, loaded);
+            scratch.cookie_at = 40;
+            keep_cookie(&mut scratch);
+            assert_eq!(scratch.cookie_len, kept, "{size} of {loaded}");
+            let (own, rest) = scratch.cookie.split_at(kept as usize);
+            assert_eq!(own, &cookie[..kept as usize]);
+            assert!(rest.iter().all(|byte| *byte == 0), "{size}");
+        }
+    }
+}

@@ -133,3 +133,38 @@ impl Frame for BufferFrame<'_> {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_knows_where_it_came_from_and_what_matters() {
+        let mut buffer = [0; 8];
+        let frame = BufferFrame::new(&mut buffer, 4);
+        assert_eq!((frame.len_bytes(), frame.interface()), (4, 0));
+        assert!(!frame.watches_bypasses());
+        let frame = frame.from_interface(7).watching_bypasses();
+        assert_eq!((frame.len_bytes(), frame.interface()), (4, 7));
+        assert!(frame.watches_bypasses());
+    }
+
+    #[test]
+    fn nothing_is_read_or_written_beyond_the_end() {
+        let mut buffer = [1, 2, 3, 4, 5, 6, 7, 8];
+        let mut frame = BufferFrame::new(&mut buffer, 4);
+        assert_eq!(frame.read(1), Some([2, 3, 4]));
+        assert_eq!(frame.read::<3>(2), None);
+        assert_eq!(frame.write(3, [9, 9]), None);
+        assert_eq!(frame.write(2, [9, 9]), Some(()));
+        assert_eq!(frame.bytes(), [1, 2, 9, 9]);
+        let mut copy: FrameBytes = [0; size_of::<FrameBytes>()];
+        assert_eq!(frame.load(1, 4, &mut copy, 0), None);
+        assert_eq!(frame.load_behind(1, 3, &mut copy, 5), Some(()));
+        assert_eq!(copy[4..9], [0, 2, 9, 9, 0]);
+        // There is room for eight bytes, whatever the frame had.
+        assert_eq!(frame.replace(&copy, 5, 9), None);
+        assert_eq!(frame.replace(&copy, 5, 3), Some(()));
+        assert_eq!(frame.bytes(), [2, 9, 9]);
+    }
+}

@@ -90,8 +90,12 @@ pub const CONTROL_PASSES: u32 = CONTROL_ODD_PASSES | CONTROL_STRANGERS_PASS;
 pub const CONTROL_BY_ANY: u32 = Selector::EVERY;
 
 const _: () = {
-    let others = CONTROL_OVERRIDES | CONTROL_LOG_BLOCKED | CONTROL_LOG_ALL;
-    assert!(CONTROL_BY_ANY & (others | CONTROL_PAUSES | CONTROL_UNTAGGED) == 0);
+    // One by one: of an expression that puts them together, a part could go unnoticed.
+    assert!(CONTROL_BY_ANY & CONTROL_OVERRIDES == 0);
+    assert!(CONTROL_BY_ANY & CONTROL_LOG_BLOCKED == 0);
+    assert!(CONTROL_BY_ANY & CONTROL_LOG_ALL == 0);
+    assert!(CONTROL_BY_ANY & CONTROL_PAUSES == 0);
+    assert!(CONTROL_BY_ANY & CONTROL_UNTAGGED == 0);
 };
 
 /// First record of a generation. Offsets count records from this one.
@@ -468,5 +472,11 @@ mod tests {
     fn the_longest_text_fits_and_a_longer_one_does_not() {
         assert!(TextRecord::new(&"x".repeat(TEXT_MAX_BYTES)).is_some());
         assert!(TextRecord::new(&"x".repeat(TEXT_MAX_BYTES + 1)).is_none());
+    }
+
+    #[test]
+    fn new_prefixes_of_clients_have_room_beside_all_old_ones() {
+        let [all, room] = [CLIENT_PREFIX_MAX, CLIENT_PREFIX_ROOM];
+        assert_eq!(room - all, all);
     }
 }

@@ -51,3 +51,5 @@ pub mod suffix;
 pub mod table;
 pub mod tcp;
 pub mod verdict;
+#[cfg(test)]
+mod world;

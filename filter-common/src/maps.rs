@@ -199,3 +199,47 @@ impl Maps for [Record] {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_keeps_its_numbers_through_the_words_of_the_map() {
+        let flow = Flow {
+            state: FLOW_ANSWERED,
+            server_next: 0x1111_1111,
+            heard: 0x2222_2222,
+            client_from: 0x3333_3333,
+            client_to: 0x4444_4444,
+            heard_to: 0x5555_5555,
+        };
+        let words = [
+            0x1111_1111_0000_0002,
+            0x3333_3333_2222_2222,
+            0x5555_5555_4444_4444,
+        ];
+        assert_eq!(flow.words(), words);
+        assert_eq!(Flow::of_words(words), flow);
+    }
+
+    #[test]
+    fn a_map_that_a_body_does_not_bring_is_empty() {
+        let maps = OnePolicy::default();
+        let nowhere = [1; 16];
+        assert_eq!(
+            maps.policy(0).map(|policy| policy.categories),
+            Some(u64::MAX)
+        );
+        assert_eq!(maps.policy(1), None);
+        assert_eq!(maps.client(&nowhere), ClientRecord(0));
+        assert!(!maps.is_on_link(&nowhere) && !maps.is_resolver(&nowhere));
+        assert_eq!(maps.policy_of(Selector::Mac, &QueryClient::default()), 0);
+        assert_eq!(maps.interface(1), InterfaceRecord(0));
+        assert_eq!(maps.override_record(1), None);
+        assert_eq!((maps.bucket(1), maps.flow(1)), (0, None));
+        assert_eq!(maps.with_part(1, |_| ()), None);
+        assert_eq!((maps.random(), maps.now_ns(), maps.ticks()), (0, 0, 0));
+        assert_eq!([Record::zeroed()].as_slice().policy(0), None);
+    }
+}

@@ -271,4 +271,20 @@ mod tests {
         assert!(name.is_at_or_below(&Name::ROOT));
         assert_eq!(Name::ROOT.parent(), None);
     }
+
+    #[test]
+    fn an_error_says_what_is_wrong_with_a_name() {
+        for (error, text) in [
+            (NameError::Empty, "empty name"),
+            (NameError::EmptyLabel, "empty label"),
+            (NameError::LabelTooLong, "label longer than 63 bytes"),
+            (NameError::NameTooLong, "name longer than 253 characters"),
+            (
+                NameError::BadByte(0xc3),
+                "character '\\xc3' cannot be in a name",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
 }

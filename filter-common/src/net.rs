@@ -1,8 +1,7 @@
 //! From the start of a frame to its DNS message.
 //!
-//! Reads Ethernet, up to four VLAN tags, a PPPoE session, IPv4 with options,
-//! IPv6 with up to six extension headers, and UDP and TCP to port 53. It reads as network stacks
-//! do, not as standards ask: what a stack hands to a resolver is a query.
+//! Reads Ethernet, up to four VLAN tags, a PPPoE session, IPv4 with options, IPv6 with up to six
+//! extension headers, and UDP and TCP to port 53. It reads as network stacks do, not as standards ask.
 
 use core::hint::black_box;
 
@@ -496,3 +495,6 @@ pub const TCP_HEADER_BYTES: usize = 20;
 const fn is_answerable_port(port: u16) -> bool {
     !matches!(port, 0 | 7 | 13 | 19 | 37 | DNS_PORT | 464)
 }
+
+#[cfg(test)]
+mod tests;

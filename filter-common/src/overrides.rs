@@ -211,3 +211,150 @@ fn unless_ended<M: Maps + ?Sized>(maps: &M, decision: Decision) -> Decision {
 fn has_ended<M: Maps + ?Sized>(maps: &M, decision: Decision) -> bool {
     decision.expires_ns != 0 && maps.now_ns() >= decision.expires_ns
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+    use crate::world::World;
+
+    const NAME: u64 = 0x0123_4567_89ab_cdef;
+
+    fn decision(id: u32, action: u8, expires_ns: u64) -> Decision {
+        Decision {
+            id,
+            action,
+            expires_ns,
+            ..Decision::default()
+        }
+    }
+
+    /// A record of one decision since batch 1, for the name and all below.
+    fn record(flags: u32, after: Decision) -> OverrideRecord {
+        OverrideRecord {
+            batch: 1,
+            flags,
+            before: [Decision::default(); 2],
+            after: [after; 2],
+        }
+    }
+
+    /// A world in which the name has a record for everybody, for policy 2 and for two clients.
+    fn world(flags: u32) -> (World, Scratch, Control) {
+        let (mut world, mut scratch) = (World::default(), Scratch::zeroed());
+        let control = Control::default();
+        scratch.batch = 1;
+        (scratch.policy, scratch.client.mac, scratch.client.source) = (2, [3; 6], [4; 16]);
+        for (id, flags, client_key) in [
+            (1, flags, ClientKey::EVERYBODY),
+            (2, 0, ClientKey::policy(2)),
+            (3, 0, ClientKey::address(&[4; 16], &control.key)),
+        ] {
+            let at = key(NAME, client_key, &control.key);
+            let record = record(flags, decision(id, DECISION_BLOCK, 0));
+            world.overrides.insert(at, record);
+        }
+        (world, scratch, control)
+    }
+
+    #[test]
+    fn what_is_narrower_is_looked_up_only_where_the_record_says_that_there_is_some() {
+        for (flags, id, leads_on) in [
+            (0, 1, 0),
+            (OVERRIDE_LEADS_ON, 1, 1),
+            (OVERRIDE_BY_POLICY, 2, 0),
+            (OVERRIDE_BY_CLIENT, 3, 0),
+            (OVERRIDE_BY_CLIENT | OVERRIDE_BY_POLICY, 3, 0),
+        ] {
+            let (world, mut scratch, control) = world(flags);
+            let found = look_up(&world, &mut scratch, &control, NAME, true);
+            assert_eq!((found.id, scratch.leads_on), (id, leads_on), "{flags}");
+        }
+    }
+
+    #[test]
+    fn a_name_without_a_record_leads_nowhere() {
+        let (world, mut scratch, control) = world(0);
+        scratch.leads_on = 1;
+        let found = look_up(&world, &mut scratch, &control, NAME + 1, true);
+        assert_eq!((found, scratch.leads_on), (Decision::default(), 0));
+    }
+
+    #[test]
+    fn a_mac_address_goes_before_an_address() {
+        let (mut world, mut scratch, control) = world(OVERRIDE_BY_CLIENT);
+        let at = key(NAME, ClientKey::mac([3; 6]), &control.key);
+        let own = record(0, decision(9, DECISION_ALLOW, 0));
+        world.overrides.insert(at, own);
+        let found = look_up(&world, &mut scratch, &control, NAME, true);
+        assert_eq!(found.id, 9);
+    }
+
+    #[test]
+    fn keys_of_clients_of_different_kinds_differ() {
+        let hash_key = HashKey::from_words([1, 2, 3]);
+        let kinds = [
+            ClientKey::EVERYBODY,
+            ClientKey::policy(0),
+            ClientKey::mac([0; 6]),
+            ClientKey::address(&[0; 16], &hash_key),
+        ];
+        assert_eq!(kinds.map(|kind| kind.0 >> 56), [0, 1, 2, 3]);
+        assert_eq!(kinds.map(ClientKey::is_policy), [false, true, false, false]);
+        assert_eq!(ClientKey::policy(7).0 & 0xffff, 7);
+        assert_eq!(ClientKey::mac([1, 2, 3, 4, 5, 6]).0, 0x0200_0102_0304_0506);
+    }
+
+    #[test]
+    fn a_batch_holds_from_its_number_on_and_numbers_go_around() {
+        let world = World::default();
+        let (before, after) = (
+            decision(1, DECISION_BLOCK, 0),
+            decision(2, DECISION_ALLOW, 0),
+        );
+        for (of_record, in_force_now, id) in [
+            (5, 4, 1),
+            (5, 5, 2),
+            (5, 6, 2),
+            (u32::MAX, 0, 2),
+            (0, u32::MAX, 1),
+        ] {
+            let record = OverrideRecord {
+                batch: of_record,
+                flags: 0,
+                before: [before; 2],
+                after: [after; 2],
+            };
+            let asked = Asked {
+                name: NAME,
+                is_qname: true,
+                batch: in_force_now,
+            };
+            assert_eq!(in_force(&world, &record, asked).id, id, "{of_record}");
+        }
+    }
+
+    #[test]
+    fn what_has_ended_gives_way_to_what_was_before() {
+        let world = World::default();
+        let record = OverrideRecord {
+            batch: 1,
+            flags: 0,
+            before: [decision(1, DECISION_BLOCK, 20), Decision::default()],
+            after: [decision(2, DECISION_ALLOW, 10), decision(3, 77, 0)],
+        };
+        let mut asked = Asked {
+            name: NAME,
+            is_qname: true,
+            batch: 1,
+        };
+        for (now, id) in [(9, 2), (10, 1), (19, 1), (20, 0)] {
+            world.now_ns.set(now);
+            assert_eq!(in_force(&world, &record, asked).id, id, "{now}");
+        }
+        // What this build does not know decides nothing.
+        asked.is_qname = false;
+        assert_eq!(in_force(&world, &record, asked), Decision::default());
+    }
+}

@@ -16,50 +16,22 @@
 //! key and value, in hex, without the zeros at its end. `now` sets the clock. `in` is a frame, `out`
 //! the reason and the frame that leaves, or `same`.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    fs,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    address::{Address, QueryClient},
-    direct::Direct,
     filter::{Host, filter},
     frame::BufferFrame,
-    layout::{
-        ClientRecord, InterfaceRecord, OverrideRecord, POLICY_REFUSE_BYPASS, PolicyRecord, Record,
-    },
-    maps::{Flow, Maps, Part},
+    layout::{POLICY_REFUSE_BYPASS, PolicyRecord, Record},
     scratch::Scratch,
-    selector::{Key, Selector},
-    table::Records,
+    selector::Selector,
+    world::World,
 };
 
 /// Room that a recorded frame had, and the interface by which it came.
 const FRAME_ROOM_BYTES: usize = 4096 - 256 - 320;
 const LOOPBACK: u32 = 1;
-
-/// Prefixes: address, length, value.
-type Prefixes = Vec<(Address, u32, u32)>;
-
-/// The tables of one world.
-#[derive(Default)]
-struct World {
-    records: Vec<Record>,
-    policies: HashMap<u32, PolicyRecord>,
-    prefixes: HashMap<String, Prefixes>,
-    selected: HashMap<(Selector, Key), u32>,
-    interfaces: HashMap<u32, u32>,
-    overrides: HashMap<u64, OverrideRecord>,
-    flows: RefCell<HashMap<u64, Flow>>,
-    parts: RefCell<HashMap<u32, Part>>,
-    buckets: RefCell<HashMap<u32, u64>>,
-    now_ns: Cell<u64>,
-}
 
 impl World {
     /// Adds what a line says.
@@ -103,89 +75,7 @@ impl World {
         let reason = filter(&mut frame, || Some(Host::new(self, scratch)));
         (reason.name(), frame.bytes().to_vec())
     }
-
-    /// The value of the longest prefix that covers an address.
-    fn longest(&self, what: &str, address: &Address) -> Option<u32> {
-        let number = u128::from_be_bytes(*address);
-        let entries = self.prefixes.get(what)?.iter();
-        let covering = entries.filter(|(prefix, len, _)| {
-            (u128::from_be_bytes(*prefix) ^ number).leading_zeros() >= *len
-        });
-        covering.max_by_key(|entry| entry.1).map(|entry| entry.2)
-    }
 }
-
-impl Records for World {
-    fn record(&self, index: u32) -> Option<&Record> {
-        self.records.get(index as usize)
-    }
-}
-
-impl Maps for World {
-    fn policy(&self, number: u32) -> Option<&PolicyRecord> {
-        self.policies.get(&number)
-    }
-
-    fn client(&self, address: &Address) -> ClientRecord {
-        ClientRecord(self.longest("client", address).unwrap_or(0))
-    }
-
-    fn is_on_link(&self, address: &Address) -> bool {
-        self.longest("link", address).is_some()
-    }
-
-    fn policy_of(&self, selector: Selector, client: &QueryClient) -> u32 {
-        let key = (selector, selector.key(client));
-        self.selected.get(&key).copied().unwrap_or(0)
-    }
-
-    fn interface(&self, interface: u32) -> InterfaceRecord {
-        InterfaceRecord(self.interfaces.get(&interface).copied().unwrap_or(0))
-    }
-
-    fn is_resolver(&self, address: &Address) -> bool {
-        self.longest("resolver", address).is_some()
-    }
-
-    fn override_record(&self, key: u64) -> Option<&OverrideRecord> {
-        self.overrides.get(&key)
-    }
-
-    fn bucket(&self, index: u32) -> u64 {
-        self.buckets.borrow().get(&index).copied().unwrap_or(0)
-    }
-
-    fn set_bucket(&self, index: u32, state: u64) {
-        self.buckets.borrow_mut().insert(index, state);
-    }
-
-    fn flow(&self, key: u64) -> Option<Flow> {
-        self.flows.borrow().get(&key).copied()
-    }
-
-    fn set_flow(&self, key: u64, flow: Flow) {
-        self.flows.borrow_mut().insert(key, flow);
-    }
-
-    fn remove_flow(&self, key: u64) {
-        self.flows.borrow_mut().remove(&key);
-    }
-
-    fn with_part<T>(&self, index: u32, look: impl FnOnce(&mut Part) -> T) -> Option<T> {
-        let mut parts = self.parts.borrow_mut();
-        Some(look(parts.entry(index).or_insert_with(Part::zeroed)))
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.now_ns.get()
-    }
-
-    fn ticks(&self) -> u32 {
-        (self.now_ns.get() >> 20) as u32
-    }
-}
-
-impl Direct for World {}
 
 /// A record of its first bytes in hex.
 fn pod<T: Pod>(text: &str) -> T {

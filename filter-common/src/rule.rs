@@ -215,4 +215,20 @@ mod tests {
         let needy: Vec<_> = AnswerKind::ALL.into_iter().filter(needy).collect();
         assert_eq!(needy, [AnswerKind::Address]);
     }
+
+    #[test]
+    fn of_all_priorities_two_allow_and_two_rewrite() {
+        let of = |is: fn(Priority) -> bool| {
+            let all = Priority::ALL.into_iter();
+            all.filter(|priority| is(*priority)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of(Priority::is_allow),
+            [Priority::Allow, Priority::ImportantAllow]
+        );
+        assert_eq!(
+            of(Priority::is_rewrite),
+            [Priority::Rewrite, Priority::RewriteCode]
+        );
+    }
 }

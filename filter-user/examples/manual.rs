@@ -46,6 +46,7 @@ fn nxdp() -> Command {
 mod tests {
     use std::process;
 
+    use clap::error::ErrorKind;
     use tempfile::TempDir;
 
     use super::*;
@@ -109,5 +110,68 @@ mod tests {
                 Err(error) => eprintln!("skipped {shell}, which is not here: {error}"),
             }
         }
+    }
+
+    /// The commands of a page: lines for a shell, and what is quoted in a sentence.
+    fn commands_in(page: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for (number, part) in page.split("```").enumerate() {
+            let is_code = number % 2 == 1;
+            let pieces: Vec<String> = match is_code {
+                true if !part.starts_with("sh\n") => continue,
+                true => part.lines().map(str::to_owned).collect(),
+                false => part
+                    .split('`')
+                    .skip(1)
+                    .step_by(2)
+                    .map(|quoted| quoted.split_whitespace().collect::<Vec<_>>().join(" "))
+                    .collect(),
+            };
+            found.extend(pieces.into_iter().filter_map(|piece| {
+                let piece = piece.trim().trim_start_matches("sudo ");
+                let end = piece.find(['#', '|', ';', '&', '>', '…', '[']);
+                let piece = piece[..end.unwrap_or(piece.len())].trim();
+                // `nxdp ARGS` stands for all of them.
+                let is_one = piece
+                    .strip_prefix("nxdp ")
+                    .is_some_and(|rest| !rest.starts_with("ARGS"));
+                is_one.then(|| piece.to_owned())
+            }));
+        }
+        found
+    }
+
+    #[test]
+    fn every_command_in_the_documents_is_one() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut pages: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+            .map(|page| root.join(page))
+            .into();
+        let docs = fs::read_dir(root.join("docs")).unwrap().flatten();
+        pages.extend(docs.map(|entry| entry.path()));
+        pages.retain(|page| page.extension().is_some_and(|ending| ending == "md"));
+        let (mut wrong, mut count) = (Vec::new(), 0);
+        for page in &pages {
+            for line in commands_in(&fs::read_to_string(page).unwrap()) {
+                count += 1;
+                let words = line
+                    .split_whitespace()
+                    .map(|word| word.trim_matches(['\'', '"']));
+                let Err(error) = nxdp().try_get_matches_from(words) else {
+                    continue;
+                };
+                // A sentence may leave out what a command needs; it names nothing that there is not.
+                if matches!(
+                    error.kind(),
+                    ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument
+                ) {
+                    let why = error.to_string();
+                    let why = why.lines().next().unwrap_or_default().to_owned();
+                    wrong.push(format!("{}: `{line}`: {why}", page.display()));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert!(count > 200, "{count} commands are few");
     }
 }

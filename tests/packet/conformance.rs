@@ -338,27 +338,26 @@ fn table(page: &mut String, rows: &[Row]) {
 const HEAD: &str = "\
 # Conformance
 
-Made by `tests/packet/conformance.rs`, which fails when this page says something
-else (`NXDP_WRITE_DOCS=1 cargo test -p filter-user --test packet conformance` writes it).
+`tests/packet/conformance.rs` makes this page and fails when this page says something else
+(`NXDP_WRITE_DOCS=1 cargo test -p filter-user --test packet conformance` writes it).
 
-Each case is one query from `lab/src/conformance.rs`, over IPv4 and over IPv6
-in a VLAN.
+Each case is one query from `lab/src/conformance.rs`, over IPv4 and over IPv6 in a VLAN.
 
-- **host**: the core as it runs in tests and fuzzers. **kernel**: the loaded
-  program, by `BPF_PROG_TEST_RUN`.
-- *unchanged* means that not a byte of the frame differs; the name behind it is
-  the counter that moved.
-- *dropped* means that nobody gets anything; the name behind it is the counter that moved.
+- **host**: the core as it runs in tests and fuzzers. **kernel**: the loaded program, by
+  `BPF_PROG_TEST_RUN`.
+- *unchanged* means that not a byte of the frame differs; the name behind it is the counter that
+  moved.
+- *dropped* means that the query goes nowhere and gets no answer; the name behind it is the counter
+  that moved.
 - *FORMERR* and *BADVERS* are answers to queries that break the rules and are blocked: the question
   is echoed, and OPT is there with BADVERS alone. A resolver answers such queries, so that they do
   not pass; see `odd` in [nxdp.toml.md](nxdp.toml.md).
-- *NXDOMAIN* means that the frame's lengths and checksums are right by
-  etherparse, and that hickory-proto and domain both read: QR=1, RD and CD as
-  asked, RA=1, AA, TC, Z and AD clear, id and question echoed byte for byte, one
-  SOA whose MINIMUM is its TTL, OPT iff asked, version 0, 1232 bytes, DO as
-  asked, no option but an extended error and the cookie asked with, and at most
-  169 bytes beyond the question.
-- **client**: `dig` in a namespace behind the built filter in native mode; one
-  question sent, no warning. Where dig cannot make the query, its bytes go out of
-  a socket. A code other than NXDOMAIN is the resolver's: it never says NXDOMAIN.
+- *NXDOMAIN* means that the frame's lengths and checksums are right by etherparse, and that
+  hickory-proto and domain both read: QR=1, RD and CD as asked, RA=1, AA, TC, Z and AD clear, id and
+  question echoed byte for byte, one SOA whose MINIMUM is its TTL, OPT iff asked, version 0, 1232
+  bytes, DO as asked, no option but an extended error and the cookie asked with, and at most 169
+  bytes beyond the question.
+- **client**: `dig` in a namespace behind the built filter in native mode; one question sent, no
+  warning. Where dig cannot make the query, its bytes go out of a socket. A code other than NXDOMAIN
+  is the resolver's: it never says NXDOMAIN.
 ";

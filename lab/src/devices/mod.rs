@@ -17,7 +17,7 @@ mod stage;
 
 use std::{io::Write, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use filter::{Attached, Loaded};
 use outcome::{Attempt, Outcome};
@@ -72,23 +72,31 @@ impl Options {
 
 /// Every attachment of a row in both modes, over the same interfaces if nothing happens to them.
 fn try_row(loaded: &Loaded, row: &'static Row) -> Vec<Attempt> {
-    let mut attempts = Vec::new();
+    let mut attempts: Vec<Attempt> = Vec::new();
     let mut stage = Fresh::default();
-    for interfaces in row.attach {
-        for mode in ["native", "skb"] {
-            let tried = stage
-                .of(row)
-                .and_then(|stage| try_attachment(loaded, (row, stage), interfaces, mode));
-            if row.change.is_some() || tried.is_err() {
-                stage = Fresh::default();
+    for (interfaces, mode) in row.attempts() {
+        let last = attempts.last().map(|attempt| &attempt.outcome);
+        let outcome = match last {
+            // It does not get better, and takes long to find out.
+            Some(Outcome::Useless(why)) => Outcome::Useless(why.clone()),
+            _ => {
+                let is_fresh = stage.0.is_none();
+                let tried = stage
+                    .of(row)
+                    .and_then(|stage| try_attachment(loaded, (row, stage), interfaces, mode))
+                    .map(|outcome| outcome.behind_another(!is_fresh));
+                if row.change.is_some() || tried.is_err() {
+                    stage = Fresh::default();
+                }
+                tried.unwrap_or_else(|error| Outcome::Broken(format!("{error:#}")))
             }
-            attempts.push(Attempt {
-                row: row.name,
-                interfaces,
-                mode,
-                outcome: tried.unwrap_or_else(|error| Outcome::Broken(format!("{error:#}"))),
-            });
-        }
+        };
+        attempts.push(Attempt {
+            row: row.name,
+            interfaces,
+            mode,
+            outcome,
+        });
     }
     attempts
 }
@@ -116,19 +124,21 @@ fn try_attachment(
     let Some(stage) = stage else {
         return Ok(Outcome::Impossible);
     };
-    stage
-        .wait_until_clean_names_resolve()
-        .context("nothing resolves without the filter")?;
+    if let Err(error) = stage.wait_until_clean_names_resolve() {
+        return Ok(Outcome::Useless(format!("{error:#}")));
+    }
+    let large = matches!(row.change, Some(Change::LargePackets));
+    let carries_large = large && carries_large_packets(stage)?;
     let filter = match loaded.attach(stage, row, interfaces, mode)? {
         Ok(filter) => filter,
         Err(refusal) => return Ok(Outcome::Refused(refusal)),
     };
     let before = stage.ask_all(&filter)?;
     match &row.change {
-        Some(change) if !before.is_fault() => {
-            after(change, loaded, (row, stage), &filter, (interfaces, mode))
-        }
-        _ => Ok(before),
+        None => Ok(before),
+        Some(_) if before.is_fault() => Ok(before),
+        Some(Change::LargePackets) => large_packets(loaded, stage, &filter, carries_large),
+        Some(change) => after(change, loaded, (row, stage), &filter, (interfaces, mode)),
     }
 }
 
@@ -140,9 +150,6 @@ fn after(
     filter: &Attached<'_>,
     (interfaces, mode): (&[&str], &str),
 ) -> Result<Outcome> {
-    if matches!(change, Change::LargePackets) {
-        return large_packets(loaded, stage, filter);
-    }
     let is_replugged = matches!(change, Change::Replug);
     let keeper = is_replugged
         .then(|| loaded.keeper(stage, row, interfaces, mode))
@@ -157,35 +164,101 @@ fn after(
     outcome
 }
 
+/// Whether large packets arrive without a filter: not every emulated card and cable takes them.
+fn carries_large_packets(stage: &Stage) -> Result<bool> {
+    let is_possible = stage.set_mtu(LARGE_MTU)?.is_ok() && stage.large_packet_arrives()?;
+    stage.set_mtu(1500)?.ok();
+    Ok(is_possible)
+}
+
 /// Packets may get larger than what a native program can be handed.
-fn large_packets(loaded: &Loaded, stage: &Stage, filter: &Attached<'_>) -> Result<Outcome> {
+fn large_packets(
+    loaded: &Loaded,
+    stage: &Stage,
+    filter: &Attached<'_>,
+    is_carried: bool,
+) -> Result<Outcome> {
     if let Err(refusal) = stage.set_mtu(LARGE_MTU)? {
         let refusal = refusal.lines().next().unwrap_or_default().to_owned();
         return Ok(Outcome::Warned(format!(
             "the kernel refuses the MTU: {refusal}"
         )));
     }
-    let arrives = stage.large_packet_arrives()?;
+    // What the cable loses is not the filter's.
+    let arrives = !is_carried || stage.large_packet_arrives()?;
     let words = filter.words(&["large_packets"], || {})?;
     let outcome = match (arrives, words) {
         (true, None) => stage.ask_all(filter)?,
         (false, None) => Outcome::Silent("large packets are lost".to_owned()),
         (arrives, Some(words)) => {
-            let (is_unloaded, said) = loaded.unload(stage)?;
-            let what = if arrives { "arrive" } else { "are lost" };
-            match (is_unloaded, stage.still_filters()) {
-                (true, true) => Outcome::Silent(format!("unloaded, and it answers: {said}")),
-                (true, false) => {
-                    loaded.load()?;
-                    Outcome::Warned(format!("large packets {what}, told: {words}; unloaded"))
-                }
-                (false, _) => Outcome::Warned(format!(
-                    "large packets {what}, told: {words}; unload refused: {}",
-                    said.lines().next().unwrap_or_default()
-                )),
-            }
+            let what = match (is_carried, arrives) {
+                (false, _) => "are not carried here",
+                (true, true) => "arrive",
+                (true, false) => "are lost",
+            };
+            unload(
+                loaded,
+                stage,
+                &format!("large packets {what}, told: {words}"),
+            )?
         }
     };
     stage.set_mtu(1500)?.ok();
     Ok(outcome)
+}
+
+/// Unloads while packets are large: either it is refused and the filter goes on, or nothing is left.
+fn unload(loaded: &Loaded, stage: &Stage, told: &str) -> Result<Outcome> {
+    let (is_unloaded, said) = loaded.unload(stage)?;
+    let said = said.lines().next().unwrap_or_default();
+    let is_filtered = stage.still_filters();
+    if is_unloaded {
+        loaded.load()?;
+    }
+    Ok(match (is_unloaded, is_filtered) {
+        (true, true) => Outcome::Silent(format!("unloaded, and it answers: {said}")),
+        (true, false) => Outcome::Warned(format!("{told}; unloaded")),
+        (false, true) => Outcome::Warned(format!("{told}; unload refused: {said}")),
+        (false, false) => Outcome::Silent(format!("not unloaded, and it does not filter: {said}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/devices.md");
+
+    /// The first two columns and the mode of every line of the page's tables.
+    fn lines_of(kernel: &str) -> Vec<String> {
+        let sections = PAGE.split("\n## Linux ");
+        let of_kernel = sections.filter(|section| section.starts_with(kernel));
+        let lines = of_kernel.flat_map(str::lines);
+        lines
+            .filter(|line| line.starts_with("| "))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn the_page_has_every_row_on_both_kernels_and_no_fault() {
+        for kernel in ["6.1,", "6.18,"] {
+            let lines = lines_of(kernel);
+            for row in all_rows() {
+                for interfaces in row.attach {
+                    for mode in ["native", "skb"] {
+                        let start = format!("| {} | {} | {mode} |", row.name, interfaces.join("+"));
+                        let is_there = lines.iter().any(|line| line.starts_with(&start));
+                        assert!(
+                            is_there,
+                            "{kernel} lacks {start}; `cargo xtask vm --devices`"
+                        );
+                    }
+                }
+            }
+        }
+        for fault in ["SILENT", "LOST", "BROKEN"] {
+            assert!(!PAGE.contains(fault), "{fault}");
+        }
+    }
 }

@@ -31,11 +31,23 @@ pub(super) enum Outcome {
     Lost(String),
     /// The kernel has no such device.
     Impossible,
+    /// The kernel or the emulated card does not do this even without the filter.
+    Useless(String),
     /// The table could not try.
     Broken(String),
 }
 
 impl Outcome {
+    /// What did resolve before another attachment is what that one lost.
+    pub(super) fn behind_another(self, is_behind: bool) -> Self {
+        match self {
+            Self::Useless(why) if is_behind => {
+                Self::Lost(format!("nothing resolves since the last attachment: {why}"))
+            }
+            other => other,
+        }
+    }
+
     /// Whether an operator would be left with something that nobody told.
     pub(super) fn is_fault(&self) -> bool {
         matches!(self, Self::Silent(_) | Self::Lost(_) | Self::Broken(_))
@@ -69,6 +81,7 @@ impl fmt::Display for Outcome {
             Self::Silent(what) => write!(f, "SILENT: {what}"),
             Self::Lost(what) => write!(f, "LOST: {what}"),
             Self::Impossible => write!(f, "not in this kernel"),
+            Self::Useless(why) => write!(f, "without the filter nothing resolves: {why}"),
             Self::Broken(why) => write!(f, "BROKEN: {}", why.replace('\n', " / ")),
         }
     }
@@ -84,5 +97,8 @@ mod tests {
         assert!(Outcome::Lost("A of clean.test".into()).is_fault());
         assert!(!Outcome::Refused("no".into()).is_fault());
         assert!(!Outcome::Dropped(1, 12).is_fault());
+        let useless = || Outcome::Useless("no answer".into());
+        assert!(!useless().behind_another(false).is_fault());
+        assert!(useless().behind_another(true).is_fault());
     }
 }

@@ -33,6 +33,18 @@ pub(super) struct Row {
     pub(super) breadth: Breadth,
 }
 
+impl Row {
+    /// Every set of interfaces in both modes.
+    pub(super) fn attempts(
+        &self,
+    ) -> impl Iterator<Item = (&'static [&'static str], &'static str)> + use<> {
+        let both = |interfaces: &'static &'static [&'static str]| {
+            ["native", "skb"].map(|mode| (*interfaces, mode))
+        };
+        self.attach.iter().flat_map(both)
+    }
+}
+
 /// On which cards a row says something new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Breadth {
@@ -166,6 +178,21 @@ pub(super) const ROWS: &[Row] = &[
             ip link add link eth1.100 name qinq type vlan id 10\nip link set qinq up",
         client_l3: "qinq",
         attach: &[&["lan1"], &["qinq"]],
+        ..TAGGED
+    },
+    Row {
+        name: "QinQ, rxvlan off",
+        router: "ethtool -K lan1 rxvlan off || true\n\
+            ip link add link lan1 name lan1.100 type vlan proto 802.1ad id 100\n\
+            ip link set lan1.100 up\n\
+            ip link add link lan1.100 name qinq type vlan id 10\nip link set qinq up",
+        router_l3: "qinq",
+        client: "ethtool -K eth1 rxvlan off || true\n\
+            ip link add link eth1 name eth1.100 type vlan proto 802.1ad id 100\n\
+            ip link set eth1.100 up\n\
+            ip link add link eth1.100 name qinq type vlan id 10\nip link set qinq up",
+        client_l3: "qinq",
+        attach: &[&["lan1"]],
         ..TAGGED
     },
     Row {

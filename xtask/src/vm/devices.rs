@@ -143,8 +143,14 @@ pub(super) fn run(workspace: &Workspace, args: &VmArgs) -> Result<()> {
     Ok(())
 }
 
+/// Whether a name is among those that were given, as a whole or in part; nothing given means all.
 fn is_named(parts: &[String], name: &str) -> bool {
-    parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()))
+    let is_whole = |part: &String| CARDS.iter().any(|cards| cards.name == *part);
+    let means = |part: &String| match is_whole(part) {
+        true => name == *part,
+        false => name.contains(part.as_str()),
+    };
+    parts.is_empty() || parts.iter().any(means)
 }
 
 fn tools() -> Result<()> {
@@ -321,6 +327,19 @@ fn script(cards: &Cards, rows: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_is_meant_by_its_whole_name_or_by_a_part_of_it() {
+        let named = |part: &str| {
+            let parts = [part.to_owned()];
+            let cards = CARDS.iter().filter(|cards| is_named(&parts, cards.name));
+            cards.map(|cards| cards.name).collect::<Vec<_>>()
+        };
+        assert_eq!(named("virtio_net"), ["virtio_net"]);
+        assert_eq!(named("offloads").len(), 2);
+        assert_eq!(named("e1000"), ["e1000e"]);
+        assert!(is_named(&[], "vmxnet3"));
+    }
 
     #[test]
     fn a_module_is_known_by_its_name_as_the_kernel_writes_it() {

@@ -14,7 +14,7 @@ use super::cables::Cables;
 use crate::process;
 
 /// How long a machine may run.
-pub(super) const LIMIT: Duration = Duration::from_secs(240);
+pub(super) const LIMIT: Duration = Duration::from_secs(600);
 
 /// A processor of 2013, without what the emulator would warn that it lacks.
 const MODEL: &str = "Haswell-noTSX,pcid=off,x2apic=off,tsc-deadline=off,invpcid=off";

@@ -25,6 +25,7 @@ public addresses, one by one and in bursts.
 | refused | `nxdp attach` refuses, and says why |
 | told | something is not filtered, or large packets are lost, and `nxdp status` says so within seconds |
 | no such device | the kernel cannot make it |
+| no use | without the filter, too, nothing resolves: the emulated card cannot do it |
 | - | not tried: the row is about something that the card has no part in |
 
 Numbers stand for the words below the table.
@@ -96,6 +97,7 @@ impl Cell {
             return (number, None);
         }
         match outcome {
+            useless if useless.starts_with("without the filter") => ("no use", None),
             "filtered" => ("filtered", None),
             "not in this kernel" => ("no such device", None),
             other => (other, None),

@@ -81,3 +81,27 @@ fn policy_by<M: Maps + ?Sized>(maps: &M, selector: Selector, client: &QueryClien
 
 /// The bits of a client's and of an interface's record that tell the policy.
 pub const POLICY_BITS: u32 = 0xffff;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::BufferFrame;
+
+    #[test]
+    fn of_headers_that_are_not_followed_the_link_is_known_alone() {
+        let mut frame: Vec<u8> = (0..14).collect();
+        let frame = BufferFrame::new(&mut frame, 14).from_interface(7);
+        let mut client = QueryClient {
+            vlan: 30,
+            source: [1; 16],
+            ..QueryClient::default()
+        };
+        client.read_link(&frame);
+        let expected = QueryClient {
+            mac: [6, 7, 8, 9, 10, 11],
+            interface: 7,
+            ..QueryClient::default()
+        };
+        assert_eq!(client, expected);
+    }
+}

@@ -331,3 +331,58 @@ fn has_qtype(rule: &RuleRecord, qtype: u16) -> bool {
     }
     named == (rule.qtype_mode == QtypeSet::ONLY)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+    use crate::{
+        layout::{Control, LAYOUT_VERSION, Record},
+        world::World,
+    };
+
+    /// A world with a generation in which no name is, and this policy for everybody.
+    fn world(policy: PolicyRecord) -> World {
+        let control = Control {
+            active: 1,
+            ..Control::default()
+        };
+        let header = Header {
+            layout: LAYOUT_VERSION,
+            bucket_count: 1,
+            bucket_base: 1,
+            ..Header::zeroed()
+        };
+        let mut records = vec![Record::zeroed(); 4];
+        records[0] = Record(bytemuck::cast(control));
+        records[1] = Record(bytemuck::cast(header));
+        World {
+            records,
+            policies: [(0, policy)].into(),
+            ..World::default()
+        }
+    }
+
+    #[test]
+    fn during_a_pause_a_name_that_must_be_blocked_is_looked_for_and_no_other_one() {
+        for (kept_categories, now, reason) in [
+            (0, 5, Reason::Paused),
+            (1, 5, Reason::Paused),
+            (0, 10, Reason::NoRule),
+            (1, 10, Reason::NoRule),
+        ] {
+            let world = world(PolicyRecord {
+                categories: 1,
+                paused_until_ns: 10,
+                kept_categories,
+                ..PolicyRecord::zeroed()
+            });
+            world.now_ns.set(now);
+            let mut scratch = Scratch::zeroed();
+            scratch.label_count = 1;
+            assert_eq!(decide(&world, &mut scratch), Err(reason), "{now}");
+            assert_eq!(scratch.categories != 0, now == 10 || kept_categories != 0);
+        }
+    }
+}

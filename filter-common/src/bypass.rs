@@ -81,6 +81,10 @@ fn translated(address: &Address) -> Option<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        layout::{PolicyRecord, Record},
+        world::World,
+    };
 
     #[test]
     fn addresses_behind_a_translator_are_those_of_their_last_bytes() {
@@ -91,5 +95,45 @@ mod tests {
         assert_eq!(translated(&address("64:ff9b:2::808:808")), None);
         assert_eq!(translated(&address("64:ff9b::1:808:808")), None);
         assert_eq!(translated(&address("2001:db8::808:808")), None);
+    }
+
+    #[test]
+    fn a_policy_refuses_bypasses_unless_it_is_paused() {
+        let path = Path {
+            ip_at: 14,
+            is_ipv6: false,
+            is_pppoe: false,
+            vlan: 0,
+            is_tcp: false,
+            transport_at: 34,
+            transport_len: 8,
+            payload_len: 0,
+            source_port: 40_000,
+            destination_port: ENCRYPTED_DNS_PORT,
+            is_answerable: true,
+            odd: 0,
+        };
+        for (flags, paused_until_ns, now, is_refused) in [
+            (POLICY_REFUSE_BYPASS, 0, 5, true),
+            (POLICY_REFUSE_BYPASS, 10, 9, false),
+            (POLICY_REFUSE_BYPASS, 10, 10, true),
+            (POLICY_REFUSE_BYPASS, 10, 11, true),
+            (!POLICY_REFUSE_BYPASS, 0, 5, false),
+        ] {
+            let policy = PolicyRecord {
+                flags,
+                paused_until_ns,
+                ..PolicyRecord::default()
+            };
+            let world = World {
+                records: vec![Record::default()],
+                policies: [(0, policy)].into(),
+                ..World::default()
+            };
+            world.now_ns.set(now);
+            let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
+            let refused = refused_by(&world, &mut scratch, &path);
+            assert_eq!(refused, is_refused.then_some(flags), "{now}");
+        }
     }
 }

@@ -76,6 +76,7 @@ mod tests {
             0xfffe_0002,
             0xffff_0001,
             1 << 63,
+            0xffff_8000_ffff_8000,
         ] {
             // What is folded keeps its remainder, and only 0 becomes 0.
             let expected = (u128::from(sum) - 1) % 0xffff + 1;

@@ -50,3 +50,31 @@ pub fn suffix(scratch: &Scratch, key: &HashKey, depth: u32, parent: u64) -> Suff
 fn label_at(scratch: &Scratch, number: u32) -> usize {
     usize::from(scratch.label_starts[(number & 127) as usize]) + HEADER_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    /// The depths and parents' hashes that are visited, if the visit at depth `last` leads nowhere.
+    fn visited(label_count: u32, last: u32) -> Vec<(u32, u64)> {
+        let mut scratch = Scratch::zeroed();
+        scratch.label_count = label_count;
+        let mut visited = Vec::new();
+        walk(&mut scratch, 7, |scratch, depth, parent| {
+            visited.push((depth, parent));
+            scratch.leads_on = u64::from(depth != last);
+            parent * 10
+        });
+        visited
+    }
+
+    #[test]
+    fn a_walk_ends_at_the_name_or_where_nothing_leads_on() {
+        assert_eq!(visited(3, 9), [(1, 7), (2, 70), (3, 700)]);
+        assert_eq!(visited(3, 2), [(1, 7), (2, 70)]);
+        assert_eq!(visited(3, 1), [(1, 7)]);
+        assert_eq!(visited(0, 1), []);
+    }
+}

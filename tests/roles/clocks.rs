@@ -10,11 +10,12 @@ use std::{
 use filter_user::overrides::Journal;
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use nix::sys::signal::Signal;
+
+use crate::fixture::lab;
 use nxdp_lab::{
     lab::Lab,
     process::Process,
     query::Query,
-    responder::Responder,
     roles::{Roles, wait_for},
 };
 
@@ -26,12 +27,6 @@ const EVENINGS: &str = "policy.default = { block = [], schedule = { time_zone = 
      span = [{ from = \"20:00\", to = \"22:00\", block = [\"social\"] }] } }\n\
      [[list]]\npath = \"social.txt\"\ncategory = \"social\"\n";
 const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
-
-fn lab() -> (Lab, Responder) {
-    let lab = Lab::new().unwrap();
-    let responder = lab.start_responder().unwrap();
-    (lab, responder)
-}
 
 fn is_blocked(lab: &Lab) -> bool {
     let query = Query::new(NAME, RecordType::A).unwrap().timeout(SOON);

@@ -14,21 +14,16 @@ use nxdp_lab::{
     lab::{LAN_INTERFACE, Lab},
     process::Process,
     query::Query,
-    responder::Responder,
     roles::{Roles, SERVICE_USER, wait_for},
 };
+
+use crate::fixture::{attached_program, lab};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(20);
 const LIST: &str = "||blocked.nxdp-show.example^\n";
 const BLOCKED: &str = "blocked.nxdp-show.example";
 const FREE: &str = "free.nxdp-show.example";
-
-fn lab() -> (Lab, Responder) {
-    let lab = Lab::new().unwrap();
-    let responder = lab.start_responder().unwrap();
-    (lab, responder)
-}
 
 fn roles<'a>(lab: &'a Lab, more: &str) -> Roles<'a> {
     let roles = Roles::new(lab, more).unwrap();
@@ -65,14 +60,6 @@ fn dead(roles: &Roles<'_>) -> u64 {
     let pid = u64::from(daemon.id());
     daemon.end(Signal::SIGKILL, SOON).unwrap();
     pid
-}
-
-fn attached_program(lab: &Lab) -> Option<u64> {
-    let text = lab
-        .router()
-        .output("ip", &["-j", "link", "show", "dev", LAN_INTERFACE]);
-    let links: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
-    links[0]["xdp"]["prog"]["id"].as_u64()
 }
 
 /// `nxdp load` with the capabilities of its unit.

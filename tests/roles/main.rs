@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clocks;
+mod fixture;
 mod installed;
 mod interfaces;
 mod names;

@@ -12,9 +12,10 @@ use nix::sys::signal::Signal;
 use nxdp_lab::{
     lab::Lab,
     query::Query,
-    responder::Responder,
     roles::{Roles, SERVICE_USER, wait_for},
 };
+
+use crate::fixture::lab;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -22,12 +23,6 @@ const BLOCKED: &str = "blocked.nxdp-show.example";
 /// A list with an address that nobody answers on.
 const URL: &str = "[[list]]\nurl = 'https://127.0.0.1:9/ads.txt'\nname = 'ads'\n\
                    [fetch]\ncache = 'state/lists'\nallow_private = ['127.0.0.1/32']\n";
-
-fn lab() -> (Lab, Responder) {
-    let lab = Lab::new().unwrap();
-    let responder = lab.start_responder().unwrap();
-    (lab, responder)
-}
 
 fn roles<'a>(lab: &'a Lab, more: &str) -> Roles<'a> {
     let roles = Roles::new(lab, more).unwrap();

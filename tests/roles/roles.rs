@@ -4,21 +4,16 @@ use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use nix::sys::signal::Signal;
+
+use crate::fixture::{attached_program, lab};
 use nxdp_lab::{
     lab::{LAN_INTERFACE, Lab},
     process::{Process, Stream},
     query::Query,
-    responder::Responder,
     roles::{Roles, SERVICE_USER, wait_for},
 };
 
 const SOON: Duration = Duration::from_secs(10);
-
-fn lab() -> (Lab, Responder) {
-    let lab = Lab::new().unwrap();
-    let responder = lab.start_responder().unwrap();
-    (lab, responder)
-}
 
 fn roles<'a>(lab: &'a Lab, list: &str) -> Roles<'a> {
     let roles = Roles::new(lab, "").unwrap();
@@ -45,14 +40,6 @@ fn capabilities(process: &Process) -> BTreeMap<String, u64> {
         }
     }
     sets
-}
-
-fn attached_program(lab: &Lab) -> Option<u64> {
-    let text = lab
-        .router()
-        .output("ip", &["-j", "link", "show", "dev", LAN_INTERFACE]);
-    let links: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
-    links[0]["xdp"]["prog"]["id"].as_u64()
 }
 
 #[test]

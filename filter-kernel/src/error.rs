@@ -177,7 +177,10 @@ impl Error {
         let missing = missing(capabilities());
         let shortcoming = || Kernel::running().ok()?.shortcoming();
         match verifier_log(&error) {
-            verifier if is_denied && !missing.is_empty() => Self::Permission { missing, verifier },
+            // A kernel without type information denies with other words than that.
+            verifier if !missing.is_empty() && (is_denied || verifier.is_some()) => {
+                Self::Permission { missing, verifier }
+            }
             log => match (shortcoming(), log) {
                 (Some(shortcoming), _) => Self::Kernel(shortcoming),
                 (None, Some(log)) => Self::Verifier(log),
@@ -261,10 +264,18 @@ fn verifier_log(error: &EbpfError) -> Option<String> {
     let EbpfError::ProgramError(ProgramError::LoadError { verifier_log, .. }) = error else {
         return None;
     };
-    let log = verifier_log.to_string();
-    let lines: Vec<&str> = log.lines().map(str::trim).collect();
-    let log = lines.join("; ");
-    (!log.is_empty()).then_some(log)
+    verifier_words(&verifier_log.to_string())
+}
+
+/// The end of a verifier's log, which tells why, in one line; none if there is nothing.
+fn verifier_words(log: &str) -> Option<String> {
+    const LINES: usize = 12;
+    // Said at every function, by kernels without type information.
+    let is_noise = |line: &&str| line.is_empty() || *line == "btf_vmlinux is malformed";
+    let lines = log.lines().map(str::trim).filter(|line| !is_noise(line));
+    let lines: Vec<&str> = lines.collect();
+    let words = lines[lines.len().saturating_sub(LINES)..].join("; ");
+    (!words.is_empty()).then_some(words)
 }
 
 fn parenthesis(verifier: Option<&str>) -> String {
@@ -298,6 +309,22 @@ impl std::fmt::Display for Mode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_log_the_end_is_told_without_what_says_nothing() {
+        let log = "btf_vmlinux is malformed\n".repeat(200) + "\ninfinite loop detected\n";
+        assert_eq!(
+            verifier_words(&log).as_deref(),
+            Some("infinite loop detected")
+        );
+        assert_eq!(verifier_words("btf_vmlinux is malformed\n"), None);
+        let long: String = (0..40).map(|line| format!("{line}: r0 = 0\n")).collect();
+        let words = verifier_words(&long).unwrap();
+        assert!(
+            words.starts_with("28: r0") && words.ends_with("39: r0 = 0"),
+            "{words}"
+        );
+    }
 
     #[test]
     fn what_is_missing_is_named_and_nothing_is_missing_to_sys_admin() {

@@ -107,3 +107,6 @@ pub fn keep<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path, at: u3
 }
 
 const _: () = assert!(PART_BYTES.is_multiple_of(8) && PART_BYTES > LENGTH_BYTES + 271);
+
+#[cfg(test)]
+mod tests;

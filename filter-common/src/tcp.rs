@@ -427,3 +427,6 @@ pub(crate) fn flow_key<S: Steps + ?Sized>(steps: &S, client: &QueryClient) -> Op
     let destination = hash::address_hash(&client.destination, key);
     Some(hash::mix(source ^ u64::from(client.port), destination, key))
 }
+
+#[cfg(test)]
+mod tests;

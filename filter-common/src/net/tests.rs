@@ -28,3 +28,16 @@ fn a_group_on_either_side_is_not_answered() {
         assert_eq!(path.is_answerable, is_answerable, "{destination} {source}");
     }
 }
+
+#[test]
+fn a_packet_that_ends_with_its_header_is_judged_by_what_follows_it() {
+    let mut frame = frame(2, 4);
+    // The length says that nothing follows; the port of what does is none that matters.
+    (frame[17], frame[37]) = (20, 80);
+    let len = frame.len();
+    let found = locate(&BufferFrame::new(&mut frame, len));
+    assert_eq!(found.err(), Some(Reason::OtherPort));
+    frame[17] = 19;
+    let found = locate(&BufferFrame::new(&mut frame, len));
+    assert_eq!(found.err(), Some(Reason::BadFrame));
+}

@@ -20,7 +20,8 @@ pub const HEADER_BYTES: usize = 12;
 pub const QUERY_MIN_BYTES: usize = HEADER_BYTES + 5;
 /// Most labels of a name: 127 of one byte each, and the root.
 const LABELS_MAX: usize = NAME_MAX_BYTES / 2;
-const CLASS_IN: u16 = 1;
+/// The class of the Internet (RFC 1035 §3.2.4).
+pub(crate) const CLASS_IN: u16 = 1;
 const TYPE_OPT: u16 = 41;
 /// Root name, type, class, TTL, RDLENGTH (RFC 6891 §6.1.2).
 const OPT_BYTES: usize = 11;
@@ -55,17 +56,25 @@ fn header(message: &Message) -> Result<u32, Reason> {
     if message[2] & 0x80 != 0 {
         return Err(Reason::Response);
     }
-    if message[2] & 0x78 != 0 {
-        return Err(Reason::Opcode);
-    }
-    if u16_at(message, 4) != 1 {
-        return Err(Reason::QuestionCount);
-    }
-    if u16_at(message, 6) | u16_at(message, 8) != 0 {
-        Ok(odd::RECORDS)
+    // Knot Resolver answers a question whatever the opcode is.
+    let opcode = if message[2] & 0x78 != 0 {
+        odd::OPCODE
     } else {
-        Ok(0)
+        0
+    };
+    if u16_at(message, 4) != 1 {
+        return Err(if opcode != 0 {
+            Reason::Opcode
+        } else {
+            Reason::QuestionCount
+        });
     }
+    let records = if u16_at(message, 6) | u16_at(message, 8) != 0 {
+        odd::RECORDS
+    } else {
+        0
+    };
+    Ok(opcode | records)
 }
 
 /// Notes where each label starts; the position behind the root label.

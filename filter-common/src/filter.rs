@@ -8,8 +8,8 @@ use crate::{
     parts::{self, Start},
     reason::Reason,
     rule::AnswerKind,
-    scratch::{Found, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, Scratch},
-    stages::{MESSAGES_MAX, Stages, decide_parsed, judge_headers, parse},
+    scratch::{Found, HEADERS_MAX_BYTES, MESSAGE_MAX_BYTES, MESSAGES_MAX, Scratch},
+    stages::{Stages, decide_parsed, judge_headers, parse},
     steps::Steps,
     stream, tcp, verdict,
 };
@@ -285,8 +285,12 @@ impl<T: Steps> Stages for Host<'_, T> {
         parts::resume(self.tables, self.scratch, path)
     }
 
-    fn keep(&mut self, path: &net::Path, at: usize, total: u32) {
-        parts::keep(self.tables, self.scratch, path, at as u32, total);
+    fn keep(&mut self, path: &net::Path, at: usize, total: u32) -> bool {
+        parts::keep(self.tables, self.scratch, path, at as u32, total)
+    }
+
+    fn agrees(&mut self, path: &net::Path, at: usize, known: usize) -> bool {
+        parts::agrees(self.tables, self.scratch, path, at as u32, known as u32)
     }
 
     fn pass(&mut self, path: &net::Path, count: u32) {
@@ -297,8 +301,8 @@ impl<T: Steps> Stages for Host<'_, T> {
         tcp::is_waiting(self.tables, self.scratch, path)
     }
 
-    fn disarm(&mut self, path: &net::Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]) {
-        tcp::disarmed(self.scratch, path, flags_at, flags)
+    fn disarm(&mut self, path: &net::Path, class_at: usize) -> [u8; 2] {
+        tcp::disarmed(self.scratch, path, class_at)
     }
 
     fn judge_bypass(&mut self, path: &net::Path) -> Reason {

@@ -24,6 +24,9 @@ pub const FRAGMENT: u32 = 64;
 /// The question cannot be read. The reason to pass it is in the last byte.
 pub const UNREADABLE: u32 = 128;
 
+/// Another opcode than QUERY.
+pub const OPCODE: u32 = 256;
+
 const REASON_SHIFT: u32 = 24;
 /// What a client learns from an error to ask again without it.
 const ANSWERED: u32 = RECORDS | ADDITIONAL | EDNS | VERSION;
@@ -74,6 +77,8 @@ pub const fn passing(odd: u32) -> Reason {
         }
     } else if odd & HEADERS != 0 {
         Reason::OddHeaders
+    } else if odd & OPCODE != 0 {
+        Reason::Opcode
     } else if odd & CLASS != 0 {
         Reason::Qclass
     } else if odd & RECORDS != 0 {
@@ -110,6 +115,8 @@ mod tests {
             (CLASS, true),
             (EDNS | CLASS, true),
             (HEADERS, true),
+            (OPCODE, true),
+            (OPCODE | RECORDS, true),
         ] {
             assert_eq!(refuse(odd, 0, is_answerable), Err(Reason::OddDropped));
         }
@@ -122,6 +129,7 @@ mod tests {
         for (odd, reason) in [
             (HEADERS | CLASS, Reason::OddHeaders),
             (CLASS | EDNS, Reason::Qclass),
+            (OPCODE | CLASS | RECORDS, Reason::Opcode),
             (RECORDS, Reason::RecordCount),
             (ADDITIONAL, Reason::Additional),
             (EDNS, Reason::BadEdns),

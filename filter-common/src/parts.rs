@@ -5,8 +5,9 @@
 //! out is one that starts in the middle of a message, which does not pass.
 //!
 //! A sender that goes on where its last segment ended, or repeats from where the message started, is
-//! understood; that is what network stacks do, in order, over one link. Anything else is read as the start
-//! of a message.
+//! understood; that is what network stacks do, in order, over one link. What repeats other bytes than came
+//! before, or starts a message before what passed, does not pass. Anything else is read as the start of a
+//! message.
 
 use crate::{
     maps::{PART_BYTES, PART_COUNT},
@@ -77,19 +78,32 @@ fn copy(from: &[u8; PART_BYTES], to: &mut crate::scratch::FrameBytes) {
 
 /// Keeps the message in `scratch` that the segment's last bytes, from `at` of its data on, are a part of:
 /// `known` bytes of length and message, whose question was judged if they are `total` in the end.
+///
+/// Whether it comes in order: what starts before something that passed, and is not known, is put in front of
+/// it by the receiver alone.
 #[inline(always)]
-pub fn keep<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path, at: u32, total: u32) {
+pub fn keep<S: Steps + ?Sized>(
+    steps: &S,
+    scratch: &Scratch,
+    path: &Path,
+    at: u32,
+    total: u32,
+) -> bool {
     let Some(key) = tcp::flow_key(steps, &scratch.client) else {
-        return;
+        return true;
     };
     let [seq, _] = tcp::numbers(&scratch.bytes, tcp::header_at(path));
     let earlier = scratch.part_len;
     let seen = scratch.payload_len.wrapping_sub(at).wrapping_add(earlier);
     let start = seq.wrapping_add(at).wrapping_sub(earlier);
-    steps.with_part(key as u32 & (PART_COUNT - 1), |part| {
-        let is_again = part.key == key && part.start == start && part.total == 0;
-        if is_again && total == 0 && part.len >= seen {
-            return;
+    let is_behind = tcp::is_behind(steps, key, start);
+    let kept = steps.with_part(key as u32 & (PART_COUNT - 1), |part| {
+        let is_known = part.key == key && part.start == start;
+        if !is_known && (is_behind || part.key == key && tcp::is_before(start, part.start)) {
+            return false;
+        }
+        if is_known && part.total == 0 && total == 0 && part.len >= seen {
+            return true;
         }
         part.key = key;
         part.start = start;
@@ -103,7 +117,48 @@ pub fn keep<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path, at: u3
             part.bytes[at..at + 8].copy_from_slice(&word);
             at += 8;
         }
+        true
     });
+    kept.unwrap_or(true)
+}
+
+/// Whether the message in `scratch`, that the segment has from `at` of its data on and of which `known` bytes
+/// of length and message are there, is as it was if some of it came before.
+///
+/// Of bytes that came twice, a receiver takes those that it got first. Nobody here knows which it got.
+#[inline(always)]
+pub fn agrees<S: Steps + ?Sized>(
+    steps: &S,
+    scratch: &Scratch,
+    path: &Path,
+    at: u32,
+    known: u32,
+) -> bool {
+    let Some(key) = tcp::flow_key(steps, &scratch.client) else {
+        return true;
+    };
+    let [seq, _] = tcp::numbers(&scratch.bytes, tcp::header_at(path));
+    let start = seq.wrapping_add(at).wrapping_sub(scratch.part_len);
+    let agrees = steps.with_part(key as u32 & (PART_COUNT - 1), |part| {
+        if part.key != key || part.start != start {
+            return true;
+        }
+        let len = part.len.min(known);
+        let mut difference = 0;
+        let mut at = 0;
+        while at < PART_BYTES {
+            let (mut one, mut other) = ([0; 8], [0; 8]);
+            one.copy_from_slice(&part.bytes[at..at + 8]);
+            other.copy_from_slice(&scratch.bytes[LENGTH_AT + at..LENGTH_AT + at + 8]);
+            let differs = u64::from_le_bytes(one) ^ u64::from_le_bytes(other);
+            // The first ones of the eight: the low ones.
+            let bits = len.saturating_sub(at as u32).min(8) * 8;
+            difference |= differs & !u64::MAX.checked_shl(bits).unwrap_or(0);
+            at += 8;
+        }
+        difference == 0
+    });
+    agrees.unwrap_or(true)
 }
 
 const _: () = assert!(PART_BYTES.is_multiple_of(8) && PART_BYTES > LENGTH_BYTES + 271);

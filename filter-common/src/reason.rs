@@ -46,7 +46,7 @@ macro_rules! reasons {
                             | Self::BadVersion
                             | Self::Several
                             | Self::Stranger
-                            | Self::TcpNotImp
+                            | Self::TcpError
                             | Self::ServFail
                     )
             }
@@ -79,7 +79,7 @@ reasons! {
     ShortMessage = 7, "pass_short_message", Pass;
     /// QR=1: a response.
     Response = 8, "pass_response", Pass;
-    /// Another opcode than QUERY.
+    /// Another opcode than QUERY without a question; or with one that is blocked, and odd queries pass.
     Opcode = 9, "pass_opcode", Pass;
     /// Not exactly one question.
     QuestionCount = 10, "pass_question_count", Pass;
@@ -182,8 +182,9 @@ reasons! {
     Stranger = 58, "drop_stranger", Drop;
     /// TCP to port 53 with a part of a query, which is judged when the rest comes.
     TcpPart = 59, "pass_tcp_part", Pass;
-    /// Blocked, behind queries that wait for their answer: it passes as one that no server implements.
-    TcpNotImp = 60, "pass_tcp_notimp", Pass;
+    /// Blocked, behind queries that wait for their answer: it passes as one that servers have nothing but an
+    /// error for.
+    TcpError = 60, "pass_tcp_error", Pass;
     /// More messages in one datagram than are looked at; odd queries pass, or nothing is blocked.
     Crowded = 61, "pass_crowded", Pass;
 }

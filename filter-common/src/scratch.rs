@@ -93,6 +93,9 @@ pub struct Scratch {
     pub path: PathRecord,
 }
 
+/// Messages of one packet that are looked at; more are refused. A power of two.
+pub const MESSAGES_MAX: usize = 8;
+
 /// What was found in a packet with several messages.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
@@ -105,8 +108,6 @@ pub struct Found {
     pub at: u32,
     /// Where the first one starts.
     pub first_at: u32,
-    /// Where the second one starts.
-    pub second_at: u32,
     /// Bytes of the first one that came in earlier segments.
     pub kept: u32,
     /// Not 0 if the data end in the middle of a message.
@@ -116,7 +117,9 @@ pub struct Found {
     /// [`AnswerKind`](crate::rule::AnswerKind) of the last one that is blocked, as a number.
     pub kind: u8,
     /// Unused, so that the whole is a number of words.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 6],
+    /// Where in the data the last byte of the class is, of each.
+    pub class_at: [u16; MESSAGES_MAX],
 }
 
 /// A [`Path`](crate::net::Path) in memory.

@@ -37,21 +37,20 @@ pub trait Stages {
     /// [`parts::resume`](crate::parts::resume).
     fn resume(&mut self, path: &net::Path) -> Start;
     /// [`parts::keep`](crate::parts::keep).
-    fn keep(&mut self, path: &net::Path, at: usize, total: u32);
+    fn keep(&mut self, path: &net::Path, at: usize, total: u32) -> bool;
+    /// [`parts::agrees`](crate::parts::agrees).
+    fn agrees(&mut self, path: &net::Path, at: usize, known: usize) -> bool;
     /// [`tcp::pass`](crate::tcp::pass).
     fn pass(&mut self, path: &net::Path, count: u32);
     /// [`tcp::is_waiting`](crate::tcp::is_waiting).
     fn is_waiting(&mut self, path: &net::Path) -> bool;
     /// [`tcp::disarmed`](crate::tcp::disarmed).
-    fn disarm(&mut self, path: &net::Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]);
+    fn disarm(&mut self, path: &net::Path, class_at: usize) -> [u8; 2];
     /// [`bypass::judge`](crate::bypass::judge).
     fn judge_bypass(&mut self, path: &net::Path) -> Reason;
     /// [`event::tell`](crate::event::tell).
     fn tell(&mut self, reason: Reason);
 }
-
-/// Messages of one packet that are looked at; more are refused.
-pub(crate) const MESSAGES_MAX: usize = 8;
 
 /// A segment without a query, which may belong to a connection that was answered here, or a packet
 /// to a port by which DNS goes past the filter. Both in one place: the verifier follows it once.

@@ -12,8 +12,8 @@ use crate::{
     parts::Start,
     reason::{Action, Reason},
     rule::AnswerKind,
-    scratch::{Found, HEADERS_MAX_BYTES, Scratch, header_bytes},
-    stages::{MESSAGES_MAX, Stages, decide_parsed, judge_headers, load_headers},
+    scratch::{Found, MESSAGES_MAX, Scratch, header_bytes},
+    stages::{Stages, decide_parsed, judge_headers, load_headers},
     tcp::{self, LENGTH_AT},
 };
 
@@ -137,12 +137,17 @@ fn note(found: &mut Found, decided: Result<AnswerKind, Reason>) -> Result<(), Re
 }
 
 /// Whether what was read looks like a stream that is read from the middle of a message: who has pushed the
-/// start of a query out of memory has the rest of it read so.
+/// start of a query out of memory has the rest of it read so. dnsmasq answers what calls itself a response.
 #[inline(always)]
 const fn is_out_of_step(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::QuestionCount | Reason::LongName | Reason::ShortQuestion | Reason::ShortMessage
+        Reason::QuestionCount
+            | Reason::LongName
+            | Reason::ShortQuestion
+            | Reason::ShortMessage
+            | Reason::Response
+            | Reason::Opcode
     )
 }
 
@@ -171,19 +176,27 @@ fn judge_message<F: Frame, S: Stages>(
     let len = u16::from_be_bytes(header_bytes(&scratch.bytes, LENGTH_AT));
     let total = LENGTH_BYTES + usize::from(len);
     let known = kept + loaded;
+    if path.is_answerable && scratch.found.first_at == at as u32 && !stages.agrees(path, at, known)
+    {
+        return Err(Reason::TcpSegment);
+    }
+    let scratch = stages.scratch();
     if kept + left < LENGTH_BYTES || kept + left < total {
         scratch.found.is_cut = 1;
         return judge_part(stages, path, at, known, total);
     }
     scratch.found.at = (at + total).saturating_sub(kept) as u32;
-    if scratch.found.count == 0 {
-        scratch.found.second_at = scratch.found.at;
-    }
     let there = (known - LENGTH_BYTES).min(usize::from(len));
     scratch.message_len = there as u32;
     scratch.query_len = u32::from(len);
     scratch.odd = path.odd;
-    decide_parsed(frame, stages, path)
+    let decided = decide_parsed(frame, stages, path);
+    let scratch = stages.scratch();
+    let number = scratch.found.count as usize & (MESSAGES_MAX - 1);
+    // The question was not whole before this segment: its last byte is here.
+    let class_at = at + LENGTH_BYTES + scratch.question_end as usize;
+    scratch.found.class_at[number] = class_at.wrapping_sub(kept + 1) as u16;
+    decided
 }
 
 /// Judges a message by its start in the scratch: it is kept if its question is not whole.
@@ -212,16 +225,29 @@ fn judge_part<S: Stages>(
         // The whole of it can be answered: whoever repeats the rest repeats it in one piece.
         Ok(_) => return Err(Reason::OddDropped),
         Err(Reason::ShortMessage | Reason::ShortQuestion) if known <= PART_BYTES => {
-            stages.keep(path, at, 0);
-            return Ok(AnswerKind::Truncate);
+            return keep(stages, path, at, 0);
         }
         Err(reason) if odd::hides_question(reason) => return Err(reason),
         Err(reason) if is_out_of_step(reason) => return Err(Reason::TcpSegment),
         Err(reason) => reason,
     };
     stages.scratch().found.reason = reason as u8;
-    stages.keep(path, at, total as u32);
-    Ok(AnswerKind::Truncate)
+    keep(stages, path, at, total as u32)
+}
+
+/// Keeps a part and lets it pass, if it comes in order.
+#[inline(always)]
+fn keep<S: Stages>(
+    stages: &mut S,
+    path: &Path,
+    at: usize,
+    total: u32,
+) -> Result<AnswerKind, Reason> {
+    if stages.keep(path, at, total) {
+        Ok(AnswerKind::Truncate)
+    } else {
+        Err(Reason::TcpSegment)
+    }
 }
 
 /// What becomes of a segment with blocked queries: an answer to the first one, or an error of the server.
@@ -261,9 +287,6 @@ fn refuse<F: Frame, S: Stages>(
     Ok(reason)
 }
 
-/// Bytes of a message's length, id and first flags.
-const DISARMED_BYTES: usize = LENGTH_BYTES + 3;
-
 /// Lets the server answer the segment's blocked queries with an error.
 #[inline(always)]
 fn disarm<F: Frame, S: Stages>(
@@ -271,42 +294,16 @@ fn disarm<F: Frame, S: Stages>(
     stages: &mut S,
     path: &Path,
 ) -> Result<Reason, Reason> {
-    stages.scratch().found.at = stages.scratch().found.first_at;
     let mut number = 0;
     while number < MESSAGES_MAX as u32 && number < stages.scratch().found.count {
         let found = &stages.scratch().found;
-        let at = found.at as usize;
-        let kept = if number == 0 { found.kept as usize } else { 0 };
-        let is_blocked = found.blocked >> number & 1 != 0;
-        // What passed in an earlier segment cannot be changed.
-        if kept >= DISARMED_BYTES {
-            if is_blocked {
-                return Err(Reason::OddDropped);
-            }
-        } else {
-            let scratch = stages.scratch();
-            let to = LENGTH_AT + kept;
+        let class_at = found.class_at[number as usize & (MESSAGES_MAX - 1)];
+        if found.blocked >> number & 1 != 0 {
+            let class_at = path.payload_at() + usize::from(class_at);
+            let checksum = stages.disarm(path, class_at);
             frame
-                .load_behind(
-                    path.payload_at() + at,
-                    DISARMED_BYTES - kept,
-                    &mut scratch.bytes,
-                    to,
-                )
+                .write(class_at, [tcp::NO_CLASS])
                 .ok_or(Reason::BadFrame)?;
-        }
-        let scratch = stages.scratch();
-        let len = u16::from_be_bytes(header_bytes(&scratch.bytes, LENGTH_AT));
-        let flags = scratch.bytes[HEADERS_MAX_BYTES + 2];
-        scratch.found.at = if number == 0 {
-            scratch.found.second_at
-        } else {
-            at as u32 + LENGTH_BYTES as u32 + u32::from(len)
-        };
-        if is_blocked {
-            let flags_at = path.payload_at() + at + DISARMED_BYTES - 1 - kept;
-            let (flags, checksum) = stages.disarm(path, flags_at, flags);
-            frame.write(flags_at, [flags]).ok_or(Reason::BadFrame)?;
             let checksum_at = path.transport_at + tcp::CHECKSUM_AT;
             frame.write(checksum_at, checksum).ok_or(Reason::BadFrame)?;
         }
@@ -314,5 +311,5 @@ fn disarm<F: Frame, S: Stages>(
     }
     let count = stages.scratch().found.count;
     stages.pass(path, count);
-    Ok(Reason::TcpNotImp)
+    Ok(Reason::TcpError)
 }

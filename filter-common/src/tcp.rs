@@ -12,8 +12,7 @@
 //!
 //! Only the next bytes of the stream can be answered: what a client has not heard yet would come to
 //! the same place. So a query that comes while others wait for their answer, or behind a clean one in
-//! its segment, is turned into one of an opcode that no server implements: the server says so
-//! (NOTIMP), where it belongs.
+//! its segment, is turned into one of class 0: the server says an error, where it belongs.
 //!
 //! A client may send a query in pieces; some send its length apart. A piece without a whole question
 //! passes and is kept ([`parts`](crate::parts)). The piece that completes the question is judged.
@@ -25,6 +24,7 @@ use network_types::ip::IpProto;
 use crate::{
     address::QueryClient,
     checksum::{folded, sum_of},
+    dns::CLASS_IN,
     emit::{put, swap, turn},
     frame::Frame,
     hash::{self, HashKey},
@@ -42,6 +42,9 @@ const RST: u8 = 0x04;
 const PSH: u8 = 0x08;
 const ACK: u8 = 0x10;
 const URG: u8 = 0x20;
+/// The last byte of class 0, which is reserved (RFC 6895 §3.2): servers have an error for it, and go on with the
+/// connection. An opcode that is not assigned is none: Knot Resolver does not look at it.
+pub(crate) const NO_CLASS: u8 = 0;
 /// Position of the flags in a header.
 const FLAGS_AT: usize = 13;
 /// Position of the message's length in the scratch.
@@ -168,6 +171,20 @@ pub fn is_waiting<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path) 
     flow.state == FLOW_PIPELINED || flow.heard == ack || !is_next
 }
 
+/// Whether a message that starts at `start` comes before what passed of the connection already.
+#[inline(always)]
+pub(crate) fn is_behind<S: Steps + ?Sized>(steps: &S, key: u64, start: u32) -> bool {
+    let flow = steps.flow(key).filter(|flow| flow.state < FLOW_ANSWERED);
+    flow.is_some_and(|flow| is_before(start, flow.server_next))
+}
+
+/// Whether a sequence number comes before another one of the same conversation.
+#[inline(always)]
+pub(crate) const fn is_before(number: u32, other: u32) -> bool {
+    let distance = other.wrapping_sub(number);
+    distance != 0 && distance < CONVERSATION_BYTES
+}
+
 /// Remembers that `count` queries of the segment pass.
 #[inline(always)]
 pub fn pass<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, path: &Path, count: u32) {
@@ -277,32 +294,29 @@ pub fn refuse(scratch: &mut Scratch, path: &Path) {
     finish(bytes, at, len, addresses + pseudo(len));
 }
 
-/// Turns the query whose flags are at `flags_at` of the segment into one of an opcode that no server implements:
-/// the byte for that place, and the checksum.
-///
-/// RFC 1035 §4.1.1: four bits of opcode are below the top one; 15 is not assigned.
+/// Turns the query with the last byte of its class at `class_at` of the frame into one of class 0 ([`NO_CLASS`]):
+/// the checksum. It is of class IN: what is odd is not changed, but dropped.
 #[inline(always)]
-pub fn disarmed(scratch: &mut Scratch, path: &Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]) {
+pub fn disarmed(scratch: &mut Scratch, path: &Path, class_at: usize) -> [u8; 2] {
     let at = header_at(path);
-    let changed = flags | 15 << 3;
     let len = path.transport_len + scratch.payload_len as usize;
     let around = addresses(&scratch.bytes, path) + pseudo(len);
     let checksum: [u8; 2] = header_bytes(&scratch.bytes, at.wrapping_add(CHECKSUM_AT));
     // The sum of the pseudo-header alone stays, as in `reset_server`.
     if u16::from_ne_bytes(checksum) == folded(around) {
-        return (changed, checksum);
+        return checksum;
     }
     // RFC 1624 §3: HC' = ~(~HC + ~m + m').
-    let word = |byte: u8| match (flags_at.wrapping_sub(path.transport_at)) & 1 {
+    let word = |byte: u8| match (class_at.wrapping_sub(path.transport_at)) & 1 {
         0 => u16::from_ne_bytes([byte, 0]),
         _ => u16::from_ne_bytes([0, byte]),
     };
     let sum = u64::from(!u16::from_ne_bytes(checksum))
-        + u64::from(!word(flags))
-        + u64::from(word(changed));
+        + u64::from(!word(CLASS_IN as u8))
+        + u64::from(word(NO_CLASS));
     let checksum = (!folded(sum)).to_ne_bytes();
     put(&mut scratch.bytes, at.wrapping_add(CHECKSUM_AT), checksum);
-    (changed, checksum)
+    checksum
 }
 
 /// Makes the segment a reset at the number that the server waits for; `false` if its checksum is unknown.

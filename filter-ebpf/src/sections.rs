@@ -191,8 +191,13 @@ impl<S: Stages, const LAST: u8> Stages for Until<S, LAST> {
     }
 
     #[inline(always)]
-    fn keep(&mut self, path: &Path, at: usize, total: u32) {
-        self.0.keep(path, at, total);
+    fn keep(&mut self, path: &Path, at: usize, total: u32) -> bool {
+        self.0.keep(path, at, total)
+    }
+
+    #[inline(always)]
+    fn agrees(&mut self, path: &Path, at: usize, known: usize) -> bool {
+        self.0.agrees(path, at, known)
     }
 
     #[inline(always)]
@@ -206,8 +211,8 @@ impl<S: Stages, const LAST: u8> Stages for Until<S, LAST> {
     }
 
     #[inline(always)]
-    fn disarm(&mut self, path: &Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]) {
-        self.0.disarm(path, flags_at, flags)
+    fn disarm(&mut self, path: &Path, class_at: usize) -> [u8; 2] {
+        self.0.disarm(path, class_at)
     }
 
     #[inline(always)]

@@ -104,8 +104,13 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
-    fn keep(&mut self, path: &Path, at: usize, total: u32) {
-        nxdp_keep(self.scratch, packed(path), at as u32, total);
+    fn keep(&mut self, path: &Path, at: usize, total: u32) -> bool {
+        nxdp_keep(self.scratch, packed(path), at as u32, total) != 0
+    }
+
+    #[inline(always)]
+    fn agrees(&mut self, path: &Path, at: usize, known: usize) -> bool {
+        nxdp_agrees(self.scratch, packed(path), at as u32, known as u32) != 0
     }
 
     #[inline(always)]
@@ -119,14 +124,9 @@ impl Stages for Kernel {
     }
 
     #[inline(always)]
-    fn disarm(&mut self, path: &Path, flags_at: usize, flags: u8) -> (u8, [u8; 2]) {
-        let disarmed = nxdp_disarm(
-            self.scratch,
-            packed(path),
-            flags_at as u32,
-            u32::from(flags),
-        );
-        ((disarmed >> 16) as u8, (disarmed as u16).to_ne_bytes())
+    fn disarm(&mut self, path: &Path, class_at: usize) -> [u8; 2] {
+        let checksum = nxdp_disarm(self.scratch, packed(path), class_at as u32);
+        (checksum as u16).to_ne_bytes()
     }
 
     #[inline(always)]
@@ -319,11 +319,12 @@ stages! {
     }
 
     /// [`parts::keep`] with a path as [`packed`] makes it.
-    fn nxdp_keep(scratch: *const Scratch; path: u32, at: u32, total: u32) -> u32, else DONE;
-    {
-        parts::keep(&BpfMaps, scratch, &unpacked(path | TCP), at, total);
-        DONE
-    }
+    fn nxdp_keep(scratch: *const Scratch; path: u32, at: u32, total: u32) -> u32, else 1;
+    { u32::from(parts::keep(&BpfMaps, scratch, &unpacked(path | TCP), at, total)) }
+
+    /// [`parts::agrees`] with a path as [`packed`] makes it.
+    fn nxdp_agrees(scratch: *const Scratch; path: u32, at: u32, known: u32) -> u32, else 1;
+    { u32::from(parts::agrees(&BpfMaps, scratch, &unpacked(path | TCP), at, known)) }
 
     /// [`tcp::pass`] with a path as [`packed`] makes it.
     fn nxdp_pass(scratch: *const Scratch; path: u32, count: u32) -> u32, else DONE;
@@ -336,12 +337,11 @@ stages! {
     fn nxdp_is_waiting(scratch: *const Scratch; path: u32) -> u32, else 1;
     { u32::from(tcp::is_waiting(&BpfMaps, scratch, &unpacked(path | TCP))) }
 
-    /// [`tcp::disarmed`] with a path as [`packed`] makes it: the byte above the checksum.
-    fn nxdp_disarm(scratch: *mut Scratch; path: u32, flags_at: u32, flags: u32) -> u32, else 0;
+    /// [`tcp::disarmed`] with a path as [`packed`] makes it.
+    fn nxdp_disarm(scratch: *mut Scratch; path: u32, class_at: u32) -> u32, else 0;
     {
-        let path = unpacked(path | TCP);
-        let (flags, checksum) = tcp::disarmed(scratch, &path, flags_at as usize, flags as u8);
-        u32::from(flags) << 16 | u32::from(u16::from_ne_bytes(checksum))
+        let checksum = tcp::disarmed(scratch, &unpacked(path | TCP), class_at as usize);
+        u32::from(u16::from_ne_bytes(checksum))
     }
 
     /// [`bypass::judge`] with a path as [`packed`] makes it: a reason.

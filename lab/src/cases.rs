@@ -271,14 +271,17 @@ fn messages(cases: &mut Vec<Case>) {
     );
     push(
         cases,
-        "a NOTIFY passes",
+        "a NOTIFY for a blocked name is dropped: Knot Resolver takes it for a query",
         with(|m| m.flags[0] = 4 << 3),
-        Reason::Opcode,
+        Reason::OddDropped,
     );
     push(
         cases,
-        "an UPDATE passes",
-        with(|m| m.flags[0] = 5 << 3),
+        "an opcode without a question passes",
+        with(|m| {
+            m.flags[0] = 6 << 3;
+            m.counts[0] = 0;
+        }),
         Reason::Opcode,
     );
     push(
@@ -340,7 +343,16 @@ fn messages(cases: &mut Vec<Case>) {
 /// Queries that break the rules and that a resolver answers all the same: the question decides.
 fn odd_messages(cases: &mut Vec<Case>) {
     type Oddity = (&'static str, fn(&mut Message), Reason);
-    let table: [Oddity; 20] = [
+    let table: [Oddity; 22] = [
+        ("opcode 1", |m| m.flags = [8, 0], Reason::OddDropped),
+        (
+            "opcode 15 and an answer",
+            |m| {
+                m.flags = [0x79, 0];
+                m.counts[1] = 1;
+            },
+            Reason::OddDropped,
+        ),
         ("an answer", |m| m.counts[1] = 1, Reason::FormErr),
         ("an authority", |m| m.counts[2] = 1, Reason::FormErr),
         (

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use filter_common::{
     filter::{Host, filter},
     frame::BufferFrame,
+    hash::HashKey,
     layout::{Control, POLICY_REFUSE_BYPASS, Record},
     reason::{Action, Reason},
     scratch::Scratch,
@@ -21,6 +22,9 @@ use filter_lists::{
 const FRAME_ROOM_BYTES: usize = 4096 - 256 - 320;
 /// Index of the loopback interface, by which TEST_RUN has frames come in.
 const LOOPBACK: u32 = 1;
+/// A key as good as any other; without one, all connections would be the same.
+const KEY: HashKey =
+    HashKey::from_words([0x6e78_6470, 0x7061_7274_7320_6f66, 0x7175_6572_6965_7321]);
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
@@ -79,10 +83,20 @@ pub struct HostEngine {
 }
 
 impl HostEngine {
-    /// Puts `image` where a filter would have it.
+    /// Puts `image` where a filter would have it, with a key of its own for connections.
     pub fn new(image: &Image) -> Self {
+        Self::with_key(image, KEY)
+    }
+
+    /// The same, with the key that `kernel` drew: both have the same places for connections.
+    pub fn beside(image: &Image, kernel: &KernelEngine) -> Self {
+        Self::with_key(image, kernel.filter.maps.key())
+    }
+
+    fn with_key(image: &Image, key: HashKey) -> Self {
         let control = Control {
             active: 1,
+            key,
             ..Control::default()
         };
         let mut records = vec![Record(bytemuck::cast(control))];
@@ -106,8 +120,15 @@ impl HostEngine {
         self.tables.now_ns.set(now_ns);
     }
 
+    /// Whether the verdict of the last frame depended on frames before it, or others will depend on it: the
+    /// same frame without them is another one.
+    pub fn has_followed(&self) -> bool {
+        self.tables.has_followed.get()
+    }
+
     /// Judges one frame.
     pub fn judge(&mut self, frame: &[u8]) -> Verdict {
+        self.tables.has_followed.set(false);
         let before = frame;
         let mut buffer = frame.to_vec();
         buffer.resize(FRAME_ROOM_BYTES.max(frame.len()), 0);

@@ -48,6 +48,8 @@ pub struct HostTables {
     pub events: RefCell<Vec<Event>>,
     /// CLOCK_BOOTTIME.
     pub now_ns: Cell<u64>,
+    /// Whether a connection was looked for since this was cleared.
+    pub has_followed: Cell<bool>,
 }
 
 impl HostTables {
@@ -71,6 +73,7 @@ impl HostTables {
             buckets: RefCell::default(),
             events: RefCell::default(),
             now_ns: Cell::new(1),
+            has_followed: Cell::new(false),
         }
     }
 
@@ -176,14 +179,17 @@ impl Maps for HostTables {
     }
 
     fn flow(&self, key: u64) -> Option<Flow> {
+        self.has_followed.set(true);
         self.flows.borrow().get(&key).copied()
     }
 
     fn set_flow(&self, key: u64, flow: Flow) {
+        self.has_followed.set(true);
         self.flows.borrow_mut().insert(key, flow);
     }
 
     fn with_part<T>(&self, index: u32, look: impl FnOnce(&mut Part) -> T) -> Option<T> {
+        self.has_followed.set(true);
         let mut parts = self.parts.borrow_mut();
         let part = parts
             .entry(index)

@@ -314,6 +314,7 @@ fn page(blocked: &[Row], free: &[Row]) -> String {
     table(&mut page, blocked);
     page.push_str("\n## A name that no list has\n\n");
     table(&mut page, free);
+    page.push_str(RESIDUE);
     page
 }
 
@@ -334,6 +335,33 @@ fn table(page: &mut String, rows: &[Row]) {
         .unwrap();
     }
 }
+
+/// What `tests/alone/odd_queries.rs` does, and what is known to get through.
+const RESIDUE: &str = "
+## What gets through
+
+`tests/alone/odd_queries.rs` asks unbound, dnsmasq, BIND, Knot Resolver and PowerDNS
+Recursor mutated queries for blocked names: messages with odd counts, records,
+names, flags, OPT records and signatures, in odd packets, fragments and segments,
+with random changes on top. BIND is asked as an authoritative server too, unbound
+and dnsmasq with data of their own. `cargo xtask test --long odd_queries` asks each
+of the eight 100,000 of them, without nxdp and behind it in both modes; each query is
+given again by its seed and number. Data of a blocked name must not come back.
+
+What follows is known to get through. All of it needs a sender with raw sockets, or an
+offload that nxdp warns of.
+
+| what | why | what an operator can do |
+|---|---|---|
+| queries that an offload merged into one frame, each with the same bytes behind its message (`pass_ragged`) | nothing tells where the second query starts | switch the offload off: it is an [obstacle](operations.md#obstacles), and `nxdp features` has the command; or native mode |
+| over TCP, a segment that the filter reads and the server does not take (its checksum is wrong, or it is lost between them) has the end of a clean question and not that of its message, and another end follows in the same place | the filter has neither checksums nor windows of a connection, and does not look again at a question that was judged | refuse TCP port 53 to clients that need not have it; filter on the machine that the resolver runs on |
+| over TCP, a part of a query whose place among 1,024 was taken by another connection, and the rest of which reads as a clean query | the memory for connections is bounded | the same |
+| fragments that overlap, or a first fragment without all headers, before a resolver whose stack takes them | the filter reads the first fragment alone. Linux takes neither (for IPv6: RFC 5722, RFC 7112) | drop fragments to port 53 |
+
+What no nameserver answered with data passes: messages with several questions or none
+(`pass_question_count`), responses over UDP (`pass_response`), questions that end early
+(`pass_short_question`) or have a name of more than 255 bytes (`pass_long_name`).
+";
 
 const HEAD: &str = "\
 # Conformance

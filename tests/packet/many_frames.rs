@@ -70,8 +70,8 @@ fn what_must_hold_holds_of_fifty_million_frames() {
 
 fn try_frames(count: usize) {
     let image = compile_texts(&cases::LISTS).unwrap();
-    let mut host = HostEngine::new(&image);
     let mut kernel = KernelEngine::new(&image).unwrap();
+    let mut host = HostEngine::beside(&image, &kernel);
     let seeds = Seeds::new();
     let mut random = Random::new(0x6e78_6470_0000_0000 + count as u64);
     let mut reasons = BTreeMap::<&str, usize>::new();
@@ -82,7 +82,8 @@ fn try_frames(count: usize) {
         *reasons.entry(verdict.reason.name()).or_default() += 1;
         invariants::check(&frame, &verdict)
             .unwrap_or_else(|why| panic!("frame {number}: {why}: {frame:02x?}"));
-        if number % KERNEL_SHARE == 0 {
+        // Of connections, the kernel has to know what the host knows.
+        if number % KERNEL_SHARE == 0 || host.has_followed() {
             in_kernel += 1;
             let outcome = kernel.filter().test_run(&frame, 1).unwrap();
             let action = match verdict.reason.action() {

@@ -1,6 +1,8 @@
 //! Conversations over TCP whose query is answered in the server's place: segment by segment,
 //! on the host and in the kernel, read back with etherparse.
 
+mod order;
+
 use filter_common::reason::Reason;
 use hickory_proto::op::{Message as Answer, ResponseCode};
 use nxdp_lab::{
@@ -289,10 +291,10 @@ fn the_rest_of_a_long_clean_message_passes() {
     let blocked = query("blocked.test", false);
     let end = [&whole.payload[1000..], &blocked.payload].concat();
     let (reason, frame) = engines.judge(&later(&whole, 1000, &end).build());
-    assert_eq!(reason, Reason::TcpNotImp);
+    assert_eq!(reason, Reason::TcpError);
     assert_eq!(
-        opcodes(&Segment::read(&frame).unwrap().payload[end.len() - blocked.payload.len()..]),
-        [15]
+        classes(&Segment::read(&frame).unwrap().payload[end.len() - blocked.payload.len()..]),
+        [0]
     );
 }
 
@@ -323,15 +325,20 @@ fn a_connection_may_open_with_one_clean_query() {
     }
 }
 
-/// The opcodes of the messages of a stream.
-fn opcodes(mut stream: &[u8]) -> Vec<u8> {
-    let mut opcodes = Vec::new();
+/// The classes that the messages of a stream ask for.
+fn classes(mut stream: &[u8]) -> Vec<u16> {
+    let mut classes = Vec::new();
     while let [a, b, rest @ ..] = stream {
         let (message, behind) = rest.split_at(usize::from(u16::from_be_bytes([*a, *b])));
-        opcodes.push(message[2] >> 3 & 15);
+        let name_end = message[12..].iter().position(|byte| *byte == 0).unwrap();
+        let class_at = 12 + name_end + 3;
+        classes.push(u16::from_be_bytes([
+            message[class_at],
+            message[class_at + 1],
+        ]));
         stream = behind;
     }
-    opcodes
+    classes
 }
 
 #[test]
@@ -350,8 +357,8 @@ fn a_blocked_query_that_cannot_be_answered_in_its_place_gets_an_error_of_the_ser
             clean.payload.len(),
             &query("blocked.test", is_ipv6).payload,
         );
-        let passed = engines.becomes(&blocked, Reason::TcpNotImp);
-        assert_eq!(opcodes(&passed.payload), [15]);
+        let passed = engines.becomes(&blocked, Reason::TcpError);
+        assert_eq!(classes(&passed.payload), [0]);
         assert_eq!((passed.seq, passed.ack), (blocked.seq, blocked.ack));
         assert_eq!(passed.payload.len(), blocked.payload.len());
         // Again, whatever was heard meanwhile: the server may have it.
@@ -360,7 +367,7 @@ fn a_blocked_query_that_cannot_be_answered_in_its_place_gets_an_error_of_the_ser
             ..blocked.clone()
         };
         assert_eq!(
-            engines.becomes(&again, Reason::TcpNotImp).payload,
+            engines.becomes(&again, Reason::TcpError).payload,
             passed.payload
         );
     }
@@ -388,19 +395,19 @@ fn a_client_that_waits_for_each_answer_is_answered() {
 #[test]
 fn a_blocked_query_beside_a_clean_one_in_a_segment_gets_an_error_of_the_server() {
     let (clean, blocked) = (query("free.test", false), query("blocked.test", false));
-    for (order, expected) in [([&clean, &blocked], [0, 15]), ([&blocked, &clean], [15, 0])] {
+    for (order, expected) in [([&clean, &blocked], [1, 0]), ([&blocked, &clean], [0, 1])] {
         let mut engines = Engines::new();
         let payload = order.map(|query| query.payload.clone()).concat();
-        let passed = engines.becomes(&clean.then("AP", &payload), Reason::TcpNotImp);
-        assert_eq!(opcodes(&passed.payload), expected);
+        let passed = engines.becomes(&clean.then("AP", &payload), Reason::TcpError);
+        assert_eq!(classes(&passed.payload), expected);
     }
     // So that an odd place is tried too.
     let mut engines = Engines::new();
     let odd = Segment::query(false, &Message::new("a.free.test").bytes());
     assert_eq!(odd.payload.len() % 2, 1);
     let payload = [odd.payload, blocked.payload].concat();
-    let passed = engines.becomes(&clean.then("AP", &payload), Reason::TcpNotImp);
-    assert_eq!(opcodes(&passed.payload), [0, 15]);
+    let passed = engines.becomes(&clean.then("AP", &payload), Reason::TcpError);
+    assert_eq!(classes(&passed.payload), [1, 0]);
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub mod length;
 pub mod list_server;
 pub mod mutate;
 pub mod namespace;
+pub mod odd;
 pub mod policy_cases;
 pub mod process;
 pub mod query;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
@@ -34,6 +34,14 @@ pub fn copy_program(program: &Path, to: &Path) -> Result<()> {
         bail!("cp of {}: {status}", program.display());
     }
     Ok(())
+}
+
+/// Where the system keeps a program that root alone may have in its PATH.
+pub fn system_program(name: &str) -> Option<PathBuf> {
+    ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
+        .map(|folder| Path::new(folder).join(name))
+        .into_iter()
+        .find(|path| path.is_file())
 }
 
 /// A running child.

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::net::if_::if_nametoindex;
+use nix::{
+    net::if_::if_nametoindex,
+    sys::socket::{setsockopt, sockopt::RcvBufForce},
+};
 use socket2::Socket;
 
 use crate::{namespace::Namespace, sys};
@@ -49,6 +52,11 @@ impl RawSocket {
             .run(|| sys::packet_socket(if_nametoindex(interface)?, sees_outgoing))?
             .with_context(|| format!("cannot open {interface} in {}", namespace.name()))?;
         Ok(Self { socket })
+    }
+
+    /// Makes room for frames that come while nobody listens. Needs CAP_NET_ADMIN.
+    pub fn widen(&self, bytes: usize) -> Result<()> {
+        setsockopt(&self.socket, RcvBufForce, &bytes).context("make room for frames")
     }
 
     /// Sends a frame as it is.

@@ -4,3 +4,4 @@
 mod million;
 mod no_gap;
 mod no_gap_fetch;
+mod odd_queries;

@@ -1,10 +1,10 @@
 //! Every server, and how it is run.
 
-use std::{fmt::Write as _, path::PathBuf, process::Command};
+use std::{fmt::Write as _, process::Command};
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
-use nxdp_lab::filter;
+use nxdp_lab::{filter, process::system_program};
 
 use super::{bind, dnsdist, resolvers, site::Site};
 
@@ -98,10 +98,7 @@ pub(super) fn rpz(names: &mut dyn Iterator<Item = String>, serial: u32) -> Strin
 
 /// A command by the name of its program, wherever the system keeps it.
 pub(super) fn program(name: &str) -> Result<Command> {
-    let path = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
-        .map(|folder| PathBuf::from(folder).join(name))
-        .into_iter()
-        .find(|path| path.is_file());
+    let path = system_program(name);
     Ok(Command::new(path.with_context(|| {
         format!(
             "{name} is missing (`cargo xtask bench peers` installs it where that starts no service)"

@@ -21,41 +21,48 @@ const TOOLS: [(&str, &str); 9] = [
 ];
 
 /// Clients that the tests hold against the filter if they are here: file and Debian package.
-const CLIENTS: [(&str, &str); 3] = [
+const CLIENTS: [(&str, &str); 2] = [
     ("/usr/lib/python3/dist-packages/pycares", "python3-pycares"),
     ("/usr/lib/python3/dist-packages/dns", "python3-dnspython"),
-    (UNBOUND, "unbound"),
 ];
-/// Its package starts a nameserver on machines that start services.
-const UNBOUND: &str = "/usr/sbin/unbound";
+/// Where root's programs are, which others may not have in their PATH.
+const SYSTEM_PROGRAMS: &str = "/usr/sbin";
 /// Where systemd runs, packages start their services.
 const SYSTEMD: &str = "/run/systemd/system";
 
-/// What nxdp is measured beside: program and Debian package.
-const PEERS: [(&str, &str); 6] = [
-    ("dnsdist", "dnsdist"),
+/// Nameservers that the tests ask behind the filter: program and Debian package.
+const NAMESERVERS: [(&str, &str); 5] = [
     ("unbound", "unbound"),
     ("named", "bind9"),
     ("kresd", "knot-resolver"),
     ("dnsmasq", "dnsmasq-base"),
     ("pdns_recursor", "pdns-recursor"),
 ];
+/// What nxdp is measured beside, and they.
+const DNSDIST: (&str, &str) = ("dnsdist", "dnsdist");
 
 /// Installs the nameservers that a measurement starts; it says itself which are missing.
-///
-/// Their packages start services on machines that start services: there nothing is installed.
 pub(crate) fn peers() {
-    let missing = PEERS
-        .into_iter()
-        .filter(|(program, _)| process::find(program).is_none());
-    for (program, package) in missing {
-        if Path::new(SYSTEMD).exists() {
-            eprintln!(
-                "setup: {program} is not here and is not installed, because {package} would start a nameserver"
-            );
-        } else if let Err(error) = apt::install(&[package], "nxdp is measured beside it") {
-            eprintln!("setup: without {program}: {error:#}");
-        }
+    for peer in NAMESERVERS.into_iter().chain([DNSDIST]) {
+        nameserver(peer, "nxdp is measured beside it");
+    }
+}
+
+/// Installs a nameserver if it is missing.
+///
+/// Its package starts a service on machines that start services: there nothing is installed.
+fn nameserver((program, package): (&str, &str), because: &str) {
+    let is_here =
+        Path::new(SYSTEM_PROGRAMS).join(program).exists() || process::find(program).is_some();
+    if is_here {
+        return;
+    }
+    if Path::new(SYSTEMD).exists() {
+        eprintln!(
+            "setup: {program} is not here and is not installed, because {package} would start a nameserver; tests do without it"
+        );
+    } else if let Err(error) = apt::install(&[package], because) {
+        eprintln!("setup: without {program}: {error:#}");
     }
 }
 
@@ -92,16 +99,14 @@ pub(crate) fn ensure() -> Result<()> {
 
 /// Installs the clients that do no harm; a test whose client is missing says that it is skipped.
 fn clients() {
-    let starts_services = Path::new(SYSTEMD).exists();
+    for wanted in NAMESERVERS {
+        nameserver(wanted, "tests ask it behind the filter");
+    }
     let missing = CLIENTS
         .into_iter()
         .filter(|(file, _)| !Path::new(file).exists());
-    for (file, package) in missing {
-        if file == UNBOUND && starts_services {
-            eprintln!(
-                "setup: {package} is not here and is not installed, because that would start a nameserver; tests with it are skipped"
-            );
-        } else if let Err(error) = apt::install(&[package], "tests ask the filter with it") {
+    for (_, package) in missing {
+        if let Err(error) = apt::install(&[package], "tests ask the filter with it") {
             eprintln!("setup: without {package}, tests with it are skipped: {error:#}");
         }
     }

@@ -144,6 +144,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Somebody else put something where pins are to be.
+    #[error(
+        "pin to '{path}': it {what}; remove it, and mount the BPF file system for root alone \
+         (`mount -o remount,mode=0711 /sys/fs/bpf`)"
+    )]
+    Foreign {
+        /// What is there.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+    },
     /// Nothing is loaded.
     #[error("find the filter below '{0}': nothing is loaded; run `nxdp load` first")]
     NotLoaded(PathBuf),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! nxdp/              root's; the service user's group may look
-//!   v2/              named by the layout; replaced as a whole
+//!   vN/              named by the layout; replaced as a whole
 //!     maps/NAME      the service user's
 //!     program        the service user's
 //!   links/INDEX      root's: who can open one can detach it
@@ -25,7 +25,10 @@ use filter_common::layout::LAYOUT_VERSION;
 use crate::{
     Error, Owner,
     filter::id_of,
-    folder::{entries, give, make_folder, remove_folder},
+    folder::{
+        entries, give, make_folder, refuse_strangers_in, refuse_unless_folder, remove_folder,
+        remove_tree,
+    },
     set::Set,
 };
 
@@ -128,7 +131,8 @@ impl Pins {
             make_folder(&folder)?;
             give(&folder, owner, 0o700)?;
         }
-        Ok(())
+        // Where everybody may write to the file system, somebody may have been here first.
+        refuse_strangers_in(&self.root, owner)
     }
 
     fn change(&self) -> PathBuf {
@@ -158,6 +162,9 @@ impl Pins {
 
     /// Removes everything, and tells what ends with it.
     pub fn remove(&self) -> Result<Removed, Error> {
+        for folder in [&self.root, &self.links(), &self.change(), &self.daemon()] {
+            refuse_unless_folder(folder)?;
+        }
         let _lock = self.lock()?;
         let sets = self.others()?.into_iter().chain([self.set(), self.next()]);
         let sets: Vec<Set> = sets.filter(|set| set.path().exists()).collect();
@@ -176,9 +183,12 @@ impl Pins {
             fs::remove_file(&path).map_err(|source| Error::pin("remove", &path, source))?;
         }
         sets.iter().try_for_each(Set::remove)?;
-        for folder in [&links, &self.daemon(), &self.change(), &self.root] {
-            remove_folder(folder)?;
+        remove_folder(&links)?;
+        // The daemon's user may have put something into them.
+        for folder in [&self.daemon(), &self.change()] {
+            remove_tree(folder)?;
         }
+        remove_folder(&self.root)?;
         Ok(removed)
     }
 

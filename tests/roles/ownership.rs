@@ -238,3 +238,61 @@ fn a_query_log_of_root_in_a_folder_of_the_service_user_follows_no_link() {
     process.stop(SOON).unwrap();
     assert!(is_untouched(&secret));
 }
+
+#[test]
+fn a_link_where_pins_are_to_be_is_refused_by_name_and_leads_root_nowhere() {
+    let (lab, _responder) = lab();
+    let roles = roles(&lab, "");
+    let victim = roles.path("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o755)).unwrap();
+    let pins = roles.pins();
+    let is_untouched = || {
+        let found = fs::metadata(&victim).unwrap();
+        assert_eq!(
+            (found.uid(), found.gid(), found.mode() & 0o777),
+            (0, 0, 0o755)
+        );
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
+    };
+    for name in ["", "links", "change", "daemon", "next", "v1"] {
+        let link = pins.join(name);
+        let link = if name.is_empty() { pins.clone() } else { link };
+        if !name.is_empty() {
+            fs::create_dir(&pins).unwrap();
+            chown(&pins, Some(service_user() + 1), None).unwrap();
+        }
+        symlink(&victim, &link).unwrap();
+        let (code, told) = roles.run("load", &[]).unwrap();
+        assert_eq!(code, 1, "{name}: {told}");
+        let at = std::path::Path::new("/sys/fs/bpf/nxdp").join(name);
+        let at = at.display().to_string();
+        let expected = format!("'{}': it is a symbolic link", at.trim_end_matches('/'));
+        assert!(told.contains(&expected), "{name}: {told}");
+        is_untouched();
+        fs::remove_file(&link).unwrap();
+        if !name.is_empty() {
+            fs::remove_dir_all(&pins).unwrap();
+        }
+    }
+    assert!(!is_blocked(&lab, BLOCKED));
+    roles.load(&[]).unwrap();
+    assert!(is_blocked(&lab, BLOCKED));
+}
+
+#[test]
+fn what_the_service_user_puts_into_its_lock_folders_keeps_no_unload_from_its_end() {
+    let (lab, _responder) = lab();
+    let roles = roles(&lab, "");
+    roles.load(&[]).unwrap();
+    for folder in ["change", "daemon"] {
+        let inner = roles.pins().join(folder).join("x/y");
+        fs::create_dir_all(&inner).unwrap();
+        for folder in [&inner, inner.parent().unwrap()] {
+            chown(folder, Some(service_user()), None).unwrap();
+        }
+    }
+    let (code, told) = roles.run("unload", &[]).unwrap();
+    assert_eq!(code, 0, "{told}");
+    assert!(!roles.pins().exists());
+}

@@ -460,3 +460,44 @@ fn the_end_does_not_wait_for_a_server() {
     assert!(ended.success(), "{ended}");
     assert_ends(&update.join().unwrap(), 1, "");
 }
+
+#[test]
+fn a_list_during_whose_try_nxdp_was_ended_is_not_asked_for_again_at_once() {
+    let router = Router::new("");
+    let server = router.serve("||one.example^\n");
+    fs::write(router.path("own.txt"), "||own.example^\n").unwrap();
+    router.add_to_config("[[list]]\npath = \"own.txt\"\n");
+    let mut filter = router.start();
+    server.say(|_| Reply::ok("||two.example^\n").dripping(Duration::from_secs(1)));
+    let mut command = Command::new(filter::binary().unwrap());
+    command.args(["update", "--socket"]).arg(filter.socket());
+    let mut update = command.spawn().unwrap();
+    let end = Instant::now() + SOON;
+    while server.requests().len() < 2 {
+        assert!(Instant::now() < end, "nobody asked");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let killed = filter.process_mut().end(Signal::SIGKILL, SOON).unwrap();
+    assert!(!killed.success() && !update.wait().unwrap().success());
+    drop(filter);
+    // A list without a copy is asked for at every start.
+    for entry in fs::read_dir(router.path("cache")).unwrap().flatten() {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|ending| ending == "zst")
+        {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let filter = router.start();
+    router.assert_blocked("own.example", "one.example");
+    assert_eq!(server.requests().len(), 2);
+    let account = account(&filter);
+    let why = account["last_try"]["why"].as_str().unwrap();
+    assert!(why.contains("nxdp ended before it was done"), "{account}");
+    assert!(
+        account["next_refresh_s"].as_u64().unwrap() <= 45,
+        "{account}"
+    );
+}

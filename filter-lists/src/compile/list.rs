@@ -29,6 +29,9 @@ pub struct ListBuilder {
     partitions: Vec<Vec<u8>>,
     rule_count: usize,
     skipped_names: usize,
+    /// Bytes of all rows, and how many they may be.
+    bytes: usize,
+    bytes_max: usize,
 }
 
 /// Kinds of rules (scope, types, answer, exceptions) that one list may have.
@@ -51,6 +54,16 @@ pub enum Excess {
          split it"
     )]
     Skipped,
+    /// More than the memory is good for.
+    #[error(
+        "its rules take more than {} MiB, the part of the memory that one list may take here: \
+         leave the list out, or give nxdp more memory",
+        max_bytes >> 20
+    )]
+    Memory {
+        /// Bytes that they may take.
+        max_bytes: usize,
+    },
 }
 
 impl ListBuilder {
@@ -62,7 +75,20 @@ impl ListBuilder {
             partitions: vec![Vec::new(); PARTITIONS + 1],
             rule_count: 0,
             skipped_names: 0,
+            bytes: 0,
+            bytes_max: usize::MAX,
         }
+    }
+
+    /// The same for rules of so many bytes.
+    #[must_use]
+    pub fn bounded(self, bytes_max: usize) -> Self {
+        Self { bytes_max, ..self }
+    }
+
+    /// Bytes that the rules take until they are compiled.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Adds the rule found in `line`, counted from 1.
@@ -77,11 +103,13 @@ impl ListBuilder {
         let wire = rule.name.as_wire();
         let labels = &wire[..wire.len() - 1];
         let rows = &mut self.partitions[partition_of(labels)];
+        let before = rows.len();
         reserve(rows, labels.len() + ROW_EXTRA_MAX);
         rows.push(labels.len() as u8);
         rows.extend_from_slice(labels);
         rows.extend_from_slice(&line.to_le_bytes());
         push_varint(rows, shape);
+        self.bytes += rows.len() - before;
         self.rule_count += 1;
     }
 
@@ -89,6 +117,10 @@ impl ListBuilder {
     pub fn excess(&self) -> Option<Excess> {
         if self.shapes.as_slice().len() > LIST_SHAPES_MAX {
             return Some(Excess::Shapes);
+        }
+        if self.bytes > self.bytes_max {
+            let max_bytes = self.bytes_max;
+            return Some(Excess::Memory { max_bytes });
         }
         (self.skipped_names > LIST_SKIPPED_MAX).then_some(Excess::Skipped)
     }
@@ -225,6 +257,17 @@ mod tests {
 
     fn name(text: &str) -> Name {
         Name::from_text(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_list_keeps_no_more_than_it_may() {
+        let mut list = ListBuilder::new(ListInfo::new("a", "a.txt")).bounded(1000);
+        for i in 0..1000u32 {
+            let name = name(&format!("h{i}.example.org"));
+            list.rule(i + 1, &Rule::block(name, Scope::Exact));
+        }
+        assert_eq!(list.excess(), Some(Excess::Memory { max_bytes: 1000 }));
+        assert!((1000..1030).contains(&list.bytes()), "{}", list.bytes());
     }
 
     #[test]

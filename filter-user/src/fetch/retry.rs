@@ -55,7 +55,19 @@ pub(super) fn at_start(state: &State, refresh: Duration, now_s: u64, draw: f64) 
         .map_or(0, |not_before_s| not_before_s.saturating_sub(now_s));
     // Nor is a server believed to have asked for years.
     let asked = Duration::from_secs(asked_s).min(RETRY_AFTER_MAX);
-    refresh.saturating_sub(age).max(asked) + spread
+    let held = held_back(state, refresh, now_s, draw);
+    refresh.saturating_sub(age).max(asked).max(held) + spread
+}
+
+/// What is left to wait for a list whose last try ended with the process: it may be why.
+pub(super) fn held_back(state: &State, refresh: Duration, now_s: u64, draw: f64) -> Duration {
+    let since = state
+        .under_way_s
+        .and_then(|then_s| now_s.checked_sub(then_s));
+    since.map_or(Duration::ZERO, |since_s| {
+        let wait = after_failure(state.failures, refresh, None, draw);
+        wait.saturating_sub(Duration::from_secs(since_s))
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +105,29 @@ mod tests {
             ..State::default()
         };
         assert_eq!(at_start(&state, DAY, 1_000_000, 0.0).as_secs(), HOUR_S);
+    }
+
+    #[test]
+    fn a_try_that_ended_with_the_process_is_not_made_again_at_once() {
+        let cut_off = |failures, ago_s: u64| {
+            let state = State {
+                failures,
+                under_way_s: Some(1_000_000 - ago_s),
+                ..State::default()
+            };
+            at_start(&state, DAY, 1_000_000, 1.0)
+                .saturating_sub(START_SPREAD)
+                .as_secs()
+        };
+        assert_eq!([cut_off(1, 0), cut_off(2, 0), cut_off(5, 0)], [15, 30, 240]);
+        assert_eq!([cut_off(5, 200), cut_off(5, 300)], [40, 0]);
+        // A clock that was set back tells nothing.
+        let ahead = State {
+            failures: 9,
+            under_way_s: Some(2_000_000),
+            ..State::default()
+        };
+        assert_eq!(held_back(&ahead, DAY, 1_000_000, 1.0), Duration::ZERO);
     }
 
     #[test]

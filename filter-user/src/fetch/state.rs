@@ -34,6 +34,9 @@ pub(super) struct State {
     pub(super) last: Option<LastTry>,
     /// Tries that failed since one that did not.
     pub(super) failures: u32,
+    /// When a try began that has no end yet, in seconds since 1970.
+    #[serde(default)]
+    pub(super) under_way_s: Option<u64>,
     /// When the server wants to be asked again at the earliest, in seconds since 1970.
     pub(super) not_before_s: Option<u64>,
 }

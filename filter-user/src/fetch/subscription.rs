@@ -26,6 +26,10 @@ pub struct Subscription {
     activity: Activity,
 }
 
+/// Why a try failed that no process finished.
+const CUT_OFF: &str =
+    "nxdp ended before it was done: it may have been ended because of the list, for lack of memory";
+
 /// What is being done about a list.
 #[derive(Debug)]
 enum Activity {
@@ -40,7 +44,15 @@ enum Activity {
 impl Subscription {
     /// Takes up a list where an earlier process left it.
     pub fn open(list: &ListConfig) -> Self {
-        let state = State::read(&list.path);
+        let mut state = State::read(&list.path);
+        if let Some(at_s) = state.under_way_s {
+            state.failures = state.failures.saturating_add(1);
+            state.last = Some(LastTry {
+                at_s,
+                outcome: Outcome::Failed,
+                why: Some(CUT_OFF.to_owned()),
+            });
+        }
         let refresh = refresh_of(list);
         let wait = retry::at_start(&state, refresh, now_s(), retry::draw());
         Self {
@@ -87,6 +99,11 @@ impl Subscription {
         self.due
     }
 
+    /// Whether its last try ended with the process that made it, and the next one has to wait.
+    pub fn is_held_back(&self) -> bool {
+        self.state.under_way_s.is_some() && self.is_idle() && self.due > Instant::now()
+    }
+
     /// Makes it due, whatever was planned.
     pub fn hurry(&mut self) {
         self.due = Instant::now();
@@ -95,6 +112,10 @@ impl Subscription {
     /// The request that is to be made; the outcome must be noted.
     pub fn request(&mut self) -> FetchRequest {
         self.activity = Activity::Fetching;
+        // Before anything is read: who is ended because of the list knows it at the next start. On
+        // a full disk nobody does.
+        self.state.under_way_s = Some(now_s());
+        let _ = self.state.write(&self.list.path);
         FetchRequest {
             list: self.list.clone(),
             // Without the file what is known of it is worth nothing.
@@ -236,6 +257,7 @@ impl Subscription {
             outcome,
             why,
         });
+        self.state.under_way_s = None;
         self.due = Instant::now() + wait;
         // On a full disk the list is in force all the same, and fetched once more after a restart.
         let _ = self.state.write(&self.list.path);

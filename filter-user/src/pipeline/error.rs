@@ -54,6 +54,20 @@ pub enum Error {
         /// Why.
         excess: Excess,
     },
+    /// The lists together would take too much memory.
+    #[error(
+        "compile list '{path}': with it the rules of all lists take {} MiB, more than {} MiB, the \
+         part of the memory that they may take here: leave lists out, or give nxdp more memory",
+        bytes >> 20, max_bytes >> 20
+    )]
+    Memory {
+        /// The largest list, of those that are new if some are.
+        path: PathBuf,
+        /// Bytes of all rules.
+        bytes: u64,
+        /// Bytes that they may take.
+        max_bytes: u64,
+    },
     /// A file of the operator's own has a line that is none.
     #[error(
         "read names '{path}': line {line}: {reason}: {text}; mend or remove it, what is in force stays"

@@ -13,6 +13,7 @@ mod guards;
 mod meter;
 mod probes;
 mod replace;
+mod share;
 mod terms;
 
 use std::{
@@ -190,6 +191,8 @@ pub struct ListOutcome {
 pub struct Sources {
     read: Mutex<HashMap<PathBuf, Arc<ReadList>>>,
     reads: AtomicUsize,
+    /// Instead of what the system says.
+    memory_bytes: Option<u64>,
 }
 
 /// A list that was read.
@@ -247,6 +250,7 @@ impl Sources {
             let first = first.clone();
             return Err(Error::Nothing { first });
         }
+        self.refuse_too_much(&lists, request)?;
         let read = start.elapsed();
         let start = Instant::now();
         let built_in = bypass::list(config, &categories);
@@ -354,7 +358,8 @@ impl Sources {
             return Ok(known);
         }
         self.reads.fetch_add(1, Ordering::Relaxed);
-        let list = Arc::new(ReadList::read(config, info, file, stamp, meter)?);
+        let builder = ListBuilder::new(info).bounded(self.most_of_one());
+        let list = Arc::new(ReadList::read(config, builder, file, stamp, meter)?);
         accept(config, &list.report)?;
         self.known().insert(config.path.clone(), Arc::clone(&list));
         Ok(list)
@@ -369,12 +374,12 @@ impl Sources {
 impl ReadList {
     fn read<P: Fn(Progress) + Sync>(
         config: &ListConfig,
-        info: ListInfo,
+        mut builder: ListBuilder,
         file: Input,
         stamp: Stamp,
         meter: &Meter<'_, P>,
     ) -> Result<Self, Error> {
-        let mut builder = ListBuilder::new(info.clone());
+        let info = builder.info().clone();
         let options = config.parse_options();
         let reader = Metered {
             file,

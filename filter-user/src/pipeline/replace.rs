@@ -88,9 +88,10 @@ fn blame(
             replacements.into_iter().partition(is_named)
         }
         Error::Compile(_) => (replacements, Vec::new()),
-        Error::List { path, .. } | Error::Empty { path, .. } | Error::Excess { path, .. } => {
-            replacements.into_iter().partition(|one| one.path == *path)
-        }
+        Error::List { path, .. }
+        | Error::Empty { path, .. }
+        | Error::Excess { path, .. }
+        | Error::Memory { path, .. } => replacements.into_iter().partition(|one| one.path == *path),
         _ => (Vec::new(), replacements),
     }
 }

@@ -166,7 +166,10 @@ impl Refresh {
     }
 
     fn missing(&self) -> Vec<usize> {
-        let is_missing = |at: &usize| !self.subscriptions[*at].has_copy();
+        let is_missing = |at: &usize| {
+            let list = &self.subscriptions[*at];
+            !list.has_copy() && !list.is_held_back()
+        };
         (0..self.subscriptions.len()).filter(is_missing).collect()
     }
 

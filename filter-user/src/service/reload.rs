@@ -47,7 +47,10 @@ impl Error {
         let Self::Prepare(PrepareError::Pipeline(error)) = self else {
             return false;
         };
-        matches!(error, Of::Refused(_) | Of::Compile(_) | Of::Excess { .. })
+        matches!(
+            error,
+            Of::Refused(_) | Of::Compile(_) | Of::Excess { .. } | Of::Memory { .. }
+        )
     }
 
     /// The copy that has to be fetched again.

@@ -1,4 +1,5 @@
 //! A running filter keeps its lists fresh, and keeps what it has when it cannot.
+// tidy: long because each test is a story of one filter and its server, by the same few helpers.
 
 use std::{
     fs,
@@ -500,4 +501,35 @@ fn a_list_during_whose_try_nxdp_was_ended_is_not_asked_for_again_at_once() {
         account["next_refresh_s"].as_u64().unwrap() <= 45,
         "{account}"
     );
+}
+
+#[test]
+fn a_slow_server_keeps_no_other_list_out() {
+    let router = Router::new("");
+    router.add_to_config(&format!(
+        "[[list]]\nurl = \"https://127.0.0.1:{URL_PORT}/slow.txt\"\n"
+    ));
+    let server = router.serve("");
+    let answer = |version: &'static str| {
+        move |request: &nxdp_lab::list_server::Request| match request.path.as_str() {
+            "/slow.txt" => {
+                Reply::ok("||slow.example^\n".repeat(9)).dripping(Duration::from_secs(1))
+            }
+            _ => Reply::ok(version),
+        }
+    };
+    // At a first start, and in a filter that runs.
+    server.say(answer("||one.example^\n"));
+    let filter = router.start();
+    router.assert_blocked("one.example", "slow.example");
+    drop(filter);
+    let filter = router.start();
+    server.say(answer("||two.example^\n"));
+    let mut update = Command::new(filter::binary().unwrap());
+    update.args(["update", "--socket"]).arg(filter.socket());
+    let mut update = update.spawn().unwrap();
+    router.wait_until_blocked("two.example");
+    assert_eq!(router.rcode("slow.example"), ResponseCode::NoError);
+    drop(filter);
+    update.wait().unwrap();
 }

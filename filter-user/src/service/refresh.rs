@@ -37,6 +37,8 @@ pub(super) struct Refresh {
     retry: Option<Instant>,
     subscriptions: Vec<Subscription>,
     in_flight: usize,
+    /// When the last list came that waits.
+    came: Option<Instant>,
     done: UnboundedReceiver<Done>,
     tell: UnboundedSender<Done>,
 }
@@ -44,6 +46,8 @@ pub(super) struct Refresh {
 const NO_URL: &str = "no list has a `url`";
 /// How long after a failure the folder of copies is tried again.
 const RETRY: Duration = Duration::from_secs(30);
+/// How long lists that came wait for others of their round.
+const ROUND_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the compiler and the guards say against lists.
 #[derive(Debug)]
@@ -105,6 +109,7 @@ impl Refresh {
             retry: None,
             subscriptions: lists.map(Subscription::open).collect(),
             in_flight: 0,
+            came: None,
             done,
             tell,
         }
@@ -156,8 +161,34 @@ impl Refresh {
     }
 
     /// Asks for the lists that nothing can be compiled without, and hands back those that failed.
+    ///
+    /// Who takes too long is not waited for: that list comes later.
     pub(super) async fn fetch_missing(&mut self) -> Vec<ListAccount> {
-        self.fetch(&self.missing()).await
+        self.ask(&self.missing());
+        let mut failed = Vec::new();
+        while self.in_flight > 0 && !self.is_ripe() {
+            let ripe = self.ripe();
+            tokio::select! {
+                Some(done) = self.done.recv() => failed.extend(self.note(done)),
+                () = until(ripe) => {}
+            }
+        }
+        failed
+    }
+
+    /// When the lists that came are compiled without those that are still on their way.
+    fn ripe(&self) -> Option<Instant> {
+        let waits = self
+            .subscriptions
+            .iter()
+            .any(|list| list.candidate().is_some());
+        self.came
+            .filter(|_| waits)
+            .map(|came| came + ROUND_PATIENCE)
+    }
+
+    fn is_ripe(&self) -> bool {
+        self.ripe().is_some_and(|ripe| ripe <= Instant::now())
     }
 
     /// Makes the lists due that have no copy.
@@ -194,6 +225,9 @@ impl Refresh {
                 self.hurry_missing();
                 return Turn::Resumed;
             }
+            if self.is_ripe() {
+                return Turn::Compile;
+            }
             if self.in_flight == 0 {
                 if self
                     .subscriptions
@@ -204,14 +238,14 @@ impl Refresh {
                 }
                 self.ask(&self.due());
             }
-            let next_due = self.next_due();
+            let next = self.next_due().into_iter().chain(self.ripe()).min();
             tokio::select! {
                 Some(done) = self.done.recv() => {
                     if let Some(failed) = self.note(done) {
                         return Turn::Failed(failed);
                     }
                 }
-                () = until(next_due) => {}
+                () = until(next) => {}
             }
         }
     }
@@ -395,6 +429,9 @@ impl Refresh {
 
     fn note(&mut self, (copy, outcome): Done) -> Option<ListAccount> {
         let has_failed = outcome.is_err();
+        if matches!(outcome, Ok(Fetched::New(_))) {
+            self.came = Some(Instant::now());
+        }
         self.in_flight -= 1;
         // It may have left the configuration meanwhile.
         let mut lists = self.subscriptions.iter_mut();

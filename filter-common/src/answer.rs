@@ -387,3 +387,28 @@ fn put<const N: usize>(message: &mut Message, at: usize, bytes: [u8; N]) {
     // whoever then reads it as a whole waits for the pieces.
     message[at..at + N].copy_from_slice(&bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    #[test]
+    fn a_text_of_any_length_that_a_record_holds_is_in_the_answer_whole() {
+        for len in [0, 1, TEXT_MAX_BYTES] {
+            let text = TextRecord::new(&"x".repeat(len)).unwrap();
+            let mut scratch = Scratch::zeroed();
+            let mut tail = Tail {
+                message: scratch.message_mut(),
+                at: 40,
+                sum: 0,
+            };
+            opt(&mut tail, 0, EDE_BLOCKED, &text, 0);
+            // OPT, the header of its option, the INFO-CODE, the text (RFC 8914 §2).
+            assert_eq!(tail.at, 40 + 11 + 4 + 2 + len);
+            let said = &tail.message[57..tail.at];
+            assert!(said.len() == len && said.iter().all(|byte| *byte == b'x'));
+        }
+    }
+}

@@ -313,3 +313,78 @@ impl<T: Steps> Stages for Host<'_, T> {
         event::tell(self.tables, self.scratch, reason);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+    use crate::{
+        address::mapped,
+        frame::BufferFrame,
+        layout::{
+            CONTROL_OVERRIDES, CONTROL_UNTAGGED, Header, LAYOUT_VERSION, PolicyRecord, Record,
+        },
+        world::World,
+    };
+
+    /// A world with an empty generation and these flags.
+    fn world(flags: u32) -> World {
+        let control = Control {
+            active: 1,
+            flags,
+            ..Control::default()
+        };
+        let header = Header {
+            layout: LAYOUT_VERSION,
+            bucket_count: 1,
+            bucket_base: 1,
+            ..Header::zeroed()
+        };
+        let mut records = vec![Record::zeroed(); 4];
+        records[0] = Record(bytemuck::cast(control));
+        records[1] = Record(bytemuck::cast(header));
+        World {
+            records,
+            policies: [(0, PolicyRecord::default())].into(),
+            ..World::default()
+        }
+    }
+
+    /// 10.0.0.2 asks 10.0.0.1 for the A record of `a`.
+    fn query() -> Vec<u8> {
+        let mut frame = vec![0; 14 + 20 + 8];
+        frame[12] = 8;
+        frame[14..24].copy_from_slice(&[0x45, 0, 0, 47, 0, 0, 0, 0, 64, 17]);
+        frame[26..34].copy_from_slice(&[10, 0, 0, 2, 10, 0, 0, 1]);
+        frame[34..40].copy_from_slice(&[0x9c, 0x40, 0, 53, 0, 27]);
+        frame.extend([0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        frame.extend(*b"\x01a\0\0\x01\0\x01");
+        frame
+    }
+
+    #[test]
+    fn who_asks_is_read_where_some_flag_wants_to_know() {
+        for (flags, is_read) in [
+            (0, false),
+            (CONTROL_OVERRIDES, true),
+            (CONTROL_UNTAGGED, true),
+            (event::TOLD, true),
+            (event::TOLD | CONTROL_OVERRIDES | CONTROL_UNTAGGED, true),
+        ] {
+            let mut buffer = query();
+            let len = buffer.len();
+            let mut frame = BufferFrame::new(&mut buffer, len);
+            let mut scratch = Scratch::zeroed();
+            let world = world(flags);
+            let reason = filter(&mut frame, || Some(Host::new(&world, &mut scratch)));
+            assert_eq!(reason, Reason::NoRule, "{flags}");
+            let source = if is_read {
+                mapped([10, 0, 0, 2])
+            } else {
+                [0; 16]
+            };
+            assert_eq!(scratch.client.source, source, "{flags}");
+        }
+    }
+}

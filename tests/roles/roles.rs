@@ -448,3 +448,49 @@ fn the_control_socket_tells_its_group_and_obeys_only_admins() {
     assert_eq!(as_user(&roles, SERVICE_USER, "games", "reload").0, 0);
     assert_eq!(as_user(&roles, "root", "root", "reload").0, 0);
 }
+
+#[test]
+fn a_full_folder_of_the_state_keeps_no_load_from_its_lists() {
+    let (lab, _responder) = lab();
+    let roles = roles(&lab, "||blocked.nxdp-show.example^\n");
+    let user = nix::unistd::User::from_name(SERVICE_USER).unwrap().unwrap();
+    let mut mount = Command::new("mount");
+    let options = format!("size=4k,mode=0755,uid={}", user.uid);
+    mount
+        .args(["-t", "tmpfs", "-o", &options, "full"])
+        .arg(roles.state());
+    let (code, told) = roles.run_command(mount).unwrap();
+    assert_eq!(code, 0, "{told}");
+    let told = roles.load(&[]).unwrap();
+    assert!(told.contains("No space left"), "{told}");
+    assert_eq!(
+        rcode(&lab, "blocked.nxdp-show.example"),
+        ResponseCode::NXDomain,
+        "{told}"
+    );
+    let left = fs::read_dir("/run").unwrap().flatten();
+    let is_ours = |entry: &fs::DirEntry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("nxdp-load-")
+    };
+    assert_eq!(left.filter(is_ours).count(), 0);
+}
+
+#[test]
+fn a_keeper_waits_for_the_load() {
+    let (lab, _responder) = lab();
+    let roles = roles(&lab, "||blocked.nxdp-show.example^\n");
+    let alone = roles.run("attach", &[]).unwrap();
+    assert_eq!(alone.0, 1, "{}", alone.1);
+    let keeper = roles.command("attach", &["--watch"]);
+    let keeper = lab.router().spawn(keeper).unwrap();
+    keeper
+        .wait_for_line(0, "wait for `nxdp load`", SOON)
+        .unwrap();
+    roles.load(&["--absent-ok", "-i", "nowhere0"]).unwrap();
+    // What the load leaves out, it attaches.
+    let is_blocked = || Ok(rcode(&lab, "blocked.nxdp-show.example") == ResponseCode::NXDomain);
+    wait_for("the attachment", is_blocked).unwrap();
+}

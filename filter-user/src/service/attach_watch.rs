@@ -1,6 +1,6 @@
 //! `nxdp attach`: attaches the loaded program to interfaces that came after it.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use filter_kernel::{Hold, Pins, hold_pinned};
 use tokio::time::MissedTickBehavior;
@@ -24,13 +24,22 @@ pub async fn attach(config: &Config, pins: PathBuf, watch: bool) -> Result<(), E
         interfaces.mend(hold, &display)?;
         near.keep(&interfaces, &display, |prefixes| hold.put_on_link(prefixes))
     };
-    hold_pinned(&pins, &mut keep)??;
+    let first = hold_pinned(&pins, &mut keep)
+        .map_err(Error::from)
+        .and_then(|kept| kept);
     if !watch {
+        first?;
         return interfaces.complete();
     }
+    let mut trouble = match first {
+        Err(error) if is_before_load(&error) => Some(error_chain(&error)),
+        other => other.map(|()| None)?,
+    };
+    trouble
+        .iter()
+        .for_each(|text| display.trouble(&format!("wait for `nxdp load`: {text}")));
     let mut tick = tokio::time::interval(WATCH_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut trouble = None;
     loop {
         tokio::select! {
             signal = signals.next() => if signal == SignalMeaning::Stop {
@@ -46,5 +55,16 @@ pub async fn attach(config: &Config, pins: PathBuf, watch: bool) -> Result<(), E
             error.iter().for_each(|text| display.trouble(text));
             trouble = error;
         }
+    }
+}
+
+/// Whether a load has not pinned everything yet.
+fn is_before_load(error: &Error) -> bool {
+    match error {
+        Error::Kernel(filter_kernel::Error::NotLoaded(_)) => true,
+        Error::Kernel(filter_kernel::Error::Pin { source, .. }) => {
+            source.kind() == io::ErrorKind::NotFound
+        }
+        _ => false,
     }
 }

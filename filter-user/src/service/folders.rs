@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{PermissionsExt as _, lchown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown},
     path::Path,
 };
 
@@ -28,13 +28,18 @@ pub(super) fn make_socket_folder(config: &Config, owner: Owner) {
     }
 }
 
-/// Makes a folder of the daemon's, if there is none.
+/// Makes a folder of the daemon's, if there is none, or an empty one of root's.
 fn make_folder(path: &Path, owner: Owner) -> io::Result<()> {
     let _stranger = identity::of_owner(path)?;
     if path.is_dir() {
-        return Ok(());
+        // An empty one of root's is left by whoever ran as root before.
+        let is_roots = fs::symlink_metadata(path)?.uid() == 0;
+        if !is_roots || owner.user == 0 || fs::read_dir(path)?.next().is_some() {
+            return Ok(());
+        }
+    } else {
+        fs::create_dir_all(path)?;
     }
-    fs::create_dir_all(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o750))?;
     lchown(path, Some(owner.user), Some(owner.group))
 }

@@ -22,7 +22,7 @@ use nix::unistd::User;
 
 use super::{
     Interfaces, Near, capacity,
-    compiler::{compile, compile_custom},
+    compiler::{compile, compile_custom, compile_in_memory},
     display::{Display, human_bytes},
     error_chain, fill,
     folders::{let_through, make_socket_folder, make_state},
@@ -179,7 +179,9 @@ pub fn load(config: &Config, options: &LoadOptions) -> Result<(), LoadError> {
         }
         None if load.filter.maps.active().is_some() => {}
         None if load.replaces_another()? => return Err(LoadError::NoImage),
-        None => display.trouble("no image and no list: every name passes until the daemon runs"),
+        None => display.trouble(
+            "no image of an earlier run, and no list that could be compiled: every name passes until the daemon runs",
+        ),
     }
     if !load.is_adopted() {
         load.commit(owner)?;
@@ -441,11 +443,17 @@ fn images(
     }
     if let (false, None, Some(config)) = (is_whole, &options.image, &options.config) {
         make_state(&options.state, owner)?;
-        if compile(config, &state, owner)
-            && let Some(lists) = kept_image(state.open(), display)
-        {
+        let compiled = |state: &State| {
+            let lists = kept_image(state.open(), display)?;
             let custom = kept_image(state.open_custom(), display);
-            return Ok(Some(Images { lists, custom }));
+            Some(Images { lists, custom })
+        };
+        let images = compile(config, &state, owner)
+            .then(|| compiled(&state))
+            .flatten();
+        let images = images.or_else(|| compile_in_memory(config, &state, owner, compiled));
+        if images.is_some() {
+            return Ok(images);
         }
     }
     if has_lists && !is_whole {

@@ -78,6 +78,8 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
             "no policy 'nobody'; there are: default, kids",
         ),
         ("allow a.example", "--reason"),
+        ("allow . --reason r", "say `--force` if you mean it"),
+        ("allow com --reason r", "everything below it would pass"),
         (
             "allow a.example --reason r --policy kids --client 10.0.0.1",
             "cannot be used with",

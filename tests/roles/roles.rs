@@ -452,7 +452,8 @@ fn the_control_socket_tells_its_group_and_obeys_only_admins() {
 #[test]
 fn a_full_folder_of_the_state_keeps_no_load_from_its_lists() {
     let (lab, _responder) = lab();
-    let roles = roles(&lab, "||blocked.nxdp-show.example^\n");
+    let more: String = (0..5_000).map(|i| format!("||n{i}.example^\n")).collect();
+    let roles = roles(&lab, &format!("||blocked.nxdp-show.example^\n{more}"));
     let user = nix::unistd::User::from_name(SERVICE_USER).unwrap().unwrap();
     let mut mount = Command::new("mount");
     let options = format!("size=4k,mode=0755,uid={}", user.uid);

@@ -315,6 +315,11 @@ pub fn harm(name: &Name, scope: Scope) -> Option<String> {
     Some(format!("{protected} is protected ({why})"))
 }
 
+/// Whether a rule of this scope would be for all that registries sell below a name.
+pub fn is_suffix(name: &Name, scope: Scope) -> bool {
+    scope != Scope::Exact && suffixes::is_refused(name, scope)
+}
+
 /// The names that are protected by default.
 pub fn protected_names() -> impl Iterator<Item = (Name, &'static str)> {
     names::built_in()

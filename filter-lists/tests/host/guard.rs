@@ -10,7 +10,7 @@ use filter_lists::{
     compile::{ListBuilder, Options, compile},
     guard::{
         AcceptedFinding, Finding, GuardKind, GuardedName, Guards, Refusal, RequiredName, Severity,
-        harm, protected_names, refuses,
+        harm, is_suffix, protected_names, refuses,
     },
     image::{Image, ListInfo},
     rule::{Effect, Rule, Shape},
@@ -276,10 +276,14 @@ fn suffixes_that_the_public_list_names_by_a_wildcard_are_refused() {
             let rule = Rule::block(name(text), scope);
             assert!(refuses(&findings(&Guards::default(), &[rule])), "{text}");
             assert!(harm(&name(text), scope).is_some(), "{text}");
+            assert!(is_suffix(&name(text), scope), "{text}");
         }
         assert!(!refuses(&findings(&Guards::default(), &[exact(text)])));
         assert_eq!(harm(&name(text), Scope::Exact), None, "{text}");
+        assert!(!is_suffix(&name(text), Scope::Exact), "{text}");
     }
+    assert!(is_suffix(&Name::ROOT, Scope::Suffix));
+    assert!(!is_suffix(&name("ntp.org"), Scope::Suffix));
     // Hosted sites are warned about, and names that a wildcard skips are like all others.
     assert_eq!(
         brief(&findings(&Guards::default(), &[block("compute.estate")])),

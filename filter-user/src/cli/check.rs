@@ -51,7 +51,12 @@ impl Arguments {
             if !config.policies.is_empty() {
                 policies.print(&mut out)?;
             }
-            print_interfaces(&interfaces(&config)?, &mut out)?;
+            let here = interfaces(&config)?;
+            print_interfaces(&here, &mut out)?;
+            let is_here = |name: &&String| here.iter().any(|here| here.name == **name);
+            for name in config.interfaces.iter().filter(|name| !is_here(name)) {
+                writeln!(out, "interface {name}: is not on this machine now")?;
+            }
             for name in idle_policies(&config)? {
                 writeln!(out, "policy: {}", idle_policy(&name))?;
             }

@@ -11,7 +11,7 @@ use filter_user::{
     querylog::{LogLine, LogRequest},
 };
 
-use super::{Failure, SocketArgument, out};
+use super::{Failure, SocketArgument, offline::without_daemon, out};
 
 /// Queries that are printed first with `--follow`, unless told otherwise.
 const LAST_FOLLOWED: u32 = 10;
@@ -74,7 +74,7 @@ impl Arguments {
             blocked: self.blocked,
             client: self.client,
         };
-        let (_, lines) = control::follow(&self.socket.path(), request)?;
+        let (_, lines) = control::follow(&self.socket.path(), request).map_err(without_daemon)?;
         let mut out = out::stdout();
         for line in lines {
             self.print(&mut out, &line?)?;
@@ -86,7 +86,8 @@ impl Arguments {
     }
 
     fn set(&self, queries: LogQueries) -> Result<(), Failure> {
-        let Response::Stats(stats) = control::ask(&self.socket.path(), Verb::Logging(queries))?
+        let Response::Stats(stats) =
+            control::ask(&self.socket.path(), Verb::Logging(queries)).map_err(without_daemon)?
         else {
             return Err(control::Error::OtherAnswer.into());
         };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use filter_kernel::PINS_DEFAULT;
+use filter_kernel::{PINS_DEFAULT, Pins};
 use filter_user::{
     config::Config,
     control::{self, Response, Verb},
@@ -53,6 +53,19 @@ pub(super) fn ask(
             found => Ok(Answer::Offline(Box::new(found))),
         },
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Why what only a daemon can do is not done: without one the filter may be in force all the same.
+pub(super) fn without_daemon(error: control::Error) -> anyhow::Error {
+    let is_loaded = Pins::at(PINS_DEFAULT).exist();
+    match error {
+        control::Error::NotRunning { path, .. } if is_loaded => anyhow::anyhow!(
+            "connect to '{}': no daemon runs, and this needs one; a filter is loaded and in force \
+             without it: start it (`systemctl start nxdp`), or name its socket with `--socket`",
+            path.display()
+        ),
+        other => other.into(),
     }
 }
 

@@ -47,6 +47,10 @@ pub(super) struct NameArguments {
     /// Why, for whoever finds it later
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// Mean it though the name is a top-level domain, a public suffix, or the root; with `block`
+    /// also names that everybody depends on
+    #[arg(long)]
+    force: bool,
     /// Mean it though `must_block` or `must_not_block` of the configuration says the contrary
     #[arg(long)]
     against_guard: bool,
@@ -64,9 +68,6 @@ pub(super) struct NameArguments {
 pub(super) struct BlockArguments {
     #[command(flatten)]
     names: NameArguments,
-    /// Block also top-level domains, public suffixes, and names that everybody depends on
-    #[arg(long)]
-    force: bool,
 }
 
 /// For whom; everybody by default.
@@ -186,7 +187,7 @@ impl BlockArguments {
         let scope = self.names.scope().into();
         let harm = |name: &Name| Some((*name, guard::harm(name, scope)?));
         match names.iter().find_map(harm) {
-            Some((name, harm)) if !self.force => Err(Failure::usage(anyhow!(
+            Some((name, harm)) if !self.names.force => Err(Failure::usage(anyhow!(
                 "block '{name}': {harm}; say `--force` if you mean it"
             ))),
             _ => self.names.put_in_force(OverrideAction::Block, &names),
@@ -197,7 +198,14 @@ impl BlockArguments {
 impl NameArguments {
     pub(super) fn allow(self) -> Result<(), Failure> {
         let names = self.names().map_err(Failure::usage)?;
-        self.put_in_force(OverrideAction::Allow, &names)
+        let scope = self.scope().into();
+        match names.iter().find(|name| guard::is_suffix(name, scope)) {
+            Some(name) if !self.force => Err(Failure::usage(anyhow!(
+                "allow '{name}': everything below it would pass; `nxdp pause` lifts blocks for a \
+                 time, or say `--force` if you mean it"
+            ))),
+            _ => self.put_in_force(OverrideAction::Allow, &names),
+        }
     }
 
     fn put_in_force(&self, action: OverrideAction, names: &[Name]) -> Result<(), Failure> {

@@ -99,7 +99,9 @@ impl ReloadArguments {
             true => Verb::Reload,
             false => Verb::ReloadAndWait,
         };
-        let Response::Status(status) = control::ask(&self.socket.path(), verb)? else {
+        let Response::Status(status) =
+            control::ask(&self.socket.path(), verb).map_err(offline::without_daemon)?
+        else {
             return Err(control::Error::OtherAnswer.into());
         };
         if self.json {

@@ -173,11 +173,11 @@ pub enum Error {
         nearest: Option<String>,
     },
     /// Clients that two policies claim.
-    #[error("{what} belongs to policy '{first}' and to policy '{second}': leave it out of one")]
+    #[error("{what} belongs to policy {first} and to policy {second}: leave it out of one")]
     TwoPolicies {
         /// The client or destination.
         what: String,
-        /// One policy.
+        /// One policy, with file and line where a file says so.
         first: String,
         /// The other one.
         second: String,

@@ -27,6 +27,11 @@ pub struct Clients {
 impl Clients {
     /// Collects the clients of all policies, also from files.
     pub(super) fn resolve(config: &Config, numbers: &Numbers) -> Result<Self, Error> {
+        let collected = Self::collected(config, numbers);
+        collected.map_err(|error| located(error, config))
+    }
+
+    fn collected(config: &Config, numbers: &Numbers) -> Result<Self, Error> {
         let mut clients = Self::default();
         for (name, policy) in &config.policies {
             clients.collect(
@@ -195,5 +200,81 @@ fn two_policies(numbers: &Numbers, what: String, first: u32, second: u32) -> Err
         what,
         first: name(first),
         second: name(second),
+    }
+}
+
+/// The same, with the lines of files that claim the client.
+fn located(error: Error, config: &Config) -> Error {
+    let Error::TwoPolicies {
+        what,
+        first,
+        second,
+    } = error
+    else {
+        return error;
+    };
+    let told = |policy: &str| {
+        let config = config.policies.get(policy);
+        match config.and_then(|config| place_of(&what, config)) {
+            Some(place) => format!("'{policy}' ({place})"),
+            None => format!("'{policy}'"),
+        }
+    };
+    let (first, second) = (told(&first), told(&second));
+    Error::TwoPolicies {
+        what,
+        first,
+        second,
+    }
+}
+
+/// File and line of a policy's client, which were read a moment ago.
+fn place_of(what: &str, policy: &PolicyConfig) -> Option<String> {
+    policy.client_files.iter().find_map(|path| {
+        let text = input::text(path).ok()?;
+        let line = text.lines().position(|line| {
+            let client = line.split('#').next().unwrap_or_default().trim();
+            ClientMatch::parse(client).is_ok_and(|client| match client.selected_by() {
+                SelectedBy::Prefix(prefix) => Prefix::from(prefix).to_string() == what,
+                SelectedBy::Key(..) | SelectedBy::Interface(_) => client.to_string() == what,
+            })
+        })?;
+        Some(format!("{}:{}", path.display(), line + 1))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Categories, Policies};
+
+    #[test]
+    fn a_client_of_two_policies_is_told_with_the_lines_of_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a"), "# ours\n10.0.0.1\n203.0.113.2\n").unwrap();
+        std::fs::write(path("b"), "203.0.113.2/32 # again\n02:00:00:00:00:01\n").unwrap();
+        let refused = |more: &str| {
+            let text = format!(
+                "[policy.a]\nclient_files = [{:?}]\n[policy.b]\nclient_files = [{:?}]\n{more}",
+                path("a"),
+                path("b")
+            );
+            let config: Config = toml::from_str(&text).unwrap();
+            let categories = Categories::of(&config);
+            Policies::resolve(&config, &categories, &Numbers::new())
+                .unwrap_err()
+                .to_string()
+        };
+        let (a, b) = (path("a"), path("b"));
+        let told = refused("");
+        assert!(told.contains(&format!("'a' ({}:3)", a.display())), "{told}");
+        assert!(told.contains(&format!("'b' ({}:1)", b.display())), "{told}");
+        std::fs::write(path("a"), "10.0.0.1\n").unwrap();
+        let told = refused("[policy.c]\nclients = ['02:00:00:00:00:01']\n");
+        assert!(
+            told.contains(&format!("'b' ({}:2) and to policy 'c':", b.display())),
+            "{told}"
+        );
     }
 }

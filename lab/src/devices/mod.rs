@@ -196,11 +196,8 @@ fn large_packets(
                 (true, true) => "arrive",
                 (true, false) => "are lost",
             };
-            unload(
-                loaded,
-                stage,
-                &format!("large packets {what}, told: {words}"),
-            )?
+            let told = format!("large packets {what}, told: {words}");
+            unload(loaded, (stage, filter), &told)?
         }
     };
     stage.set_mtu(1500)?.ok();
@@ -208,7 +205,11 @@ fn large_packets(
 }
 
 /// Unloads while packets are large: either it is refused and the filter goes on, or nothing is left.
-fn unload(loaded: &Loaded, stage: &Stage, told: &str) -> Result<Outcome> {
+fn unload(
+    loaded: &Loaded,
+    (stage, filter): (&Stage, &Attached<'_>),
+    told: &str,
+) -> Result<Outcome> {
     let (is_unloaded, said) = loaded.unload(stage)?;
     let said = said.lines().next().unwrap_or_default();
     let is_filtered = stage.still_filters();
@@ -219,7 +220,8 @@ fn unload(loaded: &Loaded, stage: &Stage, told: &str) -> Result<Outcome> {
         (true, true) => Outcome::Silent(format!("unloaded, and it answers: {said}")),
         (true, false) => Outcome::Warned(format!("{told}; unloaded")),
         (false, true) => Outcome::Warned(format!("{told}; unload refused: {said}")),
-        (false, false) => Outcome::Silent(format!("not unloaded, and it does not filter: {said}")),
+        // Whatever the driver made of the new size, it must be told.
+        (false, false) => stage.ask_all(filter)?,
     })
 }
 

@@ -127,7 +127,7 @@ fn ask_on(stop: &AtomicBool, seen: &Mutex<Vec<Seen>>) -> Result<()> {
         let answer = Seen {
             sent,
             received: sent + reply.round_trip,
-            is_blocked: reply.rcode() == ResponseCode::NXDomain,
+            is_blocked: reply.outcome() == ResponseCode::NXDomain,
         };
         if let Ok(mut seen) = seen.lock() {
             seen.push(answer);

@@ -368,7 +368,8 @@ static NO_RULE: RuleRecord = RuleRecord {
     qtype_mode: 0,
     qtype_count: 0,
     qtypes: [0; QTYPES_PER_RULE],
-    reserved: [0; 2],
+    priority_observing: 0,
+    reserved: 0,
 };
 
 static NO_TEXT: TextRecord = TextRecord::EMPTY;

@@ -24,6 +24,11 @@ impl<T: Direct + ?Sized> Steps for T {
     }
 
     #[inline(always)]
+    fn walk(&self, scratch: &mut Scratch) -> u32 {
+        verdict::walk(self, scratch)
+    }
+
+    #[inline(always)]
     fn weigh(&self, class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
         verdict::weigh(self, class_base, class, asked, best)
     }

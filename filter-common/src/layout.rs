@@ -26,7 +26,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::{address::Address, checksum::folded, hash::HashKey, selector::Selector};
 
 /// Version of everything in this module; an image or a pinned map of another version is refused.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// Bytes of a [`Record`], one cache line.
 pub const RECORD_BYTES: usize = 64;
@@ -185,8 +185,11 @@ pub struct RuleRecord {
     pub qtype_count: u8,
     /// Query types the rule is for, or not for.
     pub qtypes: [u16; QTYPES_PER_RULE],
+    /// [`Priority`] as a number where rules that ask for no answer of their own only observe:
+    /// [`Priority::Observe`] for such a rule, else that of `priority`.
+    pub priority_observing: u8,
     /// Unused, zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
 }
 
 /// Some rule exists for a name below this one: the walk goes on.
@@ -303,10 +306,12 @@ pub struct Decision {
     pub answer: u8,
     /// EDE INFO-CODE; 0 means the policy's.
     pub ede_code: u8,
-    /// Unused, zero.
-    pub reserved: u8,
+    /// [`DECISION_NAME_ONLY`].
+    pub flags: u8,
 }
 
+/// It is for the name itself: names below it are decided otherwise.
+pub const DECISION_NAME_ONLY: u8 = 1;
 /// Lets the name through.
 pub const DECISION_ALLOW: u8 = 1;
 /// Blocks the name.

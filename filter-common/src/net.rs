@@ -331,6 +331,10 @@ fn ipv6<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
             if fragment & 0xfff8 != 0 {
                 return Err(Reason::Fragment);
             }
+            // RFC 7112 §5 forbids a chain that goes on in the next fragment. Linux takes one; few have any.
+            if fragment & 1 != 0 && is_chained(next[0]) {
+                return Err(Reason::FirstFragment);
+            }
             part.is_first_fragment |= fragment & 1 != 0;
             len += 8;
         } else {
@@ -350,6 +354,15 @@ fn ipv6<F: Frame>(frame: &F, at: usize) -> Result<Path, Reason> {
     path.odd |= odd;
     path.is_answerable &= headers == 0 && are_ipv6_hosts(&header);
     Ok(path)
+}
+
+/// Whether another header is behind one of this kind, whatever comes in the end.
+#[inline(always)]
+const fn is_chained(header: u8) -> bool {
+    matches!(
+        header,
+        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | FRAGMENT
+    )
 }
 
 const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
@@ -432,7 +445,8 @@ fn transport<F: Frame>(
     let mut odd = 0;
     if part.is_first_fragment {
         odd = odd::HEADERS | odd::FRAGMENT;
-        udp_len = udp_len.min(len);
+        // Whatever the header says: 0 also stands for the whole, once that is put together.
+        udp_len = len;
     } else if udp_len == 0 && part.is_ipv6 {
         // RFC 2675 §4: the rest of the packet. Linux takes it in any packet.
         odd = odd::HEADERS;

@@ -43,6 +43,12 @@ pub struct Scratch {
     pub best: Best,
     /// Whether names below the one looked up last may have entries; 0 if not.
     pub leads_on: u64,
+    /// Not 0 if names below the qname may be decided otherwise than the qname.
+    pub varies_below: u64,
+    /// [`AnswerKind`](crate::rule::AnswerKind) as a number, for rules that ask for none.
+    pub default_answer: u64,
+    /// 1 if such rules only observe.
+    pub observes: u64,
     /// Bytes of the message in use, at most [`MESSAGE_MAX_BYTES`].
     pub message_len: u32,
     /// Bytes of the query as it came, also of what was not loaded.

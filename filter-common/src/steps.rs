@@ -18,6 +18,9 @@ pub trait Steps: Records + Maps {
     /// [`verdict::visit`](crate::verdict::visit).
     fn visit(&self, scratch: &mut Scratch, header: &Header, depth: u32, parent: u64) -> u64;
 
+    /// [`verdict::walk`](crate::verdict::walk).
+    fn walk(&self, scratch: &mut Scratch) -> u32;
+
     /// [`verdict::weigh`](crate::verdict::weigh).
     fn weigh(&self, class_base: u32, class: u16, asked: Asked, best: Best) -> Best;
 
@@ -50,6 +53,8 @@ pub struct Asked {
     pub categories: u64,
     /// Query type.
     pub qtype: u16,
+    /// 1 if rules that ask for no answer of their own only observe.
+    pub observes: u32,
     /// The name in hand is the qname, not a parent of it.
     pub is_qname: bool,
 }

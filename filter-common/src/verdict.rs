@@ -10,9 +10,9 @@ use crate::{
     descent, dns,
     layout::{
         CONTROL_BY_ANY, CONTROL_ODD_PASSES, CONTROL_OVERRIDES, DECISION_ALLOW, DECISION_BLOCK,
-        DECISION_PAUSE, Decision, HEADER_SINGLE_LABEL_RULES, Header, POLICY_OBSERVE,
-        POLICY_UNFILTERED, PolicyRecord, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS, RULE_IS_NODE,
-        RULE_RESET, RuleRecord, Settings,
+        DECISION_NAME_ONLY, DECISION_PAUSE, Decision, HEADER_SINGLE_LABEL_RULES, Header,
+        POLICY_OBSERVE, POLICY_UNFILTERED, PolicyRecord, QTYPES_PER_RULE, RULE_HAS_DESCENDANTS,
+        RULE_IS_NODE, RULE_RESET, RuleRecord, Settings,
     },
     odd,
     reason::Reason,
@@ -38,6 +38,7 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     scratch.rule = 0;
     scratch.policy = 0;
     scratch.decision = Decision::default();
+    scratch.varies_below = 0;
     let record = steps.record(0).ok_or(Reason::NoGeneration)?;
     // Both in one word: a packet never sees the lists of one reload with the own names of another.
     let [active, custom] = record.generations();
@@ -51,6 +52,7 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     // A pause suspends overrides, too.
     if !is_policy_paused && scratch.flags & CONTROL_OVERRIDES != 0 {
         steps.find_override(scratch);
+        scratch.varies_below = scratch.leads_on;
     }
     let is_paused = is_policy_paused || scratch.decision.action == DECISION_PAUSE;
     if is_paused {
@@ -69,7 +71,7 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     }
     let decided = match scratch.decision.action {
         DECISION_ALLOW => Err(Reason::Overridden),
-        DECISION_BLOCK => answer_of(steps, scratch, scratch.decision.answer, policy.answer),
+        DECISION_BLOCK => overridden(steps, scratch, policy.answer),
         _ => decide_in(steps, scratch, active, policy.answer),
     };
     match decided {
@@ -80,13 +82,26 @@ pub fn decide<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> Result<Ans
     }
 }
 
+/// The answer to a query that an override blocks.
+#[inline(always)]
+fn overridden<S: Steps + ?Sized>(
+    steps: &S,
+    scratch: &Scratch,
+    policy_answer: u8,
+) -> Result<AnswerKind, Reason> {
+    let default = default_answer(steps, scratch, policy_answer);
+    let decision = &scratch.decision;
+    let is_of_all = decision.flags & DECISION_NAME_ONLY == 0 && scratch.varies_below == 0;
+    narrowed(decision.answer, default, is_of_all)
+}
+
 /// What becomes of a query that has no question to judge, where `policy` holds.
 #[inline(always)]
 fn unreadable<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, policy: &PolicyRecord) -> Reason {
     let passes = scratch.flags & CONTROL_ODD_PASSES != 0
         || policy.flags & POLICY_OBSERVE != 0
         || policy.categories == 0
-        || answer_of(steps, scratch, 0, policy.answer).is_err();
+        || narrowed(0, default_answer(steps, scratch, policy.answer), true).is_err();
     if passes {
         odd::passing(scratch.odd)
     } else {
@@ -135,8 +150,10 @@ pub fn decide_in<S: Steps + ?Sized>(
     policy_answer: u8,
 ) -> Result<AnswerKind, Reason> {
     scratch.generation = active;
-    let header = Header::of(steps.record(active).ok_or(Reason::Inconsistent)?);
-    scratch.rule = walk(steps, scratch, header);
+    // In the scratch, where a verifier does not follow it through the walk.
+    scratch.default_answer = default_answer(steps, scratch, policy_answer).into();
+    scratch.observes = u64::from(scratch.default_answer == AnswerKind::Observe as u64);
+    scratch.rule = steps.walk(scratch);
     if scratch.custom != 0 {
         steps.consult_custom(scratch);
     }
@@ -148,27 +165,33 @@ pub fn decide_in<S: Steps + ?Sized>(
         return Err(Reason::Allowed);
     }
     steps.count_list(rule.list);
-    answer_of(steps, scratch, rule.answer, policy_answer)
+    let is_of_all = rule.scope & Scope::BELOW_BIT != 0
+        && rule.qtype_mode == QtypeSet::EVERY
+        && scratch.varies_below == 0;
+    narrowed(rule.answer, scratch.default_answer as u8, is_of_all)
 }
 
-/// The answer that was decided, or that of the policy, or that of the generation.
+/// The answer of rules that ask for none: that of the policy, or that of the generation, or 0.
 #[inline(always)]
-fn answer_of<S: Steps + ?Sized>(
-    steps: &S,
-    scratch: &Scratch,
-    decided: u8,
-    policy: u8,
-) -> Result<AnswerKind, Reason> {
-    let answer = if decided != 0 {
-        decided
-    } else if policy != 0 {
-        policy
-    } else {
-        let settings = steps.record(scratch.generation.wrapping_add(1));
-        Settings::of(settings.ok_or(Reason::Inconsistent)?).answer
-    };
+fn default_answer<S: Steps + ?Sized>(steps: &S, scratch: &Scratch, policy: u8) -> u8 {
+    if policy != 0 {
+        return policy;
+    }
+    let settings = steps.record(scratch.generation.wrapping_add(1));
+    settings.map_or(0, |settings| Settings::of(settings).answer)
+}
+
+/// The answer that was decided, or else the default one, which denies no more than is blocked.
+///
+/// Who caches NXDOMAIN may deny every type of the name and every name below it (RFC 8020 §2). Where
+/// the block is not one of all these (`is_of_all`), NODATA says that this type is not there
+/// (RFC 2308 §2.2), and no more. What a rule itself asks for stays.
+#[inline(always)]
+fn narrowed(decided: u8, default: u8, is_of_all: bool) -> Result<AnswerKind, Reason> {
+    let answer = if decided != 0 { decided } else { default };
     match AnswerKind::from_number(answer) {
         Some(AnswerKind::Observe) => Err(Reason::Observed),
+        Some(AnswerKind::NxDomain) if decided == 0 && !is_of_all => Ok(AnswerKind::NoData),
         Some(kind) => Ok(kind),
         None => Err(Reason::Inconsistent),
     }
@@ -179,14 +202,20 @@ const fn is_allow(priority: u8) -> bool {
     priority == Priority::Allow as u8 || priority == Priority::ImportantAllow as u8
 }
 
-/// Walks the names from the top down: the record of the best rule of all of them, or 0.
+/// Walks the names of the generation in `scratch` from the top down: the record of the best rule of all
+/// of them, or 0.
 #[inline(always)]
-fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, header: &Header) -> u32 {
+pub fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) -> u32 {
+    let Some(record) = steps.record(scratch.generation) else {
+        return 0;
+    };
+    let header = Header::of(record);
     // The best rule so far travels down the walk, from `com` to `ads.example.com`.
     scratch.best = Best::default();
     descent::walk(scratch, header.key.root, |scratch, depth, parent| {
         steps.visit(scratch, header, depth, parent)
     });
+    scratch.varies_below |= scratch.leads_on;
     if scratch.best.rule() == 0 {
         return 0;
     }
@@ -201,14 +230,11 @@ fn walk<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch, header: &Header) ->
 /// with the generation, the rule and the owner of the winner.
 #[inline(always)]
 pub fn consult_custom<S: Steps + ?Sized>(steps: &S, scratch: &mut Scratch) {
-    let Some(record) = steps.record(scratch.custom) else {
-        return;
-    };
     // Kept aside: the walk of the own names uses the same fields.
     let (generation, rule) = (scratch.generation, scratch.rule);
     let (best, owner_at) = (scratch.best, scratch.owner_at);
     scratch.generation = scratch.custom;
-    let own = walk(steps, scratch, Header::of(record));
+    let own = steps.walk(scratch);
     let priority = scratch.best.priority();
     // Names that start earlier are longer.
     let wins =
@@ -250,6 +276,7 @@ pub fn visit<S: Steps + ?Sized>(
     let asked = Asked {
         categories: scratch.categories,
         qtype: scratch.qtype as u16,
+        observes: scratch.observes as u32,
         is_qname: depth == scratch.label_count,
     };
     let class_base = scratch.generation.wrapping_add(header.class_base);
@@ -291,8 +318,11 @@ pub fn weigh<R: Records + ?Sized>(
             if applies(rule, asked) {
                 above = Best::default();
             }
-        } else if rule.priority > here.priority() && applies(rule, asked) {
-            here = Best(u64::from(rule.priority) << Best::PRIORITY_SHIFT | u64::from(next));
+        } else {
+            let priority = priority_of(rule, asked);
+            if priority > here.priority() && applies(rule, asked) {
+                here = Best(u64::from(priority) << Best::PRIORITY_SHIFT | u64::from(next));
+            }
         }
         next = rule.next;
         if next == 0 {
@@ -306,6 +336,15 @@ pub fn weigh<R: Records + ?Sized>(
         above
     };
     Best(best.rule() | descendants)
+}
+
+/// The priority of a rule for this client: what only observes changes no verdict.
+///
+/// A shift in the place of a branch, of which a verifier follows both ways for every rule.
+#[inline(always)]
+fn priority_of(rule: &RuleRecord, asked: Asked) -> u8 {
+    let both = u32::from(rule.priority_observing) << 8 | u32::from(rule.priority);
+    (both >> ((asked.observes & 1) * 8)) as u8
 }
 
 #[inline(always)]

@@ -335,6 +335,11 @@ impl Steps for BpfMaps {
     }
 
     #[inline(always)]
+    fn walk(&self, scratch: &mut Scratch) -> u32 {
+        stages::nxdp_walk(scratch)
+    }
+
+    #[inline(always)]
     fn consult_custom(&self, scratch: &mut Scratch) {
         stages::nxdp_consult_custom(scratch);
     }

@@ -254,6 +254,10 @@ stages! {
     ) -> u64, else 0;
     { verdict::visit(&BpfMaps, scratch, header, depth, parent) }
 
+    /// [`verdict::walk`].
+    fn nxdp_walk(scratch: *mut Scratch) -> u32, else 0;
+    { verdict::walk(&BpfMaps, scratch) }
+
     /// [`verdict::consult_custom`].
     fn nxdp_consult_custom(scratch: *mut Scratch) -> u32, else DONE;
     {
@@ -262,12 +266,13 @@ stages! {
     }
 
     /// [`verdict::weigh`] with class base, class and query type in one word.
-    fn nxdp_weigh(; packed: u64, categories: u64, is_qname: u32, best: u64) -> u64, else 0;
+    fn nxdp_weigh(; packed: u64, categories: u64, facts: u32, best: u64) -> u64, else 0;
     {
         let asked = Asked {
             categories,
             qtype: packed as u16,
-            is_qname: is_qname != 0,
+            is_qname: facts & IS_QNAME != 0,
+            observes: facts >> OBSERVES_SHIFT,
         };
         let (class_base, class) = ((packed >> 32) as u32, (packed >> 16) as u16);
         verdict::weigh(&BpfMaps, class_base, class, asked, Best(best)).0
@@ -369,16 +374,16 @@ pub fn option(scratch: &mut Scratch) -> OptionStep {
 const NEXT: u32 = OptionStep::Next as u32;
 const END: u32 = OptionStep::End as u32;
 
+/// Bits of what `nxdp_weigh` is told: [`Asked::is_qname`] and [`Asked::observes`].
+const IS_QNAME: u32 = 1;
+const OBSERVES_SHIFT: u32 = 1;
+
 /// [`verdict::weigh`].
 #[inline(always)]
 pub fn weigh(class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
     let packed = u64::from(class_base) << 32 | u64::from(class) << 16 | u64::from(asked.qtype);
-    Best(nxdp_weigh(
-        packed,
-        asked.categories,
-        u32::from(asked.is_qname),
-        best.0,
-    ))
+    let facts = u32::from(asked.is_qname) * IS_QNAME | asked.observes << OBSERVES_SHIFT;
+    Best(nxdp_weigh(packed, asked.categories, facts, best.0))
 }
 
 /// The bit of TCP in a packed path: the functions that are for TCP alone set it, so

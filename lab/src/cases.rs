@@ -21,11 +21,12 @@ $ORIGIN rpz.test.
 drop.test 60 IN CNAME rpz-drop.
 tcp.test 60 IN CNAME rpz-tcp-only.
 empty.test 60 IN CNAME *.
-passthru.blocked.test 60 IN CNAME rpz-passthru.
+passthru.zoned.test 60 IN CNAME rpz-passthru.
 ";
 
 const LIST: &str = "\
 ||blocked.test^
+||zoned.test^
 |exact.test^
 *.below.test^
 ||parent.test^
@@ -174,27 +175,31 @@ fn names(cases: &mut Vec<Case>) {
         ("locked.test", Reason::NoRule),
         ("test", Reason::NoRule),
         ("", Reason::NoRule),
-        ("exact.test", Reason::NxDomain),
+        // NXDOMAIN would deny the names below as well (RFC 8020 §2).
+        ("exact.test", Reason::NoData),
         ("www.exact.test", Reason::NoRule),
         ("below.test", Reason::NoRule),
         ("www.below.test", Reason::NxDomain),
+        ("parent.test", Reason::NoData),
         ("www.parent.test", Reason::NxDomain),
         ("good.parent.test", Reason::Allowed),
         ("www.good.parent.test", Reason::Allowed),
         ("must.good.parent.test", Reason::NxDomain),
         ("xn--mnchen-3ya.test", Reason::NxDomain),
-        ("_dns.underscore.test", Reason::NxDomain),
+        ("_dns.underscore.test", Reason::NoData),
         ("underscore.test", Reason::NoRule),
         ("drop.test", Reason::Dropped),
         ("tcp.test", Reason::Truncated),
         ("empty.test", Reason::NoData),
-        ("passthru.blocked.test", Reason::Allowed),
+        ("zoned.test", Reason::NoData),
+        ("www.zoned.test", Reason::NxDomain),
+        ("passthru.zoned.test", Reason::Allowed),
         ("www.refused.test", Reason::Refused),
         ("www.servfail.test", Reason::ServFail),
         ("www.null.test", Reason::Address),
         ("www.address.test", Reason::Address),
         ("www.address6.test", Reason::NoData),
-        ("skips.test", Reason::NxDomain),
+        ("skips.test", Reason::NoData),
         ("that.skips.test", Reason::NxDomain),
         ("this.skips.test", Reason::NoRule),
         ("and.this.skips.test", Reason::NoRule),
@@ -245,7 +250,7 @@ fn names(cases: &mut Vec<Case>) {
         push(cases, &description, v4(&message).build(), reason);
     }
     for (qtype, reason) in [
-        (28, Reason::NxDomain),
+        (28, Reason::NoData),
         (1, Reason::NoRule),
         (65, Reason::NoRule),
     ] {
@@ -733,6 +738,10 @@ fn hidden(cases: &mut Vec<Case>) {
                 "a first IPv6 fragment",
                 q6.clone().extension(first.clone()).build(),
             ),
+            (
+                "a first IPv6 fragment without a UDP length",
+                without_udp_length_at(14 + 40 + 8, &q6.clone().extension(first.clone())),
+            ),
         ] {
             let description = format!("{what}: {}", reason.name());
             push(cases, &description, frame, reason);
@@ -761,6 +770,10 @@ fn hidden(cases: &mut Vec<Case>) {
             cut_fragment(&query, 0),
         ),
         (
+            "a first fragment that ends in its header chain",
+            cut_chain(&query),
+        ),
+        (
             "a first fragment of TCP",
             changed(&v4(&query).ipv4_fragment(0, true), 23, 6),
         ),
@@ -782,8 +795,28 @@ fn changed(frame: &UdpFrame, at: usize, byte: u8) -> Vec<u8> {
 
 /// RFC 2675 §4.
 fn without_udp_length(frame: &UdpFrame) -> Vec<u8> {
+    without_udp_length_at(14 + 40, frame)
+}
+
+fn without_udp_length_at(udp_at: usize, frame: &UdpFrame) -> Vec<u8> {
     let mut bytes = frame.build();
-    bytes[14 + 40 + 4..][..2].fill(0);
+    bytes[udp_at + 4..][..2].fill(0);
+    bytes
+}
+
+/// A first fragment that says "options", and ends before they do.
+fn cut_chain(message: &Message) -> Vec<u8> {
+    let first = Extension::Fragment {
+        offset: 0,
+        more: true,
+    };
+    let frame = v6(message)
+        .extension(first)
+        .extension(Extension::DestinationOptions(8))
+        .extension(Extension::DestinationOptions(8));
+    let mut bytes = frame.build();
+    bytes.truncate(14 + 40 + 8 + 8);
+    bytes[14 + 4..][..2].copy_from_slice(&16u16.to_be_bytes());
     bytes
 }
 

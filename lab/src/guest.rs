@@ -83,6 +83,6 @@ impl<'a> Guest<'a> {
             answer = query.ask_from(&self.namespace, lab::DNS_V4).ok();
             Ok(answer.is_some())
         })?;
-        answer.map(|reply| reply.rcode()).context("no answer")
+        answer.map(|reply| reply.outcome()).context("no answer")
     }
 }

@@ -304,6 +304,15 @@ impl Reply {
         self.message.metadata.response_code
     }
 
+    /// The response code; NXDOMAIN for an answer without data, too: the filter says either of a blocked
+    /// name, and the resolver behind it has data for every name.
+    pub fn outcome(&self) -> ResponseCode {
+        match self.rcode() {
+            ResponseCode::NoError if self.answers().is_empty() => ResponseCode::NXDomain,
+            code => code,
+        }
+    }
+
     /// The response code as it is usually written, e.g. `NXDOMAIN`.
     pub fn rcode_text(&self) -> String {
         format!("{:?}", self.rcode()).to_uppercase()

@@ -20,6 +20,7 @@ type Rule = (&'static str, Covers, bool, bool, Option<u16>);
 
 const A: u16 = 1;
 const AAAA: u16 = 28;
+const TXT: u16 = 16;
 const HTTPS: u16 = 65;
 
 const RULES: &[Rule] = &[
@@ -132,4 +133,24 @@ pub enum Decision {
     Allowed,
     /// A block won.
     Blocked,
+}
+
+/// Whether every name at and below `name` is blocked, for every query type.
+pub fn is_all_blocked(name: &str) -> bool {
+    let below = RULES
+        .iter()
+        .filter(|(owner, ..)| owner.ends_with(&format!(".{name}")))
+        .flat_map(|(owner, ..)| [(*owner).to_owned(), format!("no.{owner}")]);
+    let names = [name.to_owned(), format!("no.{name}")];
+    names.into_iter().chain(below).all(|name| {
+        [A, AAAA, HTTPS, TXT]
+            .iter()
+            .all(|&qtype| verdict(&name, qtype) == Decision::Blocked)
+    })
+}
+
+/// Whether a rule is for a name below `name`.
+pub fn has_rules_below(name: &str) -> bool {
+    let is_below = |owner: &str| owner.ends_with(&format!(".{name}"));
+    RULES.iter().any(|(owner, ..)| is_below(owner))
 }

@@ -100,7 +100,7 @@ impl Running {
 
     /// Its answer's code.
     pub fn rcode(&self, name: &str) -> ResponseCode {
-        self.ask(name).rcode()
+        self.ask(name).outcome()
     }
 
     /// Fails unless a name is blocked.

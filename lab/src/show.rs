@@ -142,7 +142,7 @@ impl<'a> Show<'a> {
     /// Waits until a name is blocked.
     pub fn wait_until_blocked(&self, name: &str) {
         let query = Query::new(name, RecordType::A).unwrap();
-        let is_blocked = || Ok(self.lab.ask_v4(&query)?.rcode() == ResponseCode::NXDomain);
+        let is_blocked = || Ok(self.lab.ask_v4(&query)?.outcome() == ResponseCode::NXDomain);
         wait_for(name, is_blocked).unwrap();
     }
 

@@ -142,8 +142,8 @@ fn judge(name: &str, is_blocked: bool, server: SocketAddr) -> Result<Option<Stri
     let query = Query::new(name, RecordType::A)?.timeout(PATIENCE);
     let reply = query.ask(server)?;
     let is_right = match is_blocked {
-        true => reply.rcode() == ResponseCode::NXDomain && reply.answers().is_empty(),
-        false => reply.rcode() == ResponseCode::NoError && has_own_address(&query, &reply),
+        true => reply.outcome() == ResponseCode::NXDomain && reply.answers().is_empty(),
+        false => reply.outcome() == ResponseCode::NoError && has_own_address(&query, &reply),
     };
     let got = || format!("{name}: {} {:?}", reply.rcode_text(), reply.answers());
     Ok((!is_right).then(got))

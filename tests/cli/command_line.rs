@@ -348,7 +348,7 @@ fn xdp_on_lan(lab: &Lab) -> Value {
 
 fn rcode(lab: &Lab) -> ResponseCode {
     let query = Query::new("www.blocked.example", RecordType::A).unwrap();
-    lab.ask_v4(&query).unwrap().rcode()
+    lab.ask_v4(&query).unwrap().outcome()
 }
 
 fn start(lab: &Lab, desk: &Desk, mode: &str) -> Filter {

@@ -87,7 +87,7 @@ impl Router {
 
     fn rcode(&self, name: &str) -> ResponseCode {
         let query = Query::new(name, RecordType::A).unwrap();
-        self.lab.ask_v4(&query).unwrap().rcode()
+        self.lab.ask_v4(&query).unwrap().outcome()
     }
 
     fn assert_blocked(&self, blocked: &str, clean: &str) {

@@ -39,7 +39,7 @@ fn wait_for_generation(show: &Running, generation: u64) -> Value {
 }
 
 fn rcodes(show: &Running) -> [ResponseCode; 2] {
-    [OLD, NEW].map(|name| show.ask(name).rcode())
+    [OLD, NEW].map(|name| show.ask(name).outcome())
 }
 
 /// The first address in the answer for [`NEW`].
@@ -208,22 +208,22 @@ fn clients_of_a_new_configuration_are_answered_and_old_ones_are_not() {
     hang_up_with(&show, &strangers_pass);
     wait_for_generation(&show, 2);
     assert_eq!(
-        show.ask(OLD).rcode(),
+        show.ask(OLD).outcome(),
         ResponseCode::NoError,
         "a stranger's query passes"
     );
     hang_up_with(&show, &format!("clients = ['203.0.113.0/24']\n{FIRST}"));
     wait_for_generation(&show, 3);
-    assert_eq!(show.ask(OLD).rcode(), ResponseCode::NXDomain);
+    assert_eq!(show.ask(OLD).outcome(), ResponseCode::NXDomain);
     hang_up_with(&show, "clients = ['203.0.113.0/24'");
     let line = show
         .filter
         .process()
         .wait_for_line(0, "reload failed", SOON);
     line.unwrap();
-    assert_eq!(show.ask(OLD).rcode(), ResponseCode::NXDomain);
+    assert_eq!(show.ask(OLD).outcome(), ResponseCode::NXDomain);
     hang_up_with(&show, &strangers_pass);
     wait_for_generation(&show, 4);
-    assert_eq!(show.ask(OLD).rcode(), ResponseCode::NoError);
+    assert_eq!(show.ask(OLD).outcome(), ResponseCode::NoError);
     assert!(!show.filter.process().text(Stream::Err).contains("panicked"));
 }

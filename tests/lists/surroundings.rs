@@ -148,7 +148,7 @@ fn a_daemon_whose_state_cannot_be_written_filters_all_the_same() {
     daemon.signal(Signal::SIGHUP).unwrap();
     let query = Query::new("second.example", RecordType::A).unwrap();
     let end = Instant::now() + SOON;
-    while lab.ask_v4(&query).unwrap().rcode() != ResponseCode::NXDomain {
+    while lab.ask_v4(&query).unwrap().outcome() != ResponseCode::NXDomain {
         assert!(Instant::now() < end, "{:?}", daemon.lines());
         thread::sleep(Duration::from_millis(50));
     }
@@ -169,6 +169,6 @@ fn a_daemon_whose_state_cannot_be_written_filters_all_the_same() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("nothing was changed"), "{said}");
-    let answer = lab.ask_v4(&query).unwrap().rcode();
+    let answer = lab.ask_v4(&query).unwrap().outcome();
     assert_eq!(answer, ResponseCode::NXDomain);
 }

@@ -221,14 +221,25 @@ fn a_matcher_that_tries_every_rule_decides_the_same() {
             ..nxdp_lab::cases::Message::new("").qtype(qtype)
         };
         let frame = UdpFrame::query_v4(40_000, &message.bytes()).build();
-        let expected = match reference::verdict(&name, qtype) {
-            Decision::NoRule => Reason::NoRule,
-            Decision::Allowed => Reason::Allowed,
-            Decision::Blocked => Reason::NxDomain,
+        let is_all_blocked = reference::is_all_blocked(&name);
+        // NXDOMAIN denies every type and every name below. Where rules are below that block as well,
+        // either answer is true.
+        let expected: &[Reason] = match reference::verdict(&name, qtype) {
+            Decision::NoRule => &[Reason::NoRule],
+            Decision::Allowed => &[Reason::Allowed],
+            Decision::Blocked if !is_all_blocked => &[Reason::NoData],
+            Decision::Blocked if reference::has_rules_below(&name) => {
+                &[Reason::NxDomain, Reason::NoData]
+            }
+            Decision::Blocked => &[Reason::NxDomain],
         };
-        assert_eq!(engine.judge(&frame).reason, expected, "{name} type {qtype}");
-        *decisions.entry(format!("{expected:?}")).or_default() += 1;
+        let reason = engine.judge(&frame).reason;
+        assert!(
+            expected.contains(&reason),
+            "{name} type {qtype}: {reason:?}, not {expected:?}"
+        );
+        *decisions.entry(format!("{reason:?}")).or_default() += 1;
     }
     println!("{decisions:?}");
-    assert_eq!(decisions.len(), 3);
+    assert_eq!(decisions.len(), 4);
 }

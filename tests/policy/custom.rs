@@ -75,7 +75,7 @@ fn own_names(serial: u32) -> String {
 
 fn is_blocked(lab: &Lab, name: &str) -> bool {
     let query = Query::new(name, RecordType::A).unwrap().timeout(SOON);
-    lab.ask_v4(&query).unwrap().rcode() == ResponseCode::NXDomain
+    lab.ask_v4(&query).unwrap().outcome() == ResponseCode::NXDomain
 }
 
 fn resident_kib(process: &Process) -> u64 {

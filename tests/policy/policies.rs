@@ -261,7 +261,7 @@ fn wrong_verdicts(clients: &[Client<'_>]) -> (u64, Vec<String>) {
                     query = query.from_address(source);
                 }
                 let reply = query.ask_from(client.namespace, *server).unwrap();
-                let is_blocked = reply.rcode() == ResponseCode::NXDomain;
+                let is_blocked = reply.outcome() == ResponseCode::NXDomain;
                 asked += 1;
                 if is_blocked != blocks(policy).contains(&category) {
                     wrong.push(format!(

@@ -146,7 +146,7 @@ impl Show {
     /// What the client gets over IPv4.
     pub fn rcode(&self, name: &str) -> ResponseCode {
         let query = Query::new(name, RecordType::A).unwrap().timeout(SOON);
-        self.lab.ask_v4(&query).unwrap().rcode()
+        self.lab.ask_v4(&query).unwrap().outcome()
     }
 
     /// Whether the client is blocked over IPv4.
@@ -161,6 +161,6 @@ impl Show {
     /// What it gets over IPv6.
     pub fn rcode_v6(&self, name: &str) -> ResponseCode {
         let query = Query::new(name, RecordType::A).unwrap().timeout(SOON);
-        self.lab.ask_v6(&query).unwrap().rcode()
+        self.lab.ask_v6(&query).unwrap().outcome()
     }
 }

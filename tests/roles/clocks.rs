@@ -30,7 +30,7 @@ const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
 
 fn is_blocked(lab: &Lab) -> bool {
     let query = Query::new(NAME, RecordType::A).unwrap().timeout(SOON);
-    match lab.ask_v4(&query).unwrap().rcode() {
+    match lab.ask_v4(&query).unwrap().outcome() {
         ResponseCode::NXDomain => true,
         ResponseCode::NoError => false,
         other => panic!("{other}"),

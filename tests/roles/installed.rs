@@ -33,7 +33,7 @@ fn roles<'a>(lab: &'a Lab, more: &str) -> Roles<'a> {
 
 fn is_blocked(lab: &Lab, name: &str) -> bool {
     let query = Query::new(name, RecordType::A).unwrap().timeout(SOON);
-    match lab.ask_v4(&query).unwrap().rcode() {
+    match lab.ask_v4(&query).unwrap().outcome() {
         ResponseCode::NXDomain => true,
         ResponseCode::NoError => false,
         other => panic!("{name}: {other}"),

@@ -74,7 +74,10 @@ fn a_renamed_interface_stays_filtered_and_is_told() {
     let said = "lan0 is called garden0 now and stays attached";
     filter.process().wait_for_line(0, said, SOON).unwrap();
     let query = Query::new(BLOCKED, RecordType::A).unwrap();
-    assert_eq!(lab.ask_v4(&query).unwrap().rcode(), ResponseCode::NXDomain);
+    assert_eq!(
+        lab.ask_v4(&query).unwrap().outcome(),
+        ResponseCode::NXDomain
+    );
     let status = filter.status().unwrap();
     assert_eq!(states(&status), named(&[("garden0", "attached")]));
     assert_eq!(

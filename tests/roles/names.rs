@@ -52,7 +52,7 @@ fn is_blocked(lab: &Lab, source: Ipv4Addr) -> bool {
     let query = Query::new(BLOCKED, RecordType::A).unwrap();
     let query = query.from_address(IpAddr::V4(source));
     let reply = query.ask_from(lab.client(), DNS_V4).unwrap();
-    reply.rcode() == ResponseCode::NXDomain
+    reply.outcome() == ResponseCode::NXDomain
 }
 
 fn both_are_blocked(lab: &Lab) -> bool {

@@ -71,7 +71,7 @@ fn answer_to(lab: &Lab, source: &str) -> ResponseCode {
         Ok(answer.is_some())
     })
     .unwrap();
-    answer.unwrap().rcode()
+    answer.unwrap().outcome()
 }
 
 fn is_blocked(lab: &Lab, source: &str) -> bool {

@@ -32,7 +32,7 @@ fn roles<'a>(lab: &'a Lab, more: &str) -> Roles<'a> {
 
 fn is_blocked(lab: &Lab, name: &str) -> bool {
     let query = Query::new(name, RecordType::A).unwrap().timeout(SOON);
-    lab.ask_v4(&query).unwrap().rcode() == ResponseCode::NXDomain
+    lab.ask_v4(&query).unwrap().outcome() == ResponseCode::NXDomain
 }
 
 fn service_user() -> u32 {

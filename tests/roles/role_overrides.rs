@@ -49,7 +49,7 @@ impl Home {
 
     fn rcode(&self, name: &str) -> ResponseCode {
         let query = Query::new(name, RecordType::A).unwrap().timeout(SOON);
-        self.lab.ask_v4(&query).unwrap().rcode()
+        self.lab.ask_v4(&query).unwrap().outcome()
     }
 
     /// By the policy's own answer.

@@ -23,7 +23,7 @@ fn roles<'a>(lab: &'a Lab, list: &str) -> Roles<'a> {
 
 fn rcode(lab: &Lab, name: &str) -> ResponseCode {
     let query = Query::new(name, RecordType::A).unwrap();
-    lab.ask_v4(&query).unwrap().rcode()
+    lab.ask_v4(&query).unwrap().outcome()
 }
 
 /// Capability sets of every thread of a process, by their names in /proc.

@@ -144,7 +144,7 @@ fn rcode(rig: &Rig, name: &str) -> Result<Option<ResponseCode>> {
         // An error may come at once.
         thread::sleep(Duration::from_millis(2).saturating_sub(asked.elapsed()));
     }
-    Ok(reply.map(|reply| reply.rcode()))
+    Ok(reply.map(|reply| reply.outcome()))
 }
 
 /// Asks at rising rates until answers are missing, then at some between.

@@ -20,7 +20,7 @@ use super::{
     room::{WEIGHED_MAX, shares},
     template::{
         Template, Templates, Treatment, conditions_cover, is_below, is_reset, is_rewrite,
-        same_answer,
+        may_yield, same_answer,
     },
     tree::{HAS_RESETS, NONE},
 };
@@ -290,7 +290,7 @@ impl Partition<'_> {
                 }
                 let covers = !has_except && conditions_cover(by, record);
                 // `||example^$important` above `||a.example^`: the longer name never decides.
-                if by.priority > record.priority && covers {
+                if by.priority > record.priority && covers && !may_yield(by, record) {
                     return Some(Fate::Overridden);
                 }
                 // Between equals the longer name decides, so a parent makes it superfluous only
@@ -409,6 +409,7 @@ fn dominates(a: u32, b: u32, templates: &Templates) -> bool {
         && conditions_cover(&by.record, &of.record)
         && skips_alike
         && !may_be_lifted
+        && !may_yield(&by.record, &of.record)
 }
 
 fn is_alike(a: &RuleRecord, b: &RuleRecord) -> bool {

@@ -258,6 +258,7 @@ fn record_of(shape: &Shape, info: &ListInfo, list: u32, text: u32) -> RuleRecord
         qtypes,
         ..RuleRecord::default()
     };
+    record.priority_observing = record.priority;
     if priority.is_allow() {
         return record;
     }
@@ -272,6 +273,9 @@ fn record_of(shape: &Shape, info: &ListInfo, list: u32, text: u32) -> RuleRecord
     // The operator's word for the list goes before its author's.
     if let Some(answer) = info.answer.as_ref().or(own) {
         set_answer(&mut record, answer);
+    }
+    if asks_for_nothing(&record) {
+        record.priority_observing = Priority::Observe as u8;
     }
     record
 }
@@ -334,6 +338,19 @@ pub(super) fn stands_for(by: &RuleRecord, of: &RuleRecord) -> bool {
         && by.scope & of.scope == of.scope
         && conditions_cover(by, of)
         && same_answer(by, of)
+}
+
+/// Whether `of` may decide although `by` is the stronger one.
+///
+/// A rule that asks for no answer of its own only observes where the filter's or the policy's
+/// answer is to observe; what others say then holds.
+pub(super) fn may_yield(by: &RuleRecord, of: &RuleRecord) -> bool {
+    asks_for_nothing(by) && !asks_for_nothing(of)
+}
+
+fn asks_for_nothing(record: &RuleRecord) -> bool {
+    let is_allow = Priority::from_number(record.priority).is_some_and(Priority::is_allow);
+    record.answer == 0 && !is_allow
 }
 
 /// Whether a client could not tell which of both rules won.

@@ -4,11 +4,7 @@
 //! name is asked under every set of categories that binds it, and so are the exceptions below it
 //! where the block is for all names below.
 
-use filter_common::{
-    layout::RuleRecord,
-    name::Name,
-    rule::{AnswerKind, Scope},
-};
+use filter_common::{name::Name, rule::Scope};
 use rustc_hash::FxHashMap;
 
 use super::{Finding, GuardKind, Guards, RequiredName, Severity, suffixes};
@@ -141,7 +137,7 @@ impl<'a> Required<'a> {
     ///
     /// The operator's word for a list is none of the list's author.
     fn is_led_astray(&self, required: &RequiredName, qtype: u16, verdict: &Verdict<'_>) -> bool {
-        let Some(address) = address_of(verdict.record.as_ref(), qtype) else {
+        let Some(Answered::Address(address)) = verdict.answered(qtype) else {
             return false;
         };
         let list = verdict.winner.as_ref().map(|winner| winner.list);
@@ -241,14 +237,6 @@ fn sets_that_bind(guards: &Guards, by: By, category: u64) -> Vec<u64> {
     sets.sort_unstable();
     sets.dedup();
     sets
-}
-
-/// The address that a record answers a type with.
-fn address_of(record: Option<&RuleRecord>, qtype: u16) -> Option<std::net::IpAddr> {
-    match Answered::of(record?, qtype, AnswerKind::NxDomain) {
-        Answered::Address(address) => Some(address),
-        Answered::Without(_) => None,
-    }
 }
 
 /// Whether rules of this shape may keep others from blocking, or change their answer.

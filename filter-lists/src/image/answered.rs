@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use filter_common::{layout::RuleRecord, rule::AnswerKind};
 
-use super::{Decision, Image, Verdict};
+use super::Verdict;
 
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
@@ -19,10 +19,8 @@ pub enum Answered {
 }
 
 impl Answered {
-    /// What a rule's record amounts to for a query type, where `default` is the answer of rules
-    /// that ask for none.
-    pub fn of(record: &RuleRecord, qtype: u16, default: AnswerKind) -> Self {
-        let kind = AnswerKind::from_number(record.answer).unwrap_or(default);
+    /// What an answer with the addresses of a rule's record amounts to for a query type.
+    fn of(kind: AnswerKind, record: &RuleRecord, qtype: u16) -> Self {
         let address = match (kind, qtype) {
             (AnswerKind::Null, TYPE_A) => Some(IpAddr::from([0; 4])),
             (AnswerKind::Null, TYPE_AAAA) => Some(IpAddr::from([0; 16])),
@@ -48,19 +46,10 @@ impl fmt::Display for Answered {
 }
 
 impl Verdict<'_> {
-    /// What a client is sent for a query of this type, if it is blocked.
-    ///
-    /// `default` is the answer of rules that ask for none: that of the policy, or else
-    /// [`Image::default_answer`].
-    pub fn answered(&self, qtype: u16, default: AnswerKind) -> Option<Answered> {
+    /// What a client is sent for the query, which is of this type, if it is blocked.
+    pub fn answered(&self, qtype: u16) -> Option<Answered> {
         let record = self.record.as_ref()?;
-        (self.decision == Decision::Block).then(|| Answered::of(record, qtype, default))
-    }
-}
-
-impl Image {
-    /// The answer of rules that ask for none, where the policy asks for none, either.
-    pub fn default_answer(&self) -> AnswerKind {
-        AnswerKind::from_number(self.settings_answer()).unwrap_or(AnswerKind::NxDomain)
+        self.answer
+            .map(|answer| Answered::of(answer, record, qtype))
     }
 }

@@ -7,11 +7,11 @@ use filter_common::{
     layout::{PolicyRecord, Record},
     maps::Maps,
     name::Name,
-    rule::Priority,
+    rule::{AnswerKind, Priority},
     table::Records,
 };
 
-use super::{Explanation, Image, Loss, Origin, Verdict, walk::decide};
+use super::{Explanation, Image, Loss, Origin, PolicyView, Verdict, walk::decide};
 use crate::rule::ClientAddress;
 
 /// The images that are active at the same time.
@@ -27,10 +27,12 @@ impl<'a> Layers<'a> {
         Self { lists, custom }
     }
 
-    /// What happens to a query under a policy with these categories.
-    pub fn query(&self, name: &Name, qtype: u16, category_mask: u64) -> Verdict<'a> {
-        self.decider(name, qtype, category_mask)
-            .query(name, qtype, category_mask)
+    /// What happens to a query under a policy.
+    pub fn query(&self, name: &Name, qtype: u16, policy: impl Into<PolicyView>) -> Verdict<'a> {
+        let policy = policy.into();
+        let (decider, answer) = self.decider(name, qtype, policy);
+        let verdict = decider.query(name, qtype, policy);
+        Verdict { answer, ..verdict }
     }
 
     /// What happens to a query, and why every other rule that touches the name does not decide.
@@ -38,19 +40,21 @@ impl<'a> Layers<'a> {
         &self,
         name: &Name,
         qtype: u16,
-        category_mask: u64,
+        policy: impl Into<PolicyView>,
         client: Option<ClientAddress>,
     ) -> Explanation<'a> {
-        let explain = |image: &'a Image| image.explain(name, qtype, category_mask, client);
+        let policy = policy.into();
+        let explain = |image: &'a Image| image.explain(name, qtype, policy, client);
         let Some(custom) = self.custom else {
             return explain(self.lists);
         };
-        let winner = self.decider(name, qtype, category_mask);
+        let (winner, answer) = self.decider(name, qtype, policy);
         let loser = match std::ptr::eq(winner, custom) {
             true => self.lists,
             false => custom,
         };
         let (mut explanation, other) = (explain(winner), explain(loser));
+        explanation.verdict.answer = answer;
         let beaten = other.verdict.winner.map(|origin| {
             let loss = why_beaten(&origin, explanation.verdict.winner.as_ref());
             (origin, loss)
@@ -64,17 +68,24 @@ impl<'a> Layers<'a> {
         explanation
     }
 
-    /// The image whose rule decides; that of the lists if there is none.
-    fn decider(&self, name: &Name, qtype: u16, category_mask: u64) -> &'a Image {
-        let Some(custom) = self.custom else {
-            return self.lists;
+    /// The image whose rule decides, that of the lists if there is none; and the answer.
+    fn decider(
+        &self,
+        name: &Name,
+        qtype: u16,
+        policy: PolicyView,
+    ) -> (&'a Image, Option<AnswerKind>) {
+        let custom = self.custom.map_or(&[][..], Image::records);
+        let both = Both(self.lists.records(), custom);
+        let first = if custom.is_empty() { 0 } else { both.0.len() };
+        let Some((scratch, decided)) = decide(&both, first as u32, name, qtype, policy) else {
+            return (self.lists, None);
         };
-        let both = Both(self.lists.records(), custom.records());
-        let first = both.0.len() as u32;
-        match decide(&both, first, name, qtype, category_mask) {
-            Some(scratch) if scratch.generation == first => custom,
+        let image = match self.custom {
+            Some(custom) if scratch.generation as usize == both.0.len() => custom,
             _ => self.lists,
-        }
+        };
+        (image, decided.ok())
     }
 }
 

@@ -14,7 +14,7 @@ mod validate;
 mod walk;
 
 use filter_common::{
-    layout::{Header, Record, RuleRecord, Settings},
+    layout::{Header, Record, Settings},
     rule::AnswerKind,
     table::Records,
 };
@@ -30,7 +30,7 @@ pub use query::{Decision, Explanation, Loss, Origin, Verdict};
 pub(crate) use report::SAMPLES_PER_REASON;
 pub use report::{Counts, Report, Sample, Unsupported};
 pub use walk::put_question;
-pub use walk::{Hit, walk};
+pub use walk::{Hit, PolicyView, walk};
 
 use crate::{provenance::Provenance, rule::Shape};
 
@@ -68,12 +68,11 @@ impl Image {
         settings.map_or(0, |record| Settings::of(record).answer)
     }
 
-    /// Whether a query that this rule decides passes and is only counted.
-    fn is_observed(&self, rule: &RuleRecord) -> bool {
-        let answer = if rule.answer == 0 {
-            self.settings_answer()
-        } else {
-            rule.answer
+    /// Whether rules that ask for no answer only observe, for clients of this policy.
+    fn observes(&self, policy: PolicyView) -> bool {
+        let answer = match policy.answer {
+            0 => self.settings_answer(),
+            answer => answer,
         };
         answer == AnswerKind::Observe as u8
     }

@@ -8,10 +8,11 @@ use std::fmt;
 use filter_common::{
     layout::RuleRecord,
     name::Name,
+    reason::Reason,
     rule::{AnswerKind, Priority, Scope},
 };
 
-use super::{Image, walk};
+use super::{Image, PolicyView, walk};
 use crate::{
     provenance::{Fate, Row},
     rule::{Client, ClientAddress, Effect},
@@ -77,6 +78,8 @@ pub struct Verdict<'a> {
     pub decision: Decision,
     /// The record that decides, as the kernel sees it.
     pub record: Option<RuleRecord>,
+    /// What the client is sent, if the query is blocked.
+    pub answer: Option<AnswerKind>,
     /// The rule behind it.
     pub winner: Option<Origin<'a>>,
 }
@@ -162,10 +165,10 @@ struct Met<'a> {
 }
 
 impl Image {
-    /// What happens to a query under a policy with these categories.
-    pub fn query(&self, name: &Name, qtype: u16, category_mask: u64) -> Verdict<'_> {
+    /// What happens to a query under a policy.
+    pub fn query(&self, name: &Name, qtype: u16, policy: impl Into<PolicyView>) -> Verdict<'_> {
         let met = self.met(name);
-        self.decide(name, qtype, category_mask, &met).0
+        self.decide(name, qtype, policy.into(), &met).0
     }
 
     /// What happens to a query, and why every other rule that touches the name does not decide.
@@ -175,18 +178,19 @@ impl Image {
         &self,
         name: &Name,
         qtype: u16,
-        category_mask: u64,
+        policy: impl Into<PolicyView>,
         client: Option<ClientAddress>,
     ) -> Explanation<'_> {
+        let policy = policy.into();
         let met = self.met(name);
-        let (verdict, winner) = self.decide(name, qtype, category_mask, &met);
+        let (verdict, winner) = self.decide(name, qtype, policy, &met);
         let loss = |m: &Met| {
             let not_for = client.and_then(|client| self.why_not_for(m, client));
-            let why_not = not_for.or_else(|| self.why_not(m, name, qtype, category_mask));
+            let why_not = not_for.or_else(|| self.why_not(m, name, qtype, policy.categories));
             let winner = winner.map(|w| &met[w]);
             why_not.unwrap_or_else(|| match (winner, &verdict.record) {
                 (Some(winner), Some(record)) if self.is_part_of(m, winner, record) => Loss::Joined,
-                _ => self.why_beaten(m, winner),
+                _ => self.why_beaten(m, winner, policy),
             })
         };
         let others = met.iter().enumerate();
@@ -199,22 +203,23 @@ impl Image {
         &self,
         name: &Name,
         qtype: u16,
-        category_mask: u64,
+        policy: PolicyView,
         met: &[Met],
     ) -> (Verdict<'_>, Option<usize>) {
-        let Some(hit) = walk(&self.records, name, qtype, category_mask) else {
+        let Some(hit) = walk(&self.records, name, qtype, policy) else {
             let verdict = Verdict {
                 decision: Decision::None,
                 record: None,
+                answer: None,
                 winner: None,
             };
             return (verdict, None);
         };
         let priority = Priority::from_number(hit.rule.priority);
-        let same_rank = |m: &Met| self.priority(m) == priority;
+        let same_rank = |m: &Met| self.stored_priority(m) == priority;
         // The first of those that match: `met` is in the order in which rules of one priority win.
         let matching =
-            |m: &Met| same_rank(m) && self.why_not(m, name, qtype, category_mask).is_none();
+            |m: &Met| same_rank(m) && self.why_not(m, name, qtype, policy.categories).is_none();
         let first = met.iter().position(matching);
         // The line that the answer for this type is from, where several lines give one.
         let depth = first.map(|first| met[first].depth);
@@ -223,14 +228,15 @@ impl Image {
             is_beside && self.gives(m, &hit.rule, qtype)
         });
         let winner = winner.or(first);
-        let decision = match priority {
-            Some(priority) if priority.is_allow() => Decision::Allow,
-            _ if self.is_observed(&hit.rule) => Decision::Observe,
-            _ => Decision::Block,
+        let decision = match hit.decided {
+            Ok(_) => Decision::Block,
+            Err(Reason::Observed) => Decision::Observe,
+            Err(_) => Decision::Allow,
         };
         let verdict = Verdict {
             decision,
             record: Some(hit.rule),
+            answer: hit.decided.ok(),
             winner: winner.map(|w| self.origin(&met[w])),
         };
         (verdict, winner)
@@ -293,8 +299,8 @@ impl Image {
     }
 
     /// Why a rule that matches does not decide.
-    fn why_beaten(&self, met: &Met, winner: Option<&Met>) -> Loss {
-        let priority = |m: &Met| self.priority(m);
+    fn why_beaten(&self, met: &Met, winner: Option<&Met>, policy: PolicyView) -> Loss {
+        let priority = |m: &Met| self.priority(m, policy);
         match winner {
             Some(winner) if priority(winner) > priority(met) => Loss::Weaker,
             Some(winner) if priority(winner) == priority(met) && winner.depth > met.depth => {
@@ -305,10 +311,21 @@ impl Image {
         }
     }
 
-    /// The rank of a rule in its list.
-    fn priority(&self, met: &Met) -> Option<Priority> {
+    /// The rank of a rule, as its record has it.
+    fn stored_priority(&self, met: &Met) -> Option<Priority> {
         let priority = self.shapes[met.row.shape()].priority()?;
         match self.lists[met.row.list()].observes() {
+            true => Some(Priority::Observe),
+            false => Some(priority),
+        }
+    }
+
+    /// The rank of a rule for clients of this policy.
+    fn priority(&self, met: &Met, policy: PolicyView) -> Option<Priority> {
+        let asks_for_nothing = self.lists[met.row.list()].answer.is_none()
+            && self.shapes[met.row.shape()].effect == Effect::Block(None);
+        let priority = self.stored_priority(met)?;
+        match asks_for_nothing && self.observes(policy) {
             true => Some(Priority::Observe),
             false => Some(priority),
         }
@@ -329,7 +346,8 @@ impl Image {
 
     /// Whether a rule beside the winner is part of the very record that decides.
     fn is_part_of(&self, met: &Met, winner: &Met, record: &RuleRecord) -> bool {
-        let is_beside = met.depth == winner.depth && self.priority(met) == self.priority(winner);
+        let rank = |met: &Met| self.shapes[met.row.shape()].priority();
+        let is_beside = met.depth == winner.depth && rank(met) == rank(winner);
         let answers = AnswerKind::from_number(record.answer) == Some(AnswerKind::Address);
         is_beside
             && answers

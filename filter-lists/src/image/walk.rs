@@ -5,6 +5,7 @@ use filter_common::{
     layout::{Record, RuleRecord},
     name::Name,
     reason::Reason,
+    rule::AnswerKind,
     scratch::Scratch,
     steps::Steps,
     table::Records,
@@ -21,11 +22,39 @@ pub struct Hit {
     pub rule: RuleRecord,
     /// Number of labels of the name in the table that holds it.
     pub depth: usize,
+    /// What the client is sent, or why the query passes.
+    pub decided: Result<AnswerKind, Reason>,
+}
+
+/// What an image has to know of a policy and of what lies over the lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyView {
+    /// Categories that are blocked.
+    pub categories: u64,
+    /// [`AnswerKind`] as a number, for rules that ask for none; 0 means that of the image.
+    pub answer: u8,
+    /// Some name below the one that is asked for has an override.
+    pub varies_below: bool,
+}
+
+/// A policy with these categories that asks for no answer.
+impl From<u64> for PolicyView {
+    fn from(categories: u64) -> Self {
+        Self {
+            categories,
+            ..Self::default()
+        }
+    }
 }
 
 /// Walks a generation that starts at record 0: the winning rule, if any.
-pub fn walk(records: &[Record], name: &Name, qtype: u16, category_mask: u64) -> Option<Hit> {
-    let scratch = decide(records, 0, name, qtype, category_mask)?;
+pub fn walk(
+    records: &[Record],
+    name: &Name,
+    qtype: u16,
+    policy: impl Into<PolicyView>,
+) -> Option<Hit> {
+    let (scratch, decided) = decide(records, 0, name, qtype, policy.into())?;
     let rule = RuleRecord::of(records.record(scratch.rule)?);
     let owner = scratch.owner_at as usize - HEADER_BYTES;
     let labels = &scratch.label_starts[..scratch.label_count as usize];
@@ -36,6 +65,7 @@ pub fn walk(records: &[Record], name: &Name, qtype: u16, category_mask: u64) -> 
     Some(Hit {
         rule: *rule,
         depth: labels.len() - above,
+        decided,
     })
 }
 
@@ -46,17 +76,17 @@ pub(super) fn decide<S: Steps + ?Sized>(
     custom: u32,
     name: &Name,
     qtype: u16,
-    category_mask: u64,
-) -> Option<Scratch> {
+    policy: PolicyView,
+) -> Option<(Scratch, Result<AnswerKind, Reason>)> {
     let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
     put_question(&mut scratch, name);
     scratch.qtype = qtype.into();
-    scratch.categories = category_mask;
+    scratch.categories = policy.categories;
+    scratch.varies_below = policy.varies_below.into();
     scratch.custom = custom;
-    match verdict::decide_in(records, &mut scratch, GENERATION, 0) {
-        Ok(_) | Err(Reason::Allowed | Reason::Observed) => Some(scratch),
-        Err(_) => None,
-    }
+    let decided = verdict::decide_in(records, &mut scratch, GENERATION, policy.answer);
+    let is_by_rule = matches!(decided, Ok(_) | Err(Reason::Allowed | Reason::Observed));
+    is_by_rule.then_some((scratch, decided))
 }
 
 /// Writes the name as the question of a message.

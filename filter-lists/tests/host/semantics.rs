@@ -8,10 +8,13 @@ use filter_common::{
 };
 use filter_lists::{
     compile::{ListBuilder, Options, compile},
-    image::{Image, Kind, Layers, ListInfo, walk},
+    image::{Image, Kind, Layers, ListInfo, PolicyView, walk},
     rule::{Answer, Effect, Rule, Shape},
 };
 use proptest::prelude::*;
+
+/// The answer of a policy that observes.
+const OBSERVE: u8 = AnswerKind::Observe as u8;
 
 /// One list: its categories, its answer, its rules.
 #[derive(Clone, Debug)]
@@ -69,8 +72,19 @@ fn seen(rule: Option<RuleRecord>) -> Seen {
     }
 }
 
+/// The same for a client of the policy: of several rules that only observe any may be named.
+fn under(policy: PolicyView, seen: Seen) -> Seen {
+    match seen {
+        Seen::Answered(0, ..) if policy.answer == OBSERVE => {
+            Seen::Answered(OBSERVE, [0; 4], [0; 16])
+        }
+        seen => seen,
+    }
+}
+
 /// Walks all rules for one query. Among rules of equal rank the first one of the first list wins.
-fn reference(lists: &[List], name: &Name, qtype: u16, mask: u64) -> Seen {
+fn reference(lists: &[List], name: &Name, qtype: u16, policy: PolicyView) -> Seen {
+    let (mask, observes) = (policy.categories, policy.answer == OBSERVE);
     let all = || {
         let rules = |list| {
             let list: &List = list;
@@ -93,7 +107,7 @@ fn reference(lists: &[List], name: &Name, qtype: u16, mask: u64) -> Seen {
     };
     let candidates = all()
         .filter(|(list, rule)| !is_deleted(lists, list, rule) && applies(list, rule))
-        .filter_map(|(list, rule)| Some((rank(list, rule)?, list, rule)))
+        .filter_map(|(list, rule)| Some((rank(list, rule, observes)?, list, rule)))
         .filter(|(rank, _, rule)| !rank.0.is_rewrite() || !is_lifted(rule));
     let mut best: Option<((Priority, usize, bool), Seen)> = None;
     for (rank, list, rule) in candidates {
@@ -138,9 +152,11 @@ fn is_observing(list: &List) -> bool {
 }
 
 /// Priority, then the most specific name, then network rules before host rules, and of rewrites
-/// those with data before those without.
-fn rank(list: &List, rule: &Rule) -> Option<(Priority, usize, bool)> {
+/// those with data before those without. Where `observes`, what asks for no answer only observes.
+fn rank(list: &List, rule: &Rule, observes: bool) -> Option<(Priority, usize, bool)> {
+    let asks_for_nothing = outcome(list, rule) == Seen::Answered(0, [0; 4], [0; 16]);
     let priority = match (&rule.shape.effect, rule.shape.important) {
+        (Effect::Block(_), _) if observes && asks_for_nothing => Priority::Observe,
         (Effect::Block(_) | Effect::Rewrite(_), _) if is_observing(list) => Priority::Observe,
         _ if is_observing(list) => return None,
         (Effect::Rewrite(answer), _)
@@ -341,28 +357,30 @@ proptest! {
     #![proptest_config(crate::cases(3000))]
 
     #[test]
-    fn the_table_says_what_walking_all_rules_says(lists in lists(), seed: u64) {
+    fn the_table_says_what_walking_all_rules_says(lists in lists(), observes: bool, seed: u64) {
         let image = compiled(&lists, seed);
         for name in queried(&lists) {
             for (qtype, mask) in [(1, u64::MAX), (28, 1), (16, 2), (1, 4), (65, 0)] {
-                let hit = walk(image.records(), &name, qtype, mask);
-                let expected = reference(&lists, &name, qtype, mask);
-                let found = seen(hit.map(|hit| hit.rule));
-                prop_assert_eq!(found, expected, "{} type {} mask {}", name, qtype, mask);
-                let winner = image.query(&name, qtype, mask).winner;
+                let answer = if observes { OBSERVE } else { 0 };
+                let policy = PolicyView { answer, ..mask.into() };
+                let hit = walk(image.records(), &name, qtype, policy);
+                let expected = under(policy, reference(&lists, &name, qtype, policy));
+                let found = under(policy, seen(hit.map(|hit| hit.rule)));
+                prop_assert_eq!(found, expected, "{} type {} policy {:?}", name, qtype, policy);
+                let winner = image.query(&name, qtype, policy).winner;
                 let rule = winner.map(|w| (w.list, lists[w.list].rules[w.line as usize - 1].clone()));
                 prop_assert_eq!(rule.is_some(), hit.is_some());
                 if let Some((list, rule)) = rule {
                     let is_gone = is_deleted(&lists, &lists[list], &rule);
                     prop_assert!(matches(&rule, &name) && !is_gone);
-                    prop_assert_eq!(rank(&lists[list], &rule).map(|r| r.0 as u8), hit.map(|hit| hit.rule.priority));
+                    prop_assert_eq!(rank(&lists[list], &rule, false).map(|r| r.0 as u8), hit.map(|hit| hit.rule.priority));
                 }
             }
         }
     }
 
     #[test]
-    fn two_images_say_together_what_walking_all_rules_says(lists in lists(), split in 0usize..4, seed: u64) {
+    fn two_images_say_together_what_walking_all_rules_says(lists in lists(), split in 0usize..4, observes: bool, seed: u64) {
         let lists = without_directives(lists);
         let split = split.min(lists.len());
         let images = (
@@ -372,8 +390,10 @@ proptest! {
         let layers = Layers::new(&images.0, Some(&images.1));
         for name in queried(&lists) {
             for (qtype, mask) in [(1, u64::MAX), (28, 1), (16, 2), (1, 4), (65, 0)] {
-                let expected = reference(&lists, &name, qtype, mask);
-                let found = seen(layers.query(&name, qtype, mask).record);
+                let answer = if observes { OBSERVE } else { 0 };
+                let policy = PolicyView { answer, ..mask.into() };
+                let expected = reference(&lists, &name, qtype, policy);
+                let found = seen(layers.query(&name, qtype, policy).record);
                 // Of two answers of one priority either may be given: the longer name of an image
                 // is not kept where a shorter one says the same.
                 let same = std::mem::discriminant(&found) == std::mem::discriminant(&expected);

@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use filter_common::{name::Name, rule::AnswerKind};
+use filter_common::name::Name;
 use filter_lists::{
-    image::{Answered, Explanation, Image, Layers, Origin, Verdict},
+    image::{Answered, Explanation, Image, Layers, Origin, PolicyView, Verdict},
     input::Input,
     list,
     rule::{ClientAddress, qtype_text},
@@ -66,8 +66,6 @@ struct Asked<'a> {
     client: Option<ClientAddress>,
     /// What policies and overrides say of it; an image alone knows none.
     judgement: Option<Judgement<'a>>,
-    /// The answer of rules that ask for none, where the policy asks for none, either.
-    default_answer: AnswerKind,
     /// The lists, to show lines as they were written.
     lists: &'a [ListConfig],
     /// What that rests on.
@@ -75,20 +73,19 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The categories whose lists are asked.
-    fn categories(&self) -> u64 {
+    /// What the lists have to know of the policy.
+    fn policy(&self) -> PolicyView {
         let judgement = self.judgement.as_ref();
-        judgement.map_or(EVERY_CATEGORY, |judgement| judgement.categories)
+        judgement.map_or(PolicyView::from(EVERY_CATEGORY), |judgement| PolicyView {
+            categories: judgement.categories,
+            answer: judgement.chosen.policy.answer,
+            varies_below: judgement.varies_below,
+        })
     }
 
     /// What the client is sent for a verdict of the lists.
     fn answered(&self, verdict: &Verdict<'_>) -> Option<Answered> {
-        let policy = self
-            .judgement
-            .as_ref()
-            .map(|judgement| judgement.chosen.policy.answer);
-        let policy = policy.and_then(AnswerKind::from_number);
-        verdict.answered(self.qtype, policy.unwrap_or(self.default_answer))
+        verdict.answered(self.qtype)
     }
 
     /// The line of a rule as its author wrote it, where that is not how rules are shown.
@@ -107,6 +104,7 @@ impl Asked<'_> {
         Some(Verdict {
             decision,
             record: None,
+            answer: None,
             winner: None,
         })
     }
@@ -230,7 +228,6 @@ impl Arguments {
             json: self.json,
             client: self.facts.client_address(),
             judgement: (loaded.preview.as_ref()).map(|preview| preview.judge(&name, &loaded.facts)),
-            default_answer: loaded.image.default_answer(),
             lists: &loaded.lists,
             notes: &loaded.notes,
         };
@@ -248,7 +245,7 @@ fn print_verdict(
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let by_lists = || images.query(name, asked.qtype, asked.categories());
+    let by_lists = || images.query(name, asked.qtype, asked.policy());
     let verdict = asked.undecided_by_lists().unwrap_or_else(by_lists);
     if asked.json {
         writeln!(out, "{}", verdict_json(asked, &verdict))?;
@@ -338,7 +335,7 @@ fn print_explanation(
     asked: &Asked<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let by_lists = images.explain(name, asked.qtype, asked.categories(), asked.client);
+    let by_lists = images.explain(name, asked.qtype, asked.policy(), asked.client);
     let other = asked.undecided_by_lists();
     let verdict = other.as_ref().unwrap_or(&by_lists.verdict);
     if asked.json {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Instant};
 use filter_common::{
     hash::HashKey,
     layout::{
-        CONTROL_OVERRIDES, CONTROL_PAUSES, DECISION_ALLOW, DECISION_BLOCK, DECISION_PAUSE,
-        Decision, OVERRIDE_RECORDS_MAX, OverrideRecord, PolicyRecord,
+        CONTROL_OVERRIDES, CONTROL_PAUSES, DECISION_ALLOW, DECISION_BLOCK, DECISION_NAME_ONLY,
+        DECISION_PAUSE, Decision, OVERRIDE_RECORDS_MAX, OverrideRecord, PolicyRecord,
     },
     overrides::ClientKey,
 };
@@ -15,8 +15,8 @@ use filter_kernel::address_of;
 use super::{Clock, Enforcement, Error, Tables, pause_of};
 use crate::{
     overrides::{
-        Difference, Entry, Override, OverrideAction, OverrideChange, OverrideClients, Transition,
-        Tree,
+        Difference, Entry, Override, OverrideAction, OverrideChange, OverrideClients,
+        OverrideScope, Transition, Tree,
     },
     policy::{Policies, Policy},
 };
@@ -319,6 +319,10 @@ pub(super) fn entry_of(
                 OverrideAction::Allow => DECISION_ALLOW,
                 OverrideAction::Block => DECISION_BLOCK,
                 OverrideAction::Pause => DECISION_PAUSE,
+            },
+            flags: match spec.scope {
+                OverrideScope::Exact => DECISION_NAME_ONLY,
+                OverrideScope::Suffix => 0,
             },
             ..Decision::default()
         },

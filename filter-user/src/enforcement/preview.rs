@@ -34,6 +34,8 @@ pub struct Judgement<'a> {
     pub chosen: Chosen<'a>,
     /// Categories that the policy blocks then, those alone that a pause does not lift if there is one.
     pub categories: u64,
+    /// Names below the one that is asked for have overrides.
+    pub varies_below: bool,
     /// The policy blocks something else then than it usually does.
     pub is_scheduled: bool,
     /// What decides.
@@ -98,11 +100,18 @@ impl Preview {
                 _ => usual,
             },
             by,
+            varies_below: self.varies_below(name, facts, &chosen),
             is_scheduled: usual != chosen.policy.categories,
             is_chosen: self.policies().iter().nth(1).is_some(),
             observes: chosen.policy.flags & POLICY_OBSERVE != 0,
             chosen,
         }
+    }
+
+    fn varies_below(&self, name: &Name, facts: &ClientFacts, chosen: &Chosen<'_>) -> bool {
+        let client = facts.client(self.policies());
+        let number = chosen.policy.number;
+        self.records.varies_below(name, &client, number)
     }
 
     fn decider(&self, name: &Name, facts: &ClientFacts, chosen: &Chosen<'_>) -> Decider<'_> {

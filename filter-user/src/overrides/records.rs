@@ -55,13 +55,22 @@ impl Records {
 
     /// What is decided for a query.
     pub fn decide(&self, name: &Name, client: &QueryClient, policy: u32) -> Decision {
+        self.walked(name, client, policy).decision
+    }
+
+    /// Whether a name below this one has an override, for whomever.
+    pub fn varies_below(&self, name: &Name, client: &QueryClient, policy: u32) -> bool {
+        self.walked(name, client, policy).leads_on != 0
+    }
+
+    fn walked(&self, name: &Name, client: &QueryClient, policy: u32) -> Scratch {
         let mut scratch: Scratch = bytemuck::Zeroable::zeroed();
         put_question(&mut scratch, name);
         scratch.client = *client;
         scratch.policy = policy;
         scratch.flags = Control::of(&self.control).flags;
         overrides::walk(self, &mut scratch);
-        scratch.decision
+        scratch
     }
 }
 

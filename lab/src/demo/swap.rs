@@ -86,7 +86,7 @@ fn ask_pair(lab: &Lab) -> Result<Pair> {
     let is_blocked = |name: &str| -> Result<bool> {
         let reply = lab.ask_v4(&Query::new(name, RecordType::A)?);
         let reply = reply.with_context(|| format!("a query for {name} was lost"))?;
-        Ok(reply.rcode() == ResponseCode::NXDomain)
+        Ok(reply.outcome() == ResponseCode::NXDomain)
     };
     Ok(Pair {
         old: is_blocked(OLD_NAME)?,

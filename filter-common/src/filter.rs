@@ -295,6 +295,7 @@ impl<T: Steps> Stages for Host<'_, T> {
 
     fn pass(&mut self, path: &net::Path, count: u32) {
         tcp::pass(self.tables, self.scratch, path, count);
+        parts::release(self.tables, self.scratch);
     }
 
     fn is_waiting(&mut self, path: &net::Path) -> bool {

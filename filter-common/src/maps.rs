@@ -157,6 +157,9 @@ pub const FLOW_RESET: u32 = 3;
 pub struct Part {
     /// The key of the connection; 0 means that nothing is here.
     pub key: u64,
+    /// Until then the place is its connection's, in nanoseconds of CLOCK_BOOTTIME; 0 means that it waits
+    /// for nothing more.
+    pub held_until_ns: u64,
     /// Sequence number of the length in front of the message.
     pub start: u32,
     /// Bytes that passed.
@@ -171,6 +174,8 @@ pub struct Part {
 
 /// Longest start that is kept: length, header and question end before.
 pub const PART_BYTES: usize = 288;
+/// How long a place is held: longer than any server waits for the rest of a query.
+pub const PART_HELD_NS: u64 = 180_000_000_000;
 /// Queries of which a part can be kept at once.
 pub const PART_COUNT: u32 = 1024;
 

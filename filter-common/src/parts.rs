@@ -1,8 +1,9 @@
 //! Queries that come in several segments over TCP.
 //!
 //! What passes without a whole question is kept, so that the segment that completes it is judged by all of
-//! it. The places are few and chosen by the key of the connection: a connection whose part was pushed
-//! out is one that starts in the middle of a message, which does not pass.
+//! it. The places are few and chosen by the key of the connection. Nobody pushes a part out of its place: what
+//! follows it would be read as the start of a message, and could be made to look like a clean one. A
+//! place that another connection holds lets no part pass; its sender repeats it, mostly with the rest.
 //!
 //! A sender that goes on where its last segment ended, or repeats from where the message started, is
 //! understood; that is what network stacks do, in order, over one link. What repeats other bytes than came
@@ -10,7 +11,7 @@
 //! message.
 
 use crate::{
-    maps::{PART_BYTES, PART_COUNT},
+    maps::{PART_BYTES, PART_COUNT, PART_HELD_NS, Part},
     net::{LENGTH_BYTES, Path},
     scratch::Scratch,
     steps::Steps,
@@ -97,15 +98,22 @@ pub fn keep<S: Steps + ?Sized>(
     let seen = scratch.payload_len.wrapping_sub(at).wrapping_add(earlier);
     let start = seq.wrapping_add(at).wrapping_sub(earlier);
     let is_behind = tcp::is_behind(steps, key, start);
+    let now_ns = steps.now_ns();
     let kept = steps.with_part(key as u32 & (PART_COUNT - 1), |part| {
         let is_known = part.key == key && part.start == start;
         if !is_known && (is_behind || part.key == key && tcp::is_before(start, part.start)) {
+            return false;
+        }
+        // The connection's own part has ended where something came behind it.
+        let has_ended = part.key == key && scratch.found.count | scratch.found.first_at != 0;
+        if !is_known && !has_ended && now_ns < part.held_until_ns {
             return false;
         }
         if is_known && part.total == 0 && total == 0 && part.len >= seen {
             return true;
         }
         part.key = key;
+        part.held_until_ns = now_ns.wrapping_add(PART_HELD_NS);
         part.start = start;
         part.seen = seen;
         part.total = total;
@@ -120,6 +128,20 @@ pub fn keep<S: Steps + ?Sized>(
         true
     });
     kept.unwrap_or(true)
+}
+
+/// Gives the place of the connection in `scratch` back, of which all messages passed that it has begun.
+#[inline(always)]
+pub fn release<S: Steps + ?Sized>(steps: &S, scratch: &Scratch) {
+    let Some(key) = tcp::flow_key(steps, &scratch.client) else {
+        return;
+    };
+    let is_whole = |part: &Part| part.total == 0 || part.seen >= part.total;
+    steps.with_part(key as u32 & (PART_COUNT - 1), |part| {
+        if part.key == key && scratch.found.is_cut == 0 && is_whole(part) {
+            part.held_until_ns = 0;
+        }
+    });
 }
 
 /// Whether the message in `scratch`, that the segment has from `at` of its data on and of which `known` bytes

@@ -335,6 +335,7 @@ stages! {
     fn nxdp_pass(scratch: *const Scratch; path: u32, count: u32) -> u32, else DONE;
     {
         tcp::pass(&BpfMaps, scratch, &unpacked(path | TCP), count);
+        parts::release(&BpfMaps, scratch);
         DONE
     }
 

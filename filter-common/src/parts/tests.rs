@@ -78,8 +78,35 @@ fn a_part_that_comes_again_is_kept_once() {
     shorter.payload_len = 4;
     keep(&world, &shorter, &PATH, 0, 0);
     assert_eq!(resumed(&world, 110), (10, 0));
-    // Another start is another message.
-    keep(&world, &segment(200), &PATH, 0, 0);
-    assert_eq!(resumed(&world, 110), (0, 0));
-    assert_eq!(resumed(&world, 210), (10, 0));
+}
+
+#[test]
+fn a_part_is_not_pushed_out_before_its_rest_came_or_nobody_waits_for_it() {
+    let late = |world: &World| {
+        world.parts.borrow_mut().values_mut().for_each(|part| {
+            assert_eq!(part.held_until_ns, PART_HELD_NS);
+            part.held_until_ns = 0;
+        });
+    };
+    // Another start is another message, and the place is that of all connections here.
+    let first = world(0);
+    assert!(!keep(&first, &segment(200), &PATH, 0, 0));
+    assert_eq!(resumed(&first, 110), (10, 0));
+    late(&first);
+    assert!(keep(&first, &segment(200), &PATH, 0, 0));
+    assert_eq!(resumed(&first, 110), (0, 0));
+    assert_eq!(resumed(&first, 210), (10, 0));
+    // The whole passed.
+    let second = world(0);
+    release(&second, &segment(110));
+    assert!(keep(&second, &segment(200), &PATH, 0, 0));
+    // The rest of it is still to come.
+    let third = world(30);
+    release(&third, &segment(110));
+    assert!(!keep(&third, &segment(200), &PATH, 0, 0));
+    // Another message begins where it ended, in the same segment.
+    let fourth = world(0);
+    let mut next = segment(110);
+    next.found.count = 1;
+    assert!(keep(&fourth, &next, &PATH, 5, 0));
 }

@@ -20,10 +20,10 @@ struct Engines {
 impl Engines {
     fn new() -> Self {
         let image = compile_texts(&[("tcp", "||blocked.test^\n")]).unwrap();
-        Self {
-            host: HostEngine::new(&image),
-            kernel: KernelEngine::new(&image).unwrap(),
-        }
+        let kernel = KernelEngine::new(&image).unwrap();
+        // The same places: one that a connection holds is no other one's.
+        let host = HostEngine::beside(&image, &kernel);
+        Self { host, kernel }
     }
 
     fn judge(&mut self, frame: &[u8]) -> (Reason, Vec<u8>) {

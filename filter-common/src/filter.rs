@@ -4,7 +4,7 @@ use crate::{
     answer, bypass, client, dns, emit, event,
     frame::Frame,
     layout::Control,
-    net, odd,
+    merged, net, odd,
     parts::{self, Start},
     reason::Reason,
     rule::AnswerKind,
@@ -82,6 +82,12 @@ fn judge<F: Frame, S: Stages>(
     let mut decided = decide(frame, stages, path, query_len);
     if stages.scratch().message_end as usize + dns::QUERY_MIN_BYTES <= query_len {
         decided = decide_rest(frame, stages, path);
+    } else if let Err(reason) = decided
+        && query_len >= 2 * dns::QUERY_MIN_BYTES
+        && has_no_end(stages.scratch(), reason)
+        && stages.may_be_merged(path, frame.interface())
+    {
+        decided = Err(Reason::Crowded);
     }
     let kind = decided?;
     let reason = match stages.admit(path) {
@@ -97,6 +103,13 @@ fn judge<F: Frame, S: Stages>(
     let len = path.dns_at() + stages.scratch().message_len as usize;
     emit::replace(frame, path, stages.scratch(), len).ok_or(Reason::NoRoom)?;
     Ok(reason)
+}
+
+/// Whether nobody knows where the message ends that was decided for `reason`.
+#[inline(always)]
+const fn has_no_end(scratch: &Scratch, reason: Reason) -> bool {
+    const HIDES_END: u32 = odd::RECORDS | odd::ADDITIONAL | odd::EDNS;
+    !reason.is_of_query() || scratch.odd & HIDES_END != 0
 }
 
 /// Refuses a query whose question cannot be read, or says why it passes.
@@ -153,6 +166,10 @@ fn decide_rest<F: Frame, S: Stages>(
     let is_whole = at as usize >= path.payload_len;
     let is_crowded = looked == MESSAGES_MAX && !is_whole;
     if is_crowded && blocked == 0 {
+        return Err(Reason::Crowded);
+    }
+    // The size that the others have is not that of what was understood.
+    if !is_whole && blocked == 0 && stages.may_be_merged(path, frame.interface()) {
         return Err(Reason::Crowded);
     }
     // The first one again: what follows is told of it, or answers it.
@@ -296,6 +313,10 @@ impl<T: Steps> Stages for Host<'_, T> {
     fn pass(&mut self, path: &net::Path, count: u32) {
         tcp::pass(self.tables, self.scratch, path, count);
         parts::release(self.tables, self.scratch);
+    }
+
+    fn may_be_merged(&mut self, path: &net::Path, interface: u32) -> bool {
+        merged::may_be(self.tables, self.scratch, path, interface)
     }
 
     fn is_waiting(&mut self, path: &net::Path) -> bool {

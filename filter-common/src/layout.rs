@@ -266,13 +266,15 @@ pub struct ClientRecord(pub u32);
 pub const CLIENT_ANSWERED: u32 = 1 << 31;
 
 /// What is known of an interface: bits 0 to 15 are the number of its policy (0: none), and
-/// [`INTERFACE_UNTAGGED`].
+/// [`INTERFACE_UNTAGGED`] and [`INTERFACE_GENERIC`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct InterfaceRecord(pub u32);
 
 /// The interface takes VLAN tags off frames before the program sees them.
 pub const INTERFACE_UNTAGGED: u32 = 1 << 31;
+/// The program runs in generic mode there, and sees datagrams before they are taken apart.
+pub const INTERFACE_GENERIC: u32 = 1 << 30;
 
 /// What the operator said of one name, for everybody or for one subject.
 ///

@@ -32,6 +32,7 @@ pub mod layout;
 pub mod limit;
 pub mod listed;
 pub mod maps;
+pub mod merged;
 pub mod name;
 pub mod net;
 pub mod odd;

@@ -42,6 +42,8 @@ pub trait Stages {
     fn agrees(&mut self, path: &net::Path, at: usize, known: usize) -> bool;
     /// [`tcp::pass`](crate::tcp::pass).
     fn pass(&mut self, path: &net::Path, count: u32);
+    /// [`merged::may_be`](crate::merged::may_be).
+    fn may_be_merged(&mut self, path: &net::Path, interface: u32) -> bool;
     /// [`tcp::is_waiting`](crate::tcp::is_waiting).
     fn is_waiting(&mut self, path: &net::Path) -> bool;
     /// [`tcp::disarmed`](crate::tcp::disarmed).

@@ -206,6 +206,11 @@ impl<S: Stages, const LAST: u8> Stages for Until<S, LAST> {
     }
 
     #[inline(always)]
+    fn may_be_merged(&mut self, path: &Path, interface: u32) -> bool {
+        self.0.may_be_merged(path, interface)
+    }
+
+    #[inline(always)]
     fn is_waiting(&mut self, path: &Path) -> bool {
         self.0.is_waiting(path)
     }

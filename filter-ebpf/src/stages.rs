@@ -8,6 +8,7 @@
 use filter_common::{
     answer, bypass, client, dns, emit, event,
     layout::{Control, Header},
+    merged,
     net::{ENCRYPTED_DNS_PORT, HTTPS_PORT, Path},
     overrides,
     parts::{self, Start},
@@ -116,6 +117,11 @@ impl Stages for Kernel {
     #[inline(always)]
     fn pass(&mut self, path: &Path, count: u32) {
         nxdp_pass(self.scratch, packed(path), count);
+    }
+
+    #[inline(always)]
+    fn may_be_merged(&mut self, path: &Path, interface: u32) -> bool {
+        nxdp_may_be_merged(self.scratch, packed(path), interface) != 0
     }
 
     #[inline(always)]
@@ -338,6 +344,10 @@ stages! {
         parts::release(&BpfMaps, scratch);
         DONE
     }
+
+    /// [`merged::may_be`] with a path as [`packed`] makes it.
+    fn nxdp_may_be_merged(scratch: *const Scratch; path: u32, interface: u32) -> u32, else 1;
+    { u32::from(merged::may_be(&BpfMaps, scratch, &unpacked(path), interface)) }
 
     /// [`tcp::is_waiting`] with a path as [`packed`] makes it.
     fn nxdp_is_waiting(scratch: *const Scratch; path: u32) -> u32, else 1;

@@ -353,7 +353,7 @@ offload that nxdp warns of.
 
 | what | why | what an operator can do |
 |---|---|---|
-| queries that an offload merged into one frame, each with the same bytes behind its message (`pass_ragged`) | nothing tells where the second query starts | switch the offload off: it is an [obstacle](operations.md#obstacles), and `nxdp features` has the command; or native mode |
+| queries that an offload (`rx-gro-list`, taken by force) merged into one frame, each with the same bytes behind its message (`pass_ragged`) | nothing tells where the second query starts | switch the offload off: it is an [obstacle](operations.md#obstacles), and `nxdp features` has the command; or native mode |
 | over TCP, a segment that the filter reads and the server does not take (its checksum is wrong, or it is lost between them) has the end of a clean question and not that of its message, and another end follows in the same place | the filter has neither checksums nor windows of a connection, and does not look again at a question that was judged | refuse TCP port 53 to clients that need not have it; filter on the machine that the resolver runs on |
 | fragments that overlap, or a first fragment without all headers, before a resolver whose stack takes them | the filter reads the first fragment alone. Linux takes neither (for IPv6: RFC 5722, RFC 7112) | drop fragments to port 53 |
 

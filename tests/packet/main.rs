@@ -11,6 +11,7 @@ mod flood;
 mod forwarder;
 mod frames;
 mod many_frames;
+mod merged;
 mod odd;
 mod parsers;
 mod tag_offload;

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use filter_common::layout::{CLIENT_PREFIX_MAX, INTERFACE_UNTAGGED, InterfaceRecord};
+use filter_common::layout::{
+    CLIENT_PREFIX_MAX, INTERFACE_GENERIC, INTERFACE_UNTAGGED, InterfaceRecord,
+};
 use filter_kernel::{Assignments, Prefix};
 
 use super::{Error, resolvers};
@@ -48,6 +50,8 @@ pub struct Links {
     pub names: BTreeMap<u32, String>,
     /// Interfaces on which answers would leave without their VLAN tag.
     pub untagged: BTreeSet<u32>,
+    /// Interfaces on which the program runs in generic mode.
+    pub generic: BTreeSet<u32>,
 }
 
 impl Plan {
@@ -84,10 +88,13 @@ pub(super) fn assignments(plan: &Plan, links: &Links) -> Result<Arc<Assignments>
         let count = prefixes.len();
         return Err(Error::PrefixesFull { count, max });
     }
-    let untagged = links.untagged.iter();
-    let mut interfaces: BTreeMap<u32, InterfaceRecord> = untagged
-        .map(|index| (*index, InterfaceRecord(INTERFACE_UNTAGGED)))
-        .collect();
+    let mut interfaces: BTreeMap<u32, InterfaceRecord> = BTreeMap::new();
+    let (untagged, generic) = (&links.untagged, &links.generic);
+    for (indexes, bit) in [(untagged, INTERFACE_UNTAGGED), (generic, INTERFACE_GENERIC)] {
+        for index in indexes {
+            interfaces.entry(*index).or_default().0 |= bit;
+        }
+    }
     for (index, name) in &links.names {
         if let Some(policy) = clients.interfaces.get(name) {
             interfaces.entry(*index).or_default().0 |= policy;

@@ -49,6 +49,10 @@ pub(super) fn links(
         answered: listed.collect(),
         names: features::policy_names(&named, &interfaces.indexes())?,
         untagged: untagged(config, interfaces)?,
+        generic: match config.mode {
+            ModeChoice::Native => BTreeSet::new(),
+            ModeChoice::Skb => interfaces.indexes(),
+        },
     })
 }
 

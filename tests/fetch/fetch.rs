@@ -281,7 +281,7 @@ fn an_end_in_the_middle_leaves_the_copy_and_the_next_try_sweeps_up() {
     let copy = fs::read(desk.copy()).unwrap();
     let slow = names(4_000);
     desk.server
-        .say(move |_| Reply::ok(&slow).dripping(Duration::from_micros(100)));
+        .say(move |_| Reply::ok(&slow).dripping(Duration::from_millis(5)));
     let begun = |path: &Path| {
         path.file_name()
             .unwrap()

@@ -72,7 +72,7 @@ plug() {
         ip -n client address add 10.77.0.2/24 dev wire0 && ip -n client link set wire0 up
 }
 ask() { ip netns exec client dig @10.77.0.1 "$1" +tries=1 +timeout=1; }
-blocked() { ask "$1" | grep -q "status: NXDOMAIN"; }
+blocked() { ask "$1" | tr '\n' ' ' | grep -Eq "status: (NXDOMAIN|NOERROR).* ANSWER: 0,"; }
 passes() { ask "$1" | not grep -q "status:"; }
 main_pid() { systemctl show --value -p MainPID nxdp.service; }
 daemon_is() { # WORD VALUE, in the daemon's status

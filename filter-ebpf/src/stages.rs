@@ -393,7 +393,8 @@ const OBSERVES_SHIFT: u32 = 1;
 #[inline(always)]
 pub fn weigh(class_base: u32, class: u16, asked: Asked, best: Best) -> Best {
     let packed = u64::from(class_base) << 32 | u64::from(class) << 16 | u64::from(asked.qtype);
-    let facts = u32::from(asked.is_qname) * IS_QNAME | asked.observes << OBSERVES_SHIFT;
+    let is_qname = u32::from(asked.is_qname) * IS_QNAME;
+    let facts = is_qname | (asked.observes << OBSERVES_SHIFT);
     Best(nxdp_weigh(packed, asked.categories, facts, best.0))
 }
 

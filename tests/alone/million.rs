@@ -1,4 +1,5 @@
 //! Very many names are loaded, a million in a long run; what people's own tools see of it.
+// tidy: long because each way to ask is set up and judged beside the others.
 
 use std::{
     fmt::Write as _,

@@ -184,10 +184,13 @@ fn tcp(classes: &mut Vec<Class>, blocked: &str) {
         Segment::query(false, &Message::new(CLEAN).bytes()).build(),
         Reason::NoRule,
     );
+    // Another connection: on that of the clean query something waits for its answer.
+    let mut query = Segment::query(false, &blocked_message(blocked).bytes());
+    query.source.set_port(40_001);
     push(
         classes,
         ("blocked_tcp", "blocked, over TCP"),
-        Segment::query(false, &blocked_message(blocked).bytes()).build(),
+        query.build(),
         Reason::NxDomain,
     );
 }

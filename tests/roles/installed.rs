@@ -237,6 +237,12 @@ fn without_a_daemon_root_sees_what_is_in_force() {
     assert_eq!(status["interfaces"][0]["state"], "attached");
     assert_eq!(status["lists"][0]["name"], "list", "{status}");
     assert!(status["program"]["id"].as_u64() > Some(0), "{status}");
+    let networks = status["clients"]["on_link"].as_object();
+    let is_there = |name: &serde_json::Value| name == LAN_INTERFACE;
+    assert!(
+        networks.is_some_and(|networks| networks.values().any(is_there)),
+        "{status}"
+    );
     let stats = roles.operate("stats").unwrap();
     assert_eq!(stats["packets"]["answer_nxdomain"], 1, "{stats}");
 }

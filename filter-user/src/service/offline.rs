@@ -7,13 +7,13 @@
 use std::path::PathBuf;
 
 use filter_common::layout::{Header, RECORD_BYTES};
-use filter_kernel::{Maps, Pinned, Pins, features};
+use filter_kernel::{Maps, Pinned, Pins, Prefix, features};
 use filter_lists::image::ListInfo;
 
 use super::{interfaces::Interfaces, kernel_handle::program_status, state::State};
 use crate::{
     config::{self, Config, DEFAULT_POLICY, PolicyConfig},
-    control::{ListStatus, PROTOCOL_VERSION, Stats, Status},
+    control::{ClientsStatus, ListStatus, PROTOCOL_VERSION, Stats, Status},
     enforcement::{self, Enforcement, EnforcementStatus, Outcome, OverridesStatus, Plan, Request},
     overrides::{Journal, JournalError, OverrideClients, OverrideSet},
     policy::{Categories, Numbers},
@@ -74,9 +74,19 @@ impl Offline {
         let names = header.map_or(0, |header| header.name_count);
         let generation_bytes = bytes_of(header);
         let (overrides, overrides_error) = self.overrides_status(&maps)?;
+        let looked = interfaces.look_once(program.id)?;
+        // What the kernel has of them: without a keeper it may be behind the machine.
+        let known = maps.on_link()?;
+        let mut on_link = features::on_link(&interfaces.indexes())?;
+        on_link.retain(|network, _| known.contains(&Prefix::from(*network)));
         Ok(Status {
             version: PROTOCOL_VERSION,
-            interfaces: interfaces.look_once(program.id)?,
+            interfaces: looked,
+            clients: ClientsStatus {
+                on_link,
+                listed: config.clients.clone(),
+                ..ClientsStatus::default()
+            },
             generation: header.map_or(0, |header| header.generation),
             names,
             generation_bytes,

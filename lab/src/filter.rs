@@ -148,12 +148,14 @@ impl Filter {
     pub fn wait_for_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let end = Instant::now() + CHANGE_TIMEOUT;
         loop {
-            let status = self.status()?;
-            if wanted(&status) {
-                return Ok(status);
-            }
-            if Instant::now() >= end {
-                bail!("{what}: not within {CHANGE_TIMEOUT:?}; {status}");
+            // On a busy machine one that works may be slower than a command waits.
+            let status = self.status();
+            let is_late = Instant::now() >= end;
+            match status {
+                Ok(status) if wanted(&status) => return Ok(status),
+                Ok(status) if is_late => bail!("{what}: not within {CHANGE_TIMEOUT:?}; {status}"),
+                Err(error) if is_late => return Err(error.context(what.to_owned())),
+                _ => {}
             }
             thread::sleep(Duration::from_millis(20));
         }
